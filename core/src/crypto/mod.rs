@@ -1,0 +1,4 @@
+//! Keys, ciphers and signatures, each under one small name of our own.
+
+pub mod aead;
+pub mod sign;

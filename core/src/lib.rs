@@ -1,0 +1,30 @@
+//! The fleetcast protocol and chunk store: `no_std`, no allocator, sans-IO.
+//!
+//! Modules stand in reading order: each one imports only from those above it.
+//! The five verbs that every machine speaks, and the numbered loop that drives
+//! them, are told in `core/README.md`; the bytes on the wire in `core/PROTOCOL.md`.
+
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod digest;
+pub mod ids;
+pub mod limits;
+pub mod time;
+
+pub mod wire;
+
+pub mod crypto;
+
+pub mod trust;
+
+pub mod tree;
+
+pub mod erasure;
+
+pub mod session;
+
+pub mod receiver;
+pub mod server;

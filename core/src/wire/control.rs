@@ -1,0 +1,382 @@
+//! Messages of the unicast channel: small, postcard, canonical (PROTOCOL D4).
+//!
+//! The order of variants and of fields *is* the wire format; `tests/golden/`
+//! holds their bytes for version 1.
+
+use core::net::Ipv4Addr;
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use crate::digest::Digest;
+use crate::ids::{BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId, VerifyingKey};
+use crate::limits::MAX_MESSAGE;
+
+/// Codec bit: chunk records may be LZ4 blocks.
+pub const CODEC_LZ4: u8 = 1;
+/// Codec bit: chunk records may be zstd frames.
+pub const CODEC_ZSTD: u8 = 2;
+
+/// Most releases in one [`Up::Holds`] or [`Down::Freshness`].
+pub const MAX_HELD: usize = 12;
+/// Most runs in one [`Up::Want`].
+pub const MAX_WANT_RUNS: usize = 100;
+
+/// One release of one group, named whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ReleaseName {
+    /// Its group.
+    pub group: GroupId,
+    /// Its order in that group.
+    pub order: ReleaseOrder,
+    /// The digest of its root.
+    pub digest: Digest,
+}
+
+/// What part of a release a record belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Object {
+    /// The signed root document itself.
+    Root = 0,
+    /// Index chunks: lists of references, and the entry table.
+    Index = 1,
+    /// Chunks of files.
+    Content = 2,
+}
+
+impl Object {
+    /// The object that `byte` stands for.
+    ///
+    /// # Errors
+    /// [`Malformed::Kind`] when no object has that number.
+    pub const fn from_byte(byte: u8) -> Result<Self, Malformed> {
+        match byte {
+            0 => Ok(Self::Root),
+            1 => Ok(Self::Index),
+            2 => Ok(Self::Content),
+            other => Err(Malformed::Kind(other)),
+        }
+    }
+}
+
+/// Consecutive ordinals of one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantRun {
+    /// Which list of ordinals.
+    pub object: Object,
+    /// The first ordinal.
+    pub first: u32,
+    /// How many, at least one.
+    pub count: u32,
+}
+
+/// Where a receiver stands with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// Enrolled without a token: an admin must approve its fingerprint.
+    Waiting,
+    /// Approved.
+    Member,
+    /// Not wanted any more.
+    Revoked,
+}
+
+/// Why a receiver could not install a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailCode {
+    /// The disk has no room for it.
+    NoSpace,
+    /// Reading or writing the disk failed.
+    Storage,
+    /// Signatures, membership or order do not allow it.
+    NotTrusted,
+    /// The tree breaks a rule of PROTOCOL R1.
+    BadTree,
+    /// First installation after its expiry.
+    Expired,
+    /// Larger or deeper than this receiver can hold.
+    TooLarge,
+}
+
+/// An invitation to a session (PROTOCOL §5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The session.
+    pub session: SessionId,
+    /// Its present epoch.
+    pub epoch: Epoch,
+    /// The key of that epoch.
+    pub key: [u8; 32],
+    /// Where its datagrams go: a multicast group, or 0.0.0.0 for unicast.
+    pub address: Ipv4Addr,
+    /// The port there, or 0 for unicast.
+    pub port: u16,
+    /// Which of the session's release slots is this receiver's.
+    pub slot: u8,
+    /// The release that the slot stands for.
+    pub release: ReleaseName,
+    /// Length of its root document with signatures, in bytes.
+    pub root_len: u16,
+    /// Bytes of a full symbol.
+    pub symbol: u16,
+    /// Most source symbols of a block.
+    pub sources: u8,
+    /// Receivers invited, for the back-off.
+    pub receivers: u32,
+    /// Unit of the back-off in microseconds.
+    pub backoff_us: u32,
+    /// How often a receiver reports its progress, in milliseconds.
+    pub report_ms: u32,
+    /// Salt of strict digests.
+    pub salt: [u8; 8],
+    /// Bytes of all blocks of the session.
+    pub payload: u64,
+}
+
+/// A message from a receiver to the server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Up<'a> {
+    /// Who I am; first on a new channel.
+    Hello {
+        /// The name it was given when it enrolled, at most `MAX_NAME` bytes.
+        name: &'a str,
+        /// Version of its software.
+        version: &'a str,
+        /// Its Ed25519 key for receipts.
+        signing: VerifyingKey,
+        /// Bits of the codecs it decodes.
+        codecs: u8,
+        /// Free bytes at its destination.
+        free: u64,
+        /// The authority version that it trusts, 0 for none yet.
+        authority: u32,
+        /// For the server's freshness statement.
+        nonce: [u8; 16],
+    },
+    /// What I have installed; pages until `more` is unset.
+    Holds {
+        /// Installed releases.
+        releases: Vec<ReleaseName, MAX_HELD>,
+        /// Further pages follow.
+        more: bool,
+    },
+    /// I am ready for the session.
+    Joined {
+        /// The session.
+        session: SessionId,
+        /// The epoch I hold the key of.
+        epoch: Epoch,
+        /// A datagram of the session reached me.
+        heard: bool,
+    },
+    /// Not postcard: see [`super::nack`]. The variant keeps its number.
+    Nack,
+    /// How far I am.
+    Progress {
+        /// The session.
+        session: SessionId,
+        /// Symbols received since the last report.
+        received: u32,
+        /// Symbols lost since the last report.
+        lost: u32,
+        /// Bytes of the release held and verified.
+        held: u64,
+        /// Bytes of the release.
+        total: u64,
+    },
+    /// I see symbols of a block but have no header for it.
+    HeaderRequest {
+        /// The session.
+        session: SessionId,
+        /// The block.
+        block: BlockIndex,
+    },
+    /// I see an epoch that I have no key for.
+    KeyRequest {
+        /// The session.
+        session: SessionId,
+    },
+    /// The session can give me nothing more.
+    Finished {
+        /// The session.
+        session: SessionId,
+        /// Blocks whose records did not verify.
+        poisoned: u32,
+    },
+    /// What I still lack of a release; pages until `more` is unset.
+    Want {
+        /// The release.
+        release: ReleaseName,
+        /// Page number, from 0.
+        page: u16,
+        /// Further pages follow.
+        more: bool,
+        /// What is lacking; empty with page 0 and no `more`: nothing.
+        runs: Vec<WantRun, MAX_WANT_RUNS>,
+    },
+    /// Installed, durable.
+    Installed {
+        /// The release.
+        release: ReleaseName,
+        /// When, in seconds since 1970 by the device's clock (0: no clock).
+        at: u64,
+        /// Ed25519 signature of the device over the receipt, 64 bytes.
+        receipt: &'a [u8],
+    },
+    /// Not installed.
+    Failed {
+        /// The release.
+        release: ReleaseName,
+        /// The kind of reason.
+        code: FailCode,
+        /// The reason in words, at most 200 bytes.
+        reason: &'a str,
+    },
+    /// The answer to [`Down::Ping`].
+    Pong {
+        /// From the ping.
+        nonce: u64,
+    },
+    /// A complete block held records that do not verify.
+    Poisoned {
+        /// The session.
+        session: SessionId,
+        /// The block.
+        block: BlockIndex,
+    },
+}
+
+/// A message from the server to a receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Down<'a> {
+    /// The answer to [`Up::Hello`].
+    Welcome {
+        /// The receiver's identity.
+        id: ReceiverId,
+        /// The name the server knows it by.
+        name: &'a str,
+        /// Where it stands.
+        standing: Standing,
+        /// The server's time in seconds since 1970.
+        time: u64,
+        /// From the Hello.
+        nonce: [u8; 16],
+    },
+    /// A piece of a signed authority document.
+    Authority {
+        /// Its version.
+        version: u32,
+        /// Offset of this piece.
+        offset: u16,
+        /// Length of the whole signed document.
+        total: u16,
+        /// The piece.
+        bytes: &'a [u8],
+    },
+    /// You are a member of a group.
+    Membership {
+        /// The signed certificate.
+        certificate: &'a [u8],
+        /// The signed voucher that it names, or empty.
+        voucher: &'a [u8],
+    },
+    /// You are no longer a member of a group.
+    Removed {
+        /// The group.
+        group: GroupId,
+    },
+    /// Take part in a session.
+    Invitation(Invitation),
+    /// A session's next key.
+    Epoch {
+        /// The session.
+        session: SessionId,
+        /// The new epoch.
+        epoch: Epoch,
+        /// Its key.
+        key: [u8; 32],
+    },
+    /// A session is over.
+    Ended {
+        /// The session.
+        session: SessionId,
+    },
+    /// A release is not to be installed any more.
+    Cancelled {
+        /// The release.
+        release: ReleaseName,
+    },
+    /// What is newest, signed by the controller.
+    Freshness {
+        /// From the Hello.
+        nonce: [u8; 16],
+        /// Newest authority version.
+        authority: u32,
+        /// Newest release of each of the receiver's groups.
+        newest: Vec<ReleaseName, MAX_HELD>,
+        /// Ed25519 signature of the controller, 64 bytes.
+        signature: &'a [u8],
+    },
+    /// Are you there?
+    Ping {
+        /// Comes back in the pong.
+        nonce: u64,
+    },
+}
+
+/// Encodes a message into `out`.
+///
+/// # Errors
+/// [`Malformed::Bound`] when it does not fit `out`.
+pub fn encode<'b, M: Serialize>(message: &M, out: &'b mut [u8]) -> Result<&'b [u8], Malformed> {
+    postcard::to_slice(message, out).map(|used| &*used).map_err(|_| Malformed::Bound)
+}
+
+/// Decodes a message, whole and canonical.
+///
+/// # Errors
+/// [`Malformed`] for anything that `encode` would not have made.
+pub fn decode<'a, M: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<M, Malformed> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(Malformed::Length { expected: MAX_MESSAGE, found: bytes.len() });
+    }
+    let mut again = [0; MAX_MESSAGE];
+    decode_with(bytes, &mut again)
+}
+
+/// Decodes a control body of any size with a caller's scratch at least as large.
+///
+/// # Errors
+/// [`Malformed`] for anything that `encode` would not have made.
+pub fn decode_with<'a, M: Serialize + Deserialize<'a>>(
+    bytes: &'a [u8],
+    scratch: &mut [u8],
+) -> Result<M, Malformed> {
+    // PROTOCOL D2: bytes after the end are refused.
+    let (message, rest) =
+        postcard::take_from_bytes::<M>(bytes).map_err(|_| Malformed::NotCanonical)?;
+    if !rest.is_empty() {
+        return Err(Malformed::Trailing);
+    }
+    // PROTOCOL D4: postcard accepts overlong integers, so encode again and compare.
+    if encode(&message, scratch)? != bytes {
+        return Err(Malformed::NotCanonical);
+    }
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlong_integers_and_trailing_bytes_are_refused() {
+        // PROTOCOL D4: 9 is Ping, 5 as a varint is one byte, here it takes two.
+        assert_eq!(decode::<Down<'_>>(&[9, 5]), Ok(Down::Ping { nonce: 5 }));
+        assert_eq!(decode::<Down<'_>>(&[9, 0x85, 0]), Err(Malformed::NotCanonical));
+        // PROTOCOL D2
+        assert_eq!(decode::<Down<'_>>(&[9, 5, 0]), Err(Malformed::Trailing));
+    }
+}

@@ -1,0 +1,1 @@
+//! fleetcast on std sockets.

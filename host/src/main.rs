@@ -1,0 +1,3 @@
+//! The fleetcast command.
+
+fn main() {}
