@@ -13,6 +13,7 @@ pub mod digest;
 pub mod ids;
 pub mod limits;
 pub mod time;
+pub mod transmit;
 
 pub mod wire;
 

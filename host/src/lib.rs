@@ -1,1 +1,3 @@
-//! fleetcast on std sockets.
+//! fleetcast on std sockets: server, receiver agent, command line.
+
+pub mod model;

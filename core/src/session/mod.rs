@@ -1,1 +1,3 @@
-//! To come.
+//! Session machines: one sender, many receivers.
+
+pub mod intake;

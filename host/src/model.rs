@@ -1,0 +1,302 @@
+//! What the server knows, as plain records, and the changes that make it durable.
+//!
+//! The fleet machine holds these in memory and emits [`Change`]s; the catalog
+//! applies them in one transaction each batch and gives them back as a
+//! [`Snapshot`] after a restart. Trust facts stay signed documents.
+
+use std::net::SocketAddr;
+
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId, VerifyingKey};
+use fleetcast_core::wire::control::{ReleaseName, Standing};
+
+/// Seconds since 1970, UTC.
+pub type UnixTime = u64;
+
+/// A device that receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiverRecord {
+    /// Derived from its device key.
+    pub id: ReceiverId,
+    /// Its X25519 device key.
+    pub key: StaticKey,
+    /// Its Ed25519 key for receipts, once it said Hello.
+    pub signing: Option<VerifyingKey>,
+    /// Unique in the fleet.
+    pub name: String,
+    /// Waiting, member or revoked.
+    pub standing: Standing,
+    /// Whether it is a constrained device.
+    pub constrained: bool,
+    /// The greatest (boot counter, n) of its handshakes.
+    pub order: (u64, u64),
+    /// When it enrolled.
+    pub enrolled: UnixTime,
+    /// When it was heard last.
+    pub last_seen: UnixTime,
+    /// Where it was heard last.
+    pub address: Option<SocketAddr>,
+    /// Version of its software.
+    pub version: String,
+    /// Free bytes at its destination.
+    pub free: u64,
+    /// Codec bits that it decodes.
+    pub codecs: u8,
+}
+
+/// A named set of receivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupRecord {
+    /// Random, chosen at its creation.
+    pub id: GroupId,
+    /// Unique in the fleet.
+    pub name: String,
+    /// Receivers may join without approval.
+    pub open: bool,
+    /// When it was created.
+    pub created: UnixTime,
+}
+
+/// A receiver's membership in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembershipRecord {
+    /// The receiver.
+    pub receiver: ReceiverId,
+    /// The group.
+    pub group: GroupId,
+    /// The signed certificate.
+    pub certificate: Vec<u8>,
+    /// Digest of the voucher that the certificate names.
+    pub voucher: Option<Digest>,
+    /// Since when.
+    pub since: UnixTime,
+}
+
+/// An invitation: an admin-signed voucher and its secret token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoucherRecord {
+    /// Digest of the document.
+    pub digest: Digest,
+    /// The signed voucher.
+    pub document: Vec<u8>,
+    /// Public name of the token.
+    pub token_id: TokenId,
+    /// The token itself: the handshake's psk is made from it.
+    pub token: [u8; 16],
+    /// How many receivers have enrolled with it.
+    pub used: u32,
+    /// How many may.
+    pub uses: u32,
+    /// When it stops counting.
+    pub expires: UnixTime,
+    /// Taken back by an admin.
+    pub revoked: bool,
+}
+
+/// Where a release stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReleaseState {
+    /// Signed by enough admins.
+    Current,
+    /// A newer one of its group exists.
+    Superseded,
+    /// Taken back.
+    Cancelled,
+}
+
+/// A release: its signed root, and what lists say of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReleaseRecord {
+    /// Group, order, digest.
+    pub name: ReleaseName,
+    /// The name a person gave it.
+    pub label: String,
+    /// The signed root document.
+    pub document: Vec<u8>,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// When it was made.
+    pub created: UnixTime,
+    /// When it may no longer be installed for the first time.
+    pub expires: UnixTime,
+    /// Where it stands.
+    pub state: ReleaseState,
+}
+
+/// The state of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// Waits for its receiver or for a session.
+    Queued,
+    /// Its receiver was invited.
+    Offered,
+    /// Its receiver receives.
+    Transferring,
+    /// Its receiver has all and builds the new directory.
+    Verifying,
+    /// Durable at the receiver.
+    Installed,
+    /// Not installed, and why is told.
+    Failed,
+    /// A newer release took its place.
+    Superseded,
+    /// Taken back.
+    Cancelled,
+}
+
+impl DeliveryState {
+    /// Whether nothing more will happen to it by itself.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Installed | Self::Failed | Self::Superseded | Self::Cancelled)
+    }
+
+    /// The word for it, as design and contract use it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Offered => "offered",
+            Self::Transferring => "transferring",
+            Self::Verifying => "verifying",
+            Self::Installed => "installed",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// By which path most of a delivery's bytes came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryPath {
+    /// By multicast.
+    Multicast,
+    /// By catch-up.
+    Unicast,
+    /// From what the receiver had.
+    Local,
+}
+
+impl DeliveryPath {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Multicast => "multicast",
+            Self::Unicast => "unicast",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// One release to one receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryRecord {
+    /// Grows by one with every delivery of the fleet.
+    pub id: u64,
+    /// To whom.
+    pub receiver: ReceiverId,
+    /// What.
+    pub release: ReleaseName,
+    /// How far. Only queued and final states are persisted.
+    pub state: DeliveryState,
+    /// A short code of the reason when failed, else empty.
+    pub code: String,
+    /// The reason in words when failed, else empty.
+    pub reason: String,
+    /// Bytes of the release that its receiver holds.
+    pub bytes: u64,
+    /// How the bytes came.
+    pub path: DeliveryPath,
+    /// When it was made.
+    pub created: UnixTime,
+    /// When its state changed last.
+    pub updated: UnixTime,
+}
+
+/// A release that a receiver has said to have installed, with its receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldRecord {
+    /// The receiver.
+    pub receiver: ReceiverId,
+    /// The release.
+    pub release: ReleaseName,
+    /// When, by the device's clock.
+    pub at: UnixTime,
+    /// The receipt's signature, or empty when only the inventory told it.
+    pub receipt: Vec<u8>,
+}
+
+/// One line of the audit log, chained by digests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Position, from 1.
+    pub number: u64,
+    /// When.
+    pub time: UnixTime,
+    /// Who: an account, a receiver, or `server`.
+    pub actor: String,
+    /// What, as a code such as `release-sent`.
+    pub action: String,
+    /// To whom or what.
+    pub subject: String,
+    /// With what result.
+    pub result: String,
+    /// Digest of the line before and of this one's fields.
+    pub digest: Digest,
+}
+
+/// Something that must survive a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A receiver is new or different.
+    Receiver(ReceiverRecord),
+    /// A receiver is gone, with its memberships, deliveries and held releases.
+    ReceiverGone(ReceiverId),
+    /// A group is new or different.
+    Group(GroupRecord),
+    /// A group is gone, with its memberships, releases and deliveries.
+    GroupGone(GroupId),
+    /// A membership is new or different.
+    Membership(MembershipRecord),
+    /// A membership is gone.
+    MembershipGone(ReceiverId, GroupId),
+    /// A voucher is new or different.
+    Voucher(VoucherRecord),
+    /// A release is new or different.
+    Release(ReleaseRecord),
+    /// A delivery is new or different.
+    Delivery(DeliveryRecord),
+    /// A receiver holds a release now, in place of the group's one before.
+    Held(HeldRecord),
+    /// A signed authority document of this version.
+    Authority(u32, Vec<u8>),
+    /// A line for the audit log.
+    Log(LogRecord),
+}
+
+/// All that was durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Receivers, by id.
+    pub receivers: Vec<ReceiverRecord>,
+    /// Groups, by name.
+    pub groups: Vec<GroupRecord>,
+    /// Memberships.
+    pub memberships: Vec<MembershipRecord>,
+    /// Vouchers.
+    pub vouchers: Vec<VoucherRecord>,
+    /// Releases, oldest first.
+    pub releases: Vec<ReleaseRecord>,
+    /// Deliveries, by id.
+    pub deliveries: Vec<DeliveryRecord>,
+    /// What receivers hold: the newest per receiver and group.
+    pub held: Vec<HeldRecord>,
+    /// Authority documents, by version.
+    pub authorities: Vec<(u32, Vec<u8>)>,
+    /// The newest line of the audit log.
+    pub last_log: Option<LogRecord>,
+}
