@@ -1,4 +1,5 @@
 //! Keys, ciphers and signatures, each under one small name of our own.
 
 pub mod aead;
+pub mod packet;
 pub mod sign;

@@ -3,6 +3,8 @@
 //! `nack`). Views check lengths and reserved bytes; meaning is given elsewhere.
 
 pub mod control;
+pub mod nack;
+pub mod session;
 
 /// Why bytes were refused: the fault lies with whoever made them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
