@@ -52,6 +52,12 @@ impl Duration {
         Self(self.0.saturating_mul(factor))
     }
 
+    /// Half of it.
+    #[must_use]
+    pub const fn halved(self) -> Self {
+        Self(self.0 / 2)
+    }
+
     /// `self - other`, or zero.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {

@@ -1,3 +1,18 @@
-//! Session machines: one sender, many receivers.
+//! Session machines: one sender, many receivers (PROTOCOL §5).
+//!
+//! `layout`, `symbols` and `timers` are the common ground; `source` and
+//! `intake` are the two storages, handed to each call as its last argument;
+//! `pacing` and `rate` decide when; `sender` and `receiver` are the machines.
+
+pub mod layout;
+pub mod symbols;
+pub mod timers;
 
 pub mod intake;
+pub mod source;
+
+pub mod pacing;
+pub mod rate;
+
+pub mod receiver;
+pub mod sender;

@@ -123,6 +123,8 @@ pub struct Invitation {
     pub symbol: u16,
     /// Most source symbols of a block.
     pub sources: u8,
+    /// Blocks before this one are past; who joins late asks for them afterwards.
+    pub first_block: BlockIndex,
     /// Receivers invited, for the back-off.
     pub receivers: u32,
     /// Unit of the back-off in microseconds.

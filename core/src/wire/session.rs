@@ -178,7 +178,8 @@ impl<'a> SegmentView<'a> {
             return Err(short(bytes, SEGMENT_HEAD + SIGNATURE));
         }
         let view = Self { bytes };
-        let in_bounds = (1..=MAX_SEGMENT_BLOCKS).contains(&view.block_count())
+        let in_bounds = bytes[3] <= 1
+            && (1..=MAX_SEGMENT_BLOCKS).contains(&view.block_count())
             && (1..=MAX_SLOTS).contains(&view.slots())
             && view.first_block().0.checked_add(MAX_SEGMENT_BLOCKS as u32).is_some();
         if bytes[0] != kind::SEGMENT || !in_bounds {
@@ -207,7 +208,13 @@ impl<'a> SegmentView<'a> {
     /// Number of blocks.
     #[must_use]
     pub fn block_count(&self) -> usize {
-        usize::from(u16::from_le_bytes([self.bytes[2], self.bytes[3]]))
+        usize::from(self.bytes[2])
+    }
+
+    /// Whether all its symbols have been sent before this header.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        self.bytes[3] != 0
     }
 
     /// Its number in the session.
@@ -317,7 +324,9 @@ pub struct SegmentHead {
     /// Parity symbols per block that come without being asked for.
     pub proactive: u8,
     /// Number of blocks.
-    pub blocks: u16,
+    pub blocks: u8,
+    /// Whether all its symbols have been sent before this header.
+    pub sent: bool,
     /// Its number.
     pub segment: SegmentIndex,
     /// Its first block.
@@ -342,7 +351,7 @@ impl<'b> SegmentWriter<'b> {
     pub fn new(out: &'b mut [u8], head: SegmentHead) -> Result<Self, Malformed> {
         let mut writer = Self { out, used: 0 };
         writer.put(&[kind::SEGMENT, u8::from(head.last) | head.proactive << 1])?;
-        writer.put(&head.blocks.to_le_bytes())?;
+        writer.put(&[head.blocks, u8::from(head.sent)])?;
         writer.put(&head.segment.0.to_le_bytes())?;
         writer.put(&head.first.0.to_le_bytes())?;
         writer.put(&head.sequence.to_le_bytes())?;
@@ -485,6 +494,7 @@ mod tests {
             last: true,
             proactive: 3,
             blocks: 2,
+            sent: true,
             segment: SegmentIndex(7),
             first: BlockIndex(100),
             sequence: 9,
@@ -505,7 +515,7 @@ mod tests {
         let mut bytes = [0; 300];
         let len = sample(&mut bytes);
         let expected: &[u8] = &[
-            1, 0b111, 2, 0, 7, 0, 0, 0, 100, 0, 0, 0, 9, 0, 0, 0, 2, // head
+            1, 0b111, 2, 1, 7, 0, 0, 0, 100, 0, 0, 0, 9, 0, 0, 0, 2, // head
             1, 0x88, 0x13, 0, 1, 1, 0, 0, 0, 2, 0, 0, // 5,000 = 0x1388
             2, 0x70, 0x11, 1, 2, 3, 0, 0, 0, 1, 0, 9, 0, 0, 0, 4, 0, 1, 8, 0, 0, 0, 5, 0,
         ];

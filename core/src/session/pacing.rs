@@ -1,0 +1,101 @@
+//! A paced token bucket: bytes leave at a rate, in small bursts.
+
+use crate::time::{Duration, Instant};
+
+/// Least burst in bytes, so that one system call carries a batch of datagrams.
+const MIN_BURST: u64 = 48 * 1_024;
+/// Longest burst in time.
+const BURST_TIME_US: u64 = 2_000;
+
+/// Tokens are bytes, kept in byte-microseconds so that nothing is rounded away.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenBucket {
+    rate: u64,
+    level: u64,
+    filled: Instant,
+}
+
+impl TokenBucket {
+    /// A full bucket of `rate` bytes per second (at least one).
+    #[must_use]
+    pub fn new(rate: u64, now: Instant) -> Self {
+        let mut bucket = Self { rate: rate.max(1), level: 0, filled: now };
+        bucket.level = bucket.capacity();
+        bucket
+    }
+
+    /// Bytes per second.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// Changes the rate from now on.
+    pub fn change_rate(&mut self, rate: u64, now: Instant) {
+        self.fill(now);
+        self.rate = rate.max(1);
+        self.level = self.level.min(self.capacity());
+    }
+
+    /// Whether anything may leave now; tokens may go below zero by one datagram.
+    #[must_use]
+    pub fn ready(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.level >= MICROS
+    }
+
+    /// Takes `bytes` out.
+    pub fn take(&mut self, bytes: usize) {
+        self.level = self.level.saturating_sub((bytes as u64).saturating_mul(MICROS));
+    }
+
+    /// When half a burst is there again: sleeping that long keeps batches large.
+    #[must_use]
+    pub fn refill_at(&self) -> Instant {
+        let lacking = (self.capacity() / 2).saturating_sub(self.level);
+        self.filled + Duration::from_micros(lacking.div_ceil(self.rate))
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let elapsed = now.since(self.filled).as_micros();
+        let gained = self.rate.saturating_mul(elapsed);
+        self.level = self.level.saturating_add(gained).min(self.capacity());
+        self.filled = self.filled.max(now);
+    }
+
+    fn capacity(&self) -> u64 {
+        (self.rate.saturating_mul(BURST_TIME_US)).max(MIN_BURST * MICROS)
+    }
+}
+
+const MICROS: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lets_through_the_rate_and_one_burst() {
+        let mut now = Instant::ZERO;
+        let mut bucket = TokenBucket::new(1_000_000, now);
+        let mut sent = 0_u64;
+        while now < Instant::from_millis(1_000) {
+            while bucket.ready(now) {
+                bucket.take(1_000);
+                sent += 1_000;
+            }
+            now = bucket.refill_at().max(now + Duration::from_micros(1));
+        }
+        let burst = MIN_BURST + 1_000;
+        assert!((1_000_000 - burst..=1_000_000 + burst).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_lower_rate_counts_at_once() {
+        let mut bucket = TokenBucket::new(1_000_000_000, Instant::ZERO);
+        bucket.change_rate(1, Instant::ZERO);
+        bucket.take(2_000_000);
+        assert!(!bucket.ready(Instant::from_millis(999)));
+        assert_eq!(bucket.rate(), 1);
+    }
+}

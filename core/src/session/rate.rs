@@ -1,0 +1,195 @@
+//! Steering of a session's rate between a floor and the admin's cap.
+//!
+//! Receivers report how many datagrams they got and lost. At the end of each
+//! interval the loss that 90 % of the reports stay under is compared with the
+//! least such loss of late: what is above it came from sending too fast. So a
+//! link that always loses 5 % is not mistaken for a full one. One slow receiver
+//! among ten does not hold the others.
+
+use crate::time::{Duration, Instant};
+
+/// Loss in per mille that the rate may cause before it falls.
+const TOLERATED_EXCESS: u32 = 25;
+/// Loss in per mille beyond which no link is taken to be merely lossy, unless at the floor.
+const PLAUSIBLE_LOSS: u32 = 300;
+/// Intervals that the least loss is looked for in.
+const MEMORY: usize = 16;
+/// Bins of the histogram of reports, each 25 per mille wide.
+const BINS: usize = 41;
+const BIN_WIDTH: u32 = 25;
+
+/// Bounds of a session's rate in bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimits {
+    /// What the admin allows.
+    pub cap: u64,
+    /// What is never gone below.
+    pub floor: u64,
+    /// Where a session begins.
+    pub start: u64,
+}
+
+/// The steering machine: reports in, a rate out.
+#[derive(Clone, Debug)]
+pub struct RateControl {
+    limits: RateLimits,
+    rate: u64,
+    fast_start: bool,
+    interval: Duration,
+    ends: Instant,
+    hold: bool,
+    histogram: [u32; BINS],
+    recent: [u32; MEMORY],
+    intervals: usize,
+    loss: u32,
+}
+
+impl RateControl {
+    /// Begins at the starting rate; `interval` is how often receivers report.
+    #[must_use]
+    pub fn new(limits: RateLimits, interval: Duration, now: Instant) -> Self {
+        let cap = limits.cap.max(1);
+        let limits = RateLimits { cap, floor: limits.floor.clamp(1, cap), start: limits.start };
+        Self {
+            limits,
+            rate: limits.start.clamp(limits.floor, cap),
+            fast_start: true,
+            interval,
+            ends: now + interval,
+            hold: false,
+            histogram: [0; BINS],
+            recent: [u32::MAX; MEMORY],
+            intervals: 0,
+            loss: 0,
+        }
+    }
+
+    /// The present rate in bytes per second.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// Loss of the last interval in per mille, as 90 % of the reports have it or less.
+    #[must_use]
+    pub const fn loss(&self) -> u32 {
+        self.loss
+    }
+
+    /// Counts one receiver's report.
+    pub fn report(&mut self, received: u32, lost: u32) {
+        let total = u64::from(received) + u64::from(lost);
+        let per_mille = (u64::from(lost) * 1_000).checked_div(total).unwrap_or(0) as u32;
+        let bin = (per_mille.div_ceil(BIN_WIDTH) as usize).min(BINS - 1);
+        self.histogram[bin] = self.histogram[bin].saturating_add(1);
+    }
+
+    /// Ends the interval when it is time; the new rate if it changed.
+    pub fn tick(&mut self, now: Instant) -> Option<u64> {
+        if now < self.ends {
+            return None;
+        }
+        self.ends = now + self.interval;
+        let loss = self.quantile()?;
+        self.histogram = [0; BINS];
+        self.loss = loss;
+        self.recent[self.intervals % MEMORY] = loss;
+        self.intervals += 1;
+        let before = self.rate;
+        self.steer(loss);
+        (self.rate != before).then_some(self.rate)
+    }
+
+    fn steer(&mut self, loss: u32) {
+        let least = self.recent.iter().min().copied().unwrap_or(0).min(PLAUSIBLE_LOSS);
+        let excess = loss.saturating_sub(least);
+        if excess > TOLERATED_EXCESS || loss > PLAUSIBLE_LOSS {
+            self.fast_start = false;
+            // The interval after a fall still reports what was sent before it.
+            if !core::mem::replace(&mut self.hold, true) {
+                let keep = u64::from(1_000 - excess.clamp(100, 500));
+                self.rate = (self.rate / 1_000).saturating_mul(keep);
+            } else {
+                self.hold = false;
+            }
+        } else {
+            self.hold = false;
+            let growth = if self.fast_start { self.rate } else { self.rate / 16 };
+            self.rate = self.rate.saturating_add(growth.max(1));
+        }
+        self.rate = self.rate.clamp(self.limits.floor, self.limits.cap);
+    }
+
+    /// The loss in per mille that 90 % of this interval's reports do not exceed.
+    fn quantile(&self) -> Option<u32> {
+        let total: u32 = self.histogram.iter().sum();
+        let wanted = (u64::from(total) * 9).div_ceil(10);
+        let mut seen = 0_u64;
+        let bin = self.histogram.iter().position(|&count| {
+            seen += u64::from(count);
+            count > 0 && seen >= wanted
+        })?;
+        Some(bin as u32 * BIN_WIDTH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: RateLimits = RateLimits { cap: 100_000_000, floor: 100_000, start: 5_000_000 };
+
+    /// Runs `intervals` in which `loss_at(rate)` tells each of ten receivers' loss in per mille.
+    fn settle(control: &mut RateControl, intervals: u64, loss_at: impl Fn(u64, u32) -> u32) -> u64 {
+        for i in 1..=intervals {
+            for receiver in 0..10 {
+                let lost = loss_at(control.rate(), receiver);
+                control.report(1_000 - lost, lost);
+            }
+            control.tick(Instant::from_millis(i * 100));
+        }
+        control.rate()
+    }
+
+    fn control() -> RateControl {
+        RateControl::new(LIMITS, Duration::from_millis(100), Instant::ZERO)
+    }
+
+    #[test]
+    fn a_clean_path_is_filled_to_the_cap_within_a_second() {
+        assert_eq!(settle(&mut control(), 9, |_, _| 0), LIMITS.cap);
+    }
+
+    #[test]
+    fn a_path_that_always_loses_a_tenth_is_filled_too() {
+        assert_eq!(settle(&mut control(), 20, |_, _| 100), LIMITS.cap);
+    }
+
+    #[test]
+    fn a_bottleneck_is_found_from_above_and_kept() {
+        let bottleneck = 20_000_000_u64;
+        let loss = |rate: u64, _| ((rate.saturating_sub(bottleneck)) * 1_000 / rate) as u32;
+        let mut control = control();
+        let mut total = 0;
+        for _ in 0..200 {
+            total += settle(&mut control, 1, loss).min(bottleneck);
+            control.ends = Instant::ZERO;
+        }
+        let mean = total / 200;
+        assert!(mean > bottleneck * 8 / 10, "mean useful rate {mean}");
+        assert!(control.rate() < bottleneck * 3 / 2, "rate {}", control.rate());
+    }
+
+    #[test]
+    fn one_receiver_in_ten_that_loses_half_does_not_slow_the_others() {
+        let loss = |_, receiver| if receiver == 0 { 500 } else { 0 };
+        assert_eq!(settle(&mut control(), 20, loss), LIMITS.cap);
+    }
+
+    #[test]
+    fn a_path_far_below_the_start_is_reached_downwards() {
+        let loss = |rate: u64, _| (rate.saturating_sub(400_000) * 1_000 / rate) as u32;
+        let rate = settle(&mut control(), 40, loss);
+        assert!((LIMITS.floor..1_200_000).contains(&rate), "{rate}");
+    }
+}

@@ -1,0 +1,466 @@
+//! The sending machine of a session (PROTOCOL §5).
+//!
+//! Inputs: [`SenderSession::handle_nack`], [`SenderSession::handle_progress`],
+//! [`SenderSession::handle_header_request`], [`SenderSession::handle_timeout`].
+//! Commands: [`SenderSession::joined`], [`SenderSession::members`],
+//! [`SenderSession::rekey`], [`SenderSession::change_cap`].
+//! Outputs: [`SenderSession::poll_transmit`], [`SenderSession::poll_event`],
+//! [`SenderSession::poll_timeout`].
+//!
+//! ```text
+//! Probing ── first confirmations ──▶ Sending ── last segment ──▶ Ending ── all finished ──▶ Closed
+//!    └──────── nobody heard ────────────────────────────────────────────────────────────────▲
+//! ```
+//!
+//! Unicast sessions (catch-up) are the same machine with one member; they send
+//! no probes and begin when that member has joined.
+
+mod blocks;
+mod build;
+mod repair;
+#[cfg(test)]
+mod tests;
+
+use core::net::SocketAddr;
+use core::ops::DerefMut;
+
+use heapless::Deque;
+
+pub use self::blocks::BlockSlot;
+use self::blocks::Blocks;
+use super::pacing::TokenBucket;
+use super::rate::{RateControl, RateLimits};
+use super::source::{BlockSource, SegmentSpan};
+use super::timers::Timers;
+use crate::crypto::aead::Aead;
+use crate::crypto::packet::Sealer;
+use crate::crypto::sign::SigningKey;
+use crate::erasure::MulAdd;
+use crate::ids::{BlockIndex, Epoch, FleetId, SegmentIndex, SessionId};
+use crate::limits::{DATA_HEADER, PROBE_DEADLINE, PROBE_TIMES, SYMBOL_HEADER, TAG};
+use crate::time::{Duration, Instant};
+use crate::transmit::Transmit;
+
+/// IPv4 and UDP headers in front of every datagram.
+const IP_UDP: usize = 28;
+/// Data starts this long after the first probe if at least one member has joined.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Pause between the first repetitions of the end.
+const END_FIRST: Duration = Duration::from_millis(20);
+/// Longest pause between repetitions of the end.
+const END_SLOWEST: Duration = Duration::from_millis(500);
+/// A session whose members say nothing for so long after its end is closed.
+const END_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a sending session is made from.
+pub struct SenderConfig {
+    /// Its number, never used before by this controller.
+    pub session: SessionId,
+    /// Its first epoch.
+    pub epoch: Epoch,
+    /// The key of that epoch.
+    pub key: [u8; 32],
+    /// The fleet, for signatures.
+    pub fleet: FleetId,
+    /// The controller's key, for signatures.
+    pub signing: SigningKey,
+    /// Where its datagrams go.
+    pub to: SocketAddr,
+    /// Bytes of a full symbol.
+    pub symbol: usize,
+    /// Most source symbols of a block.
+    pub sources: usize,
+    /// Number of release slots.
+    pub slots: u8,
+    /// Receivers invited.
+    pub members: u32,
+    /// Bounds of the rate.
+    pub limits: RateLimits,
+    /// How often receivers report.
+    pub report_interval: Duration,
+}
+
+/// What a sending session tells its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// Data begins.
+    Started,
+    /// No member heard a probe; the session is closed.
+    NobodyHeard,
+    /// Every member has finished, or the rest was given up.
+    Closed {
+        /// Members that never finished.
+        unfinished: u32,
+    },
+    /// A block could not be read; the session is closed.
+    SourceFailed(BlockIndex),
+}
+
+/// Counts of what a session has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SenderStats {
+    /// Bytes with IP and UDP headers.
+    pub wire_bytes: u64,
+    /// Bytes of source symbols sent for the first time.
+    pub payload_bytes: u64,
+    /// Datagrams of any kind.
+    pub datagrams: u64,
+    /// Source symbols sent for the first time.
+    pub sources: u64,
+    /// Parity symbols.
+    pub parity: u64,
+    /// Source symbols sent again.
+    pub resent: u64,
+    /// NACK messages taken.
+    pub nacks: u64,
+}
+
+/// When to act without being told.
+#[derive(Clone, Copy)]
+enum Timer {
+    /// When to send the next probe.
+    Probe,
+    /// When to begin with those who have joined.
+    Begin,
+    /// When to give up waiting for anyone to join.
+    NobodyHeard,
+    /// When to send the end again.
+    End,
+    /// When to close although members have not finished.
+    GiveUp,
+}
+
+impl From<Timer> for usize {
+    fn from(timer: Timer) -> Self {
+        timer as Self
+    }
+}
+
+/// How far the session is; each state owns what only it needs.
+enum Phase {
+    /// Waiting for the first confirmations.
+    Probing { sent: u8, due: bool },
+    /// Segments are being sent.
+    Sending(Segment),
+    /// All segments were sent; repairs and the end.
+    Ending { pause: Duration, due: bool },
+    /// Nothing more is sent.
+    Closed,
+}
+
+/// A segment being sent.
+#[derive(Clone, Copy)]
+struct Segment {
+    index: SegmentIndex,
+    span: SegmentSpan,
+    step: Step,
+    proactive: u8,
+}
+
+/// What of a segment is sent next.
+#[derive(Clone, Copy)]
+enum Step {
+    /// Its blocks are not in memory yet.
+    Load,
+    /// Its header, before the blocks.
+    Header,
+    /// Symbol `round` of block `at`, interleaved (PROTOCOL S7).
+    Symbols { round: u8, at: u8 },
+    /// Its header once more.
+    HeaderAgain,
+}
+
+/// A sending session over buffers of its owner.
+///
+/// `S` holds the slots of blocks kept in memory (more than two segments' worth
+/// lets repairs come from memory), `B` bytes: one buffer of slots × block size,
+/// and one byte per block of the session.
+pub struct SenderSession<A, S, B> {
+    session: SessionId,
+    fleet: FleetId,
+    signing: SigningKey,
+    to: SocketAddr,
+    symbol: usize,
+    slots: u8,
+    sealer: Sealer<A>,
+    blocks: Blocks<S, B>,
+    phase: Phase,
+    members: u32,
+    joined: u32,
+    bucket: TokenBucket,
+    rate: RateControl,
+    timers: Timers<5>,
+    headers_due: Deque<SegmentIndex, 8>,
+    events: Deque<SenderEvent, 4>,
+    stats: SenderStats,
+    /// Parity per block that reports have asked for of late, in 1/256 symbols.
+    expected_parity: u32,
+}
+
+impl<A, S, B> SenderSession<A, S, B>
+where
+    A: Aead,
+    S: DerefMut<Target = [BlockSlot]>,
+    B: DerefMut<Target = [u8]>,
+{
+    /// Begins a session: probes where it is multicast, waiting for the member where not.
+    ///
+    /// `memory` has room for one block per slot; `parity_sent` one zero byte per block.
+    pub fn new(config: SenderConfig, slots: S, memory: B, parity_sent: B, now: Instant) -> Self {
+        let mut timers = Timers::new();
+        let multicast = config.to.ip().is_multicast();
+        if multicast {
+            timers.set(Timer::Begin, now + FIRST_WAIT);
+        }
+        timers.set(Timer::NobodyHeard, now + PROBE_DEADLINE + FIRST_WAIT);
+        let rate = RateControl::new(config.limits, config.report_interval, now);
+        Self {
+            session: config.session,
+            fleet: config.fleet,
+            signing: config.signing,
+            to: config.to,
+            symbol: config.symbol,
+            slots: config.slots,
+            sealer: Sealer::new(config.session, config.epoch, &config.key),
+            blocks: Blocks::new(slots, memory, parity_sent, config.sources * config.symbol),
+            phase: Phase::Probing { sent: 0, due: multicast },
+            members: config.members,
+            joined: 0,
+            bucket: TokenBucket::new(rate.rate(), now),
+            rate,
+            timers,
+            headers_due: Deque::new(),
+            events: Deque::new(),
+            stats: SenderStats::default(),
+            expected_parity: 0,
+        }
+    }
+
+    // --- commands ---
+
+    /// A member has joined and hears the session.
+    pub fn joined(&mut self, now: Instant) {
+        self.joined += 1;
+        if self.joined >= self.members && matches!(self.phase, Phase::Probing { .. }) {
+            self.begin(now);
+        }
+    }
+
+    /// How many members have neither finished nor gone; at zero the session closes.
+    pub fn members(&mut self, unfinished: u32) {
+        self.members = unfinished;
+        let may_close = matches!(self.phase, Phase::Sending(_) | Phase::Ending { .. })
+            || (matches!(self.phase, Phase::Probing { .. }) && unfinished == 0);
+        if unfinished == 0 && may_close {
+            self.close(SenderEvent::Closed { unfinished: 0 });
+        }
+    }
+
+    /// Goes on under a new key: somebody was removed.
+    pub fn rekey(&mut self, epoch: Epoch, key: &[u8; 32]) {
+        // PROTOCOL S1: a new key for every epoch, counted from zero.
+        self.sealer = Sealer::new(self.session, epoch, key);
+    }
+
+    // --- inputs ---
+
+    /// A member reported what it received and lost since its last report.
+    pub fn handle_progress(&mut self, now: Instant, received: u32, lost: u32) {
+        self.rate.report(received, lost);
+        self.still_alive(now);
+        self.steer(now);
+    }
+
+    /// A member lacks the header of a block's segment.
+    pub fn handle_header_request(&mut self, block: BlockIndex, source: &impl BlockSource) {
+        let Some(segment) = source.segment_of(block) else { return };
+        let reached = match self.phase {
+            Phase::Sending(current) => current.index >= segment,
+            Phase::Ending { .. } => true,
+            Phase::Probing { .. } | Phase::Closed => false,
+        };
+        if reached && !self.headers_due.iter().any(|&due| due == segment) {
+            // A full queue drops the request; it is repeated.
+            let _ = self.headers_due.push_back(segment);
+        }
+    }
+
+    /// The time told by `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.timers.expired(Timer::Probe, now)
+            && let Phase::Probing { due, .. } = &mut self.phase
+        {
+            *due = true;
+        }
+        if self.timers.expired(Timer::Begin, now) {
+            if self.joined > 0 {
+                self.begin(now);
+            } else {
+                self.timers.set(Timer::Begin, now + Duration::from_millis(20));
+            }
+        }
+        if self.timers.expired(Timer::NobodyHeard, now) {
+            if self.joined > 0 {
+                self.begin(now);
+            } else if matches!(self.phase, Phase::Probing { .. }) {
+                self.close(SenderEvent::NobodyHeard);
+            }
+        }
+        if self.timers.expired(Timer::End, now)
+            && let Phase::Ending { due, .. } = &mut self.phase
+        {
+            *due = true;
+        }
+        if self.timers.expired(Timer::GiveUp, now) && matches!(self.phase, Phase::Ending { .. }) {
+            self.close(SenderEvent::Closed { unfinished: self.members });
+        }
+        self.steer(now);
+    }
+
+    // --- outputs ---
+
+    /// The next datagram, or several of full size, within the rate.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        source: &mut impl BlockSource,
+        mul: &impl MulAdd,
+    ) -> Option<Transmit> {
+        let full = DATA_HEADER + SYMBOL_HEADER + self.symbol + TAG;
+        let mut used = 0;
+        let mut datagrams = 0;
+        while out.len() - used >= full && self.bucket.ready(now) {
+            let datagram = &mut out[used..used + full];
+            let body = &mut datagram[DATA_HEADER..full - TAG];
+            let Some(body) = self.next_body(now, body, source, mul) else { break };
+            let Some(len) = self.sealer.seal(datagram, body) else { break };
+            self.count(len);
+            used += len;
+            datagrams += 1;
+            if len < full {
+                break;
+            }
+        }
+        (datagrams > 0).then_some(Transmit {
+            to: self.to,
+            len: used,
+            segment_size: (datagrams > 1).then_some(full),
+        })
+    }
+
+    /// When `handle_timeout` or `poll_transmit` has something to do again.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timer = self.timers.next();
+        if !self.has_work() {
+            return timer;
+        }
+        let refill = self.bucket.refill_at();
+        Some(timer.map_or(refill, |at| at.min(refill)))
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<SenderEvent> {
+        self.events.pop_front()
+    }
+
+    // --- getters ---
+
+    /// What has been sent.
+    #[must_use]
+    pub const fn stats(&self) -> &SenderStats {
+        &self.stats
+    }
+
+    /// The present rate in bytes per second.
+    #[must_use]
+    pub const fn current_rate(&self) -> u64 {
+        self.rate.rate()
+    }
+
+    /// Loss that 90 % of the last reports stay under, in per mille.
+    #[must_use]
+    pub const fn loss(&self) -> u32 {
+        self.rate.loss()
+    }
+
+    /// The epoch under which datagrams are sent.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.sealer.epoch()
+    }
+
+    /// Whether nothing more will be sent.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Whether new members would still get something from the next segment on.
+    #[must_use]
+    pub fn takes_late_members(&self) -> bool {
+        matches!(self.phase, Phase::Probing { .. } | Phase::Sending(_))
+    }
+
+    fn begin(&mut self, now: Instant) {
+        if !matches!(self.phase, Phase::Probing { .. }) {
+            return;
+        }
+        self.timers = Timers::new();
+        self.phase = Phase::Sending(Segment {
+            index: SegmentIndex(0),
+            span: SegmentSpan { first: BlockIndex(0), count: 0 },
+            step: Step::Load,
+            proactive: 0,
+        });
+        self.bucket.change_rate(self.rate.rate(), now);
+        self.tell(SenderEvent::Started);
+    }
+
+    fn close(&mut self, event: SenderEvent) {
+        self.phase = Phase::Closed;
+        self.timers = Timers::new();
+        self.tell(event);
+    }
+
+    fn tell(&mut self, event: SenderEvent) {
+        // Four events at most happen in a session's life: started, and one end.
+        let _ = self.events.push_back(event);
+    }
+
+    fn still_alive(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Ending { .. }) {
+            self.timers.set(Timer::GiveUp, now + END_PATIENCE);
+        }
+    }
+
+    fn steer(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Sending(_) | Phase::Ending { .. })
+            && let Some(rate) = self.rate.tick(now)
+        {
+            self.bucket.change_rate(rate, now);
+        }
+    }
+
+    fn count(&mut self, len: usize) {
+        // PROTOCOL S12: repairs and control come out of the same bucket.
+        self.bucket.take(len + IP_UDP);
+        self.stats.wire_bytes += (len + IP_UDP) as u64;
+        self.stats.datagrams += 1;
+    }
+
+    /// Whether something waits for nothing but the bucket.
+    fn has_work(&self) -> bool {
+        match self.phase {
+            Phase::Probing { due, .. } => due,
+            Phase::Sending(_) => true,
+            Phase::Ending { due, .. } => {
+                due || self.blocks.repairs_wait() || !self.headers_due.is_empty()
+            }
+            Phase::Closed => false,
+        }
+    }
+}
+
+const _: () = assert!(PROBE_TIMES.len() < u8::MAX as usize);

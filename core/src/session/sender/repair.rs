@@ -1,0 +1,58 @@
+//! Reports come in, promises go out.
+
+use core::ops::DerefMut;
+
+use super::blocks::NotLoaded;
+use super::{BlockSlot, Phase, SenderEvent, SenderSession};
+use crate::crypto::aead::Aead;
+use crate::ids::BlockIndex;
+use crate::limits::MAX_PARITY;
+use crate::session::source::BlockSource;
+use crate::time::Instant;
+use crate::wire::nack::{Entry, Nack};
+
+impl<A, S, B> SenderSession<A, S, B>
+where
+    A: Aead,
+    S: DerefMut<Target = [BlockSlot]>,
+    B: DerefMut<Target = [u8]>,
+{
+    /// A member reported symbols that it lacks.
+    pub fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>, source: &mut impl BlockSource) {
+        if !matches!(self.phase, Phase::Sending(_) | Phase::Ending { .. }) {
+            return;
+        }
+        self.stats.nacks += 1;
+        self.still_alive(now);
+        for entry in nack.entries() {
+            if self.was_sent(entry.block) {
+                self.repair(now, entry, source);
+            }
+        }
+    }
+
+    /// Whether the block's segment is complete, so that a report can be about losses.
+    fn was_sent(&self, block: BlockIndex) -> bool {
+        match &self.phase {
+            Phase::Sending(segment) => block.0 < segment.span.first.0 + u32::from(segment.span.count),
+            Phase::Ending { .. } => true,
+            Phase::Probing { .. } | Phase::Closed => false,
+        }
+    }
+
+    fn repair(&mut self, now: Instant, entry: Entry<'_>, source: &mut impl BlockSource) {
+        if source.layout(entry.block).is_none() {
+            return;
+        }
+        let at = match self.blocks.load(entry.block, source) {
+            Ok(at) => at,
+            Err(NotLoaded::Busy) => return,
+            Err(NotLoaded::Failed) => return self.close(SenderEvent::SourceFailed(entry.block)),
+        };
+        // PROTOCOL S11: the maximum over all reports, never less than before.
+        let wanted = usize::from(entry.passed) + usize::from(entry.missing);
+        let wanted = wanted.min(MAX_PARITY) as u8;
+        self.blocks.promise(at, wanted, true);
+        self.blocks.resend(at, now, entry.sources);
+    }
+}

@@ -1,0 +1,64 @@
+//! A set of symbol indices.
+
+/// Any of the 256 symbols of a block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SymbolSet([u64; 4]);
+
+impl SymbolSet {
+    /// The empty set.
+    pub const EMPTY: Self = Self([0; 4]);
+
+    /// Adds a symbol; `false` when it was there already.
+    pub fn insert(&mut self, index: u8) -> bool {
+        let bit = 1 << (index % 64);
+        let word = &mut self.0[usize::from(index / 64)];
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+
+    /// Takes a symbol out.
+    pub fn remove(&mut self, index: u8) {
+        self.0[usize::from(index / 64)] &= !(1 << (index % 64));
+    }
+
+    /// Whether a symbol is in it.
+    #[must_use]
+    pub const fn contains(&self, index: u8) -> bool {
+        self.0[(index / 64) as usize] & (1 << (index % 64)) != 0
+    }
+
+    /// The smallest symbol in it.
+    #[must_use]
+    pub fn first(&self) -> Option<u8> {
+        let word = self.0.iter().position(|&word| word != 0)?;
+        Some((word * 64) as u8 + self.0[word].trailing_zeros() as u8)
+    }
+
+    /// How many symbols are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Whether none is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::EMPTY
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_keeps_each_symbol_once() {
+        let mut set = SymbolSet::EMPTY;
+        assert!(set.insert(255) && set.insert(64) && !set.insert(255));
+        assert_eq!((set.len(), set.first()), (2, Some(64)));
+        set.remove(64);
+        assert_eq!(set.first(), Some(255));
+        assert!(!set.contains(64) && set.contains(255));
+    }
+}
