@@ -16,3 +16,6 @@ pub mod rate;
 
 pub mod receiver;
 pub mod sender;
+
+#[cfg(test)]
+mod tests;

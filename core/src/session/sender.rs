@@ -18,8 +18,6 @@
 mod blocks;
 mod build;
 mod repair;
-#[cfg(test)]
-mod tests;
 
 use core::net::SocketAddr;
 use core::ops::DerefMut;

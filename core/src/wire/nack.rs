@@ -104,7 +104,8 @@ impl NackWriter {
     /// Adds a block; `false` when the report is full and the block is not in it.
     pub fn push(&mut self, entry: Entry<'_>) -> bool {
         let needed = ENTRY + entry.sources.len();
-        let full = self.bytes.len() + needed > MAX_MESSAGE || usize::from(self.bytes[7]) >= MAX_NACKS;
+        let full =
+            self.bytes.len() + needed > MAX_MESSAGE || usize::from(self.bytes[7]) >= MAX_NACKS;
         if full || entry.sources.len() > MAX_SOURCES {
             return false;
         }
@@ -136,8 +137,7 @@ mod tests {
         let spent = Entry { block: BlockIndex(7), missing: 2, passed: 64, sources: &[0, 191] };
         assert!(writer.push(plain) && writer.push(spent));
         let bytes = writer.message().unwrap();
-        let expected =
-            [3, 1, 2, 3, 4, 5, 0, 2, 6, 0, 0, 0, 2, 1, 0, 7, 0, 0, 0, 2, 64, 2, 0, 191];
+        let expected = [3, 1, 2, 3, 4, 5, 0, 2, 6, 0, 0, 0, 2, 1, 0, 7, 0, 0, 0, 2, 64, 2, 0, 191];
         assert_eq!(bytes, expected);
         let nack = Nack::parse(bytes).unwrap();
         assert_eq!((nack.session(), nack.epoch()), (SessionId(0x0403_0201), Epoch(5)));

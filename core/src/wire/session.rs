@@ -193,6 +193,18 @@ impl<'a> SegmentView<'a> {
         if rest.is_empty() { Ok(view) } else { Err(Malformed::Trailing) }
     }
 
+    /// A view over bytes that `parse` has accepted before: nothing is checked again.
+    #[must_use]
+    pub(crate) const fn assume_checked(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// The whole header with its signature.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Whether no segment follows.
     #[must_use]
     pub fn is_last(&self) -> bool {
@@ -505,7 +517,9 @@ mod tests {
         writer.runs(&[Run { first: Ordinal(1), count: 2 }]).unwrap();
         writer.runs(&[]).unwrap();
         writer.block(Object::Content, 70_000).unwrap();
-        writer.runs(&[Run { first: Ordinal(3), count: 1 }, Run { first: Ordinal(9), count: 4 }]).unwrap();
+        writer
+            .runs(&[Run { first: Ordinal(3), count: 1 }, Run { first: Ordinal(9), count: 4 }])
+            .unwrap();
         writer.runs(&[Run { first: Ordinal(8), count: 5 }]).unwrap();
         writer.finish() + SIGNATURE
     }

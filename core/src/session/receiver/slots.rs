@@ -141,7 +141,7 @@ where
     pub(super) fn fit(&mut self, at: usize, layout: &BlockLayout) -> bool {
         let k = layout.sources();
         let slot = &mut self.slots[at];
-        for index in (0..FIRST_PARITY).skip(k).filter(|&i| slot.filled.contains(i)) {
+        for index in (0..FIRST_PARITY).skip(k) {
             slot.filled.remove(index);
             slot.have.remove(index);
         }
@@ -159,12 +159,7 @@ where
         let start = at * self.block_size;
         let positions = self.memory.get_mut(start..start + k * self.symbol)?;
         let held = self.slots[at].held.get_mut(..k)?;
-        if k == 1 {
-            // Lone parity is as long as its source; the rest of the position is zero.
-            erasure::decode(mul, 1, self.symbol, positions, held).ok()?;
-        } else {
-            erasure::decode(mul, k, self.symbol, positions, held).ok()?;
-        }
+        erasure::decode(mul, k, self.symbol, positions, held).ok()?;
         positions.get(..layout.bytes)
     }
 

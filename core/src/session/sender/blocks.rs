@@ -103,7 +103,8 @@ where
         self.slots[at] = BlockSlot::default();
         source.read(block, bytes).map_err(|_| NotLoaded::Failed)?;
         let promised = self.sent(block);
-        self.slots[at] = BlockSlot { held: Some(Held::new(block, layout, promised)), used: self.clock };
+        self.slots[at] =
+            BlockSlot { held: Some(Held::new(block, layout, promised)), used: self.clock };
         Ok(at)
     }
 
@@ -113,7 +114,9 @@ where
             slot.held.is_none_or(|held| {
                 let ahead = held.block.0.wrapping_sub(self.pinned.first.0);
                 let pinned = ahead < u32::from(self.pinned.count);
-                !pinned && !held.echo_due && held.resend.is_empty()
+                !pinned
+                    && !held.echo_due
+                    && held.resend.is_empty()
                     && held.promised <= self.sent(held.block)
             })
         };
@@ -181,7 +184,8 @@ where
         if self.busy == 0 {
             return None;
         }
-        let held = self.slots.iter_mut().filter_map(|slot| slot.held.as_mut()).find(|h| h.echo_due)?;
+        let held =
+            self.slots.iter_mut().filter_map(|slot| slot.held.as_mut()).find(|h| h.echo_due)?;
         held.echo_due = false;
         Some((held.block, held.promised))
     }

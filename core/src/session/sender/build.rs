@@ -16,7 +16,7 @@ use crate::session::layout::parity_index;
 use crate::session::source::BlockSource;
 use crate::time::Instant;
 use crate::wire::session::{
-    END_SIGNED, ECHO_ENTRY, End, SegmentHead, SegmentWriter, kind, symbol_head,
+    ECHO_ENTRY, END_SIGNED, End, SegmentHead, SegmentWriter, kind, symbol_head,
 };
 
 /// Rounds of source symbols are numbered from 0, those of proactive parity from here.
@@ -154,8 +154,7 @@ where
                     }
                 }
                 Step::HeaderAgain => {
-                    let len =
-                        self.segment_header(segment.index, segment.proactive, body, source);
+                    let len = self.segment_header(segment.index, segment.proactive, body, source);
                     self.next_segment(now, segment, source);
                     return len;
                 }
@@ -312,7 +311,9 @@ where
             let Some(block) = segment.span.first.0.checked_sub(i + 1) else { break };
             let Some(at) = self.blocks.find(BlockIndex(block)) else { continue };
             let Some(held) = self.blocks.held(at) else { continue };
-            let needed = if held.asked { u32::from(held.promised) << 8 } else {
+            let needed = if held.asked {
+                u32::from(held.promised) << 8
+            } else {
                 self.expected_parity.saturating_sub(self.expected_parity / 8)
             };
             self.expected_parity = (self.expected_parity * 15 + needed) / 16;

@@ -34,7 +34,9 @@ where
     /// Whether the block's segment is complete, so that a report can be about losses.
     fn was_sent(&self, block: BlockIndex) -> bool {
         match &self.phase {
-            Phase::Sending(segment) => block.0 < segment.span.first.0 + u32::from(segment.span.count),
+            Phase::Sending(segment) => {
+                block.0 < segment.span.first.0 + u32::from(segment.span.count)
+            }
             Phase::Ending { .. } => true,
             Phase::Probing { .. } | Phase::Closed => false,
         }

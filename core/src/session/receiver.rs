@@ -1,0 +1,589 @@
+//! The receiving machine of a session (PROTOCOL §5).
+//!
+//! Inputs: [`ReceiverSession::handle_datagram`], [`ReceiverSession::handle_timeout`].
+//! Commands: [`ReceiverSession::rekey`].
+//! Outputs: [`ReceiverSession::poll_event`], [`ReceiverSession::nack`],
+//! [`ReceiverSession::poll_timeout`]. It transmits nothing itself: what it has
+//! to say goes through its owner's unicast channel.
+//!
+//! ```text
+//! Listening ── first datagram ──▶ Receiving ── nothing lacking, or the end ──▶ Finished
+//!     └── PROBE_DEADLINE: told as not heard; a datagram that comes later still counts
+//! ```
+
+mod deliver;
+mod repair;
+mod slots;
+mod window;
+
+use core::ops::DerefMut;
+
+use heapless::Deque;
+
+pub use self::slots::ReceiveSlot;
+use self::slots::Slots;
+pub use self::window::SegmentState;
+use self::window::{Fate, Window};
+use super::intake::Intake;
+use super::timers::Timers;
+use crate::crypto::aead::Aead;
+use crate::crypto::packet::Opener;
+use crate::crypto::sign::{Context, SIGNATURE, verify};
+use crate::erasure::{FIRST_PARITY, MulAdd};
+use crate::ids::{BlockIndex, Epoch, FleetId, SegmentIndex, SessionId, SymbolIndex, VerifyingKey};
+use crate::limits::{CONTROL_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE};
+use crate::time::{Duration, Instant};
+use crate::wire::nack::NackWriter;
+use crate::wire::session::{Body, End, Header, SegmentView};
+
+/// A session that is silent for so long has nothing more to give.
+const SILENCE: Duration = Duration::from_secs(15);
+/// How long a symbol without a header waits before the header is asked for.
+const HEADER_WAIT: Duration = Duration::from_millis(30);
+/// Requests for one missing header.
+const HEADER_REQUESTS: u8 = 6;
+
+/// What a receiving session is made from.
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// Its number.
+    pub session: SessionId,
+    /// The epoch of the key.
+    pub epoch: Epoch,
+    /// The key.
+    pub key: [u8; 32],
+    /// The fleet, for signatures.
+    pub fleet: FleetId,
+    /// The controller's key, for signatures.
+    pub controller: VerifyingKey,
+    /// Which of the session's release slots is ours.
+    pub slot: u8,
+    /// Bytes of a full symbol.
+    pub symbol: usize,
+    /// Most source symbols of a block.
+    pub sources: usize,
+    /// Blocks before this one are not asked for.
+    pub first_block: BlockIndex,
+    /// Whether it comes by unicast: no probe is waited for.
+    pub unicast: bool,
+    /// Receivers invited.
+    pub receivers: u32,
+    /// Unit of the back-off.
+    pub backoff: Duration,
+    /// How often to report progress.
+    pub report: Duration,
+    /// Spreads this receiver's reports in time; differs between receivers.
+    pub seed: u64,
+}
+
+/// What a receiving session tells its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReceiverEvent {
+    /// Tell the server whether the session reaches us.
+    Joined {
+        /// Whether it does.
+        heard: bool,
+    },
+    /// Send the report that [`ReceiverSession::nack`] lends, unreliably.
+    Nack,
+    /// Tell the server that this block's header is missing.
+    HeaderRequest(BlockIndex),
+    /// Tell the server what came and what was lost since the last time.
+    Progress {
+        /// Datagrams received.
+        received: u32,
+        /// Datagrams lost.
+        lost: u32,
+    },
+    /// Ask for the key of an epoch that is not ours.
+    KeyRequest,
+    /// A complete block held records that do not verify.
+    Poisoned(BlockIndex),
+    /// The session has nothing more to give.
+    Finished {
+        /// Blocks that were poisoned.
+        poisoned: u32,
+    },
+}
+
+/// Counts of what a session has received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverStats {
+    /// Datagrams that opened.
+    pub received: u64,
+    /// Gaps in the send counter.
+    pub lost: u64,
+    /// Datagrams that did not open or made no sense.
+    pub refused: u64,
+    /// Blocks decoded with parity.
+    pub repaired: u64,
+    /// NACK messages sent.
+    pub nacks: u64,
+}
+
+/// When to act without being told.
+#[derive(Clone, Copy)]
+enum Timer {
+    /// When to say that nothing was heard.
+    NotHeard,
+    /// When to report blocks that are due.
+    Nack,
+    /// When to ask for a missing header.
+    Header,
+    /// When to report progress.
+    Report,
+    /// When to give the session up as silent.
+    Silence,
+}
+
+impl From<Timer> for usize {
+    fn from(timer: Timer) -> Self {
+        timer as Self
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Listening,
+    Receiving,
+    Finished,
+}
+
+/// A receiving session over buffers of its owner: `S` slots for blocks, `B`
+/// bytes (slots × sources × symbol), `W` segments of the window.
+pub struct ReceiverSession<A, S, B, W> {
+    config: ReceiverConfig,
+    opener: Opener<A>,
+    phase: Phase,
+    slots: Slots<S, B>,
+    window: Window<W>,
+    timers: Timers<5>,
+    events: Deque<ReceiverEvent, 8>,
+    nack: NackWriter,
+    /// Segments and blocks of the session, once its end is known.
+    end: Option<u32>,
+    header_requests: u8,
+    key_requested: Option<Instant>,
+    /// Highest counter seen, plus one, and datagrams since the last report.
+    counter: u64,
+    reported_counter: u64,
+    received: u32,
+    /// Lowest counter of an echo whose repairs are awaited.
+    awaited: Option<u64>,
+    /// Second that verifications are counted in, and how many there were.
+    verified: (u64, u32),
+    random: u64,
+    poisoned: u32,
+    stats: ReceiverStats,
+}
+
+impl<A, S, B, W> ReceiverSession<A, S, B, W>
+where
+    A: Aead,
+    S: DerefMut<Target = [ReceiveSlot]>,
+    B: DerefMut<Target = [u8]>,
+    W: DerefMut<Target = [SegmentState]>,
+{
+    /// Begins to listen.
+    pub fn new(config: ReceiverConfig, slots: S, memory: B, segments: W, now: Instant) -> Self {
+        let mut timers = Timers::new();
+        let mut events = Deque::new();
+        if config.unicast {
+            // An empty queue has room for one.
+            let _ = events.push_back(ReceiverEvent::Joined { heard: true });
+            timers.set(Timer::Silence, now + SILENCE);
+        } else {
+            timers.set(Timer::NotHeard, now + PROBE_DEADLINE);
+        }
+        Self {
+            opener: Opener::new(&config.key),
+            phase: Phase::Listening,
+            slots: Slots::new(slots, memory, config.symbol, config.sources),
+            window: Window::new(segments, config.first_block, config.symbol, config.sources),
+            timers,
+            events,
+            nack: NackWriter::new(config.session, config.epoch),
+            end: None,
+            header_requests: 0,
+            key_requested: None,
+            counter: 0,
+            reported_counter: 0,
+            received: 0,
+            awaited: None,
+            verified: (0, 0),
+            random: config.seed,
+            poisoned: 0,
+            stats: ReceiverStats::default(),
+            config,
+        }
+    }
+
+    /// Goes on under the key of another epoch.
+    pub fn rekey(&mut self, epoch: Epoch, key: &[u8; 32]) {
+        // PROTOCOL S2: blocks and symbols held stay valid across epochs.
+        if epoch > self.config.epoch {
+            self.config.epoch = epoch;
+            self.opener = Opener::new(key);
+            self.counter = 0;
+            self.reported_counter = 0;
+            self.received = 0;
+            self.awaited = None;
+        }
+    }
+
+    /// Takes a datagram of the session; decrypts it in place.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: &mut [u8],
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        let Ok(header) = Header::parse(datagram) else { return };
+        if header.session != self.config.session || self.phase == Phase::Finished {
+            return;
+        }
+        if header.epoch != self.config.epoch {
+            return self.other_epoch(now, header.epoch);
+        }
+        let body = self.opener.open(header, datagram).map(|body| &*body);
+        let Ok(Ok(body)) = body.map(Body::parse) else {
+            self.stats.refused += 1;
+            return;
+        };
+        self.heard(now, header.counter);
+        match body {
+            Body::Symbol { index, block, payload } => {
+                self.on_symbol(now, header.counter, (block, index), payload, store, mul);
+            }
+            Body::Segment(view) => self.on_segment(now, header.counter, view, store, mul),
+            Body::Echo(view) => self.on_echo(now, header.counter, view),
+            Body::End(end) => self.on_end(now, header.counter, end),
+            Body::Probe(_) | Body::Digests => {}
+        }
+        self.finish_if_done(store);
+    }
+
+    /// The time told by `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Instant, store: &mut impl Intake) {
+        if self.phase == Phase::Finished {
+            return;
+        }
+        if self.timers.expired(Timer::NotHeard, now) {
+            self.tell(ReceiverEvent::Joined { heard: false });
+        }
+        if self.timers.expired(Timer::Nack, now) {
+            self.report_due(now);
+        }
+        if self.timers.expired(Timer::Header, now) {
+            self.request_header(now);
+        }
+        if self.timers.expired(Timer::Report, now) {
+            self.report_progress(now);
+        }
+        if self.timers.expired(Timer::Silence, now) {
+            self.finish();
+        }
+        self.finish_if_done(store);
+    }
+
+    /// When `handle_timeout` has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<ReceiverEvent> {
+        self.events.pop_front()
+    }
+
+    /// The NACK message that [`ReceiverEvent::Nack`] speaks of.
+    #[must_use]
+    pub fn nack(&self) -> Option<&[u8]> {
+        self.nack.message()
+    }
+
+    /// What has been received.
+    #[must_use]
+    pub const fn stats(&self) -> &ReceiverStats {
+        &self.stats
+    }
+
+    /// The session's number.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.config.session
+    }
+
+    /// The epoch whose key is held.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.config.epoch
+    }
+
+    /// Whether it has said `Finished`.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Finished
+    }
+
+    fn heard(&mut self, now: Instant, counter: u64) {
+        if self.phase == Phase::Listening {
+            // PROTOCOL S8
+            self.phase = Phase::Receiving;
+            self.timers.stop(Timer::NotHeard);
+            if !self.config.unicast {
+                self.tell(ReceiverEvent::Joined { heard: true });
+            }
+            self.counter = counter;
+            self.reported_counter = counter;
+            let first = self.random_within(self.config.report);
+            self.timers.set(Timer::Report, now + first);
+        }
+        self.timers.set(Timer::Silence, now + SILENCE);
+        self.counter = self.counter.max(counter.saturating_add(1));
+        self.received += 1;
+        self.stats.received += 1;
+    }
+
+    fn on_symbol(
+        &mut self,
+        now: Instant,
+        counter: u64,
+        (block, index): (BlockIndex, SymbolIndex),
+        payload: &[u8],
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        let Some(place) = self.window.place(block) else {
+            return self.early_symbol(now, block, index, payload);
+        };
+        if !self.window.is_closed(place) && index.0 < FIRST_PARITY {
+            self.passed_by(now, counter);
+            if let Some(segment) = self.window.segment_of(place) {
+                self.close_before(now, segment);
+            }
+        }
+        if self.window.state(place).fate != Fate::Wanted {
+            return;
+        }
+        self.repair_came(now, place, index);
+        let Some(layout) = self.window.layout(place) else { return };
+        let Some(slot) = self.slot_for(block) else { return };
+        if self.slots.store(slot, &layout, index, payload) {
+            self.deliver(place, block, slot, store, mul);
+        }
+    }
+
+    /// A symbol of a block whose header has not come.
+    fn early_symbol(
+        &mut self,
+        now: Instant,
+        block: BlockIndex,
+        index: SymbolIndex,
+        payload: &[u8],
+    ) {
+        if block < self.window.known() || self.end.is_some_and(|blocks| block.0 >= blocks) {
+            return;
+        }
+        if let Some(slot) = self.slots.find(block).or_else(|| self.slots.open(block)) {
+            self.slots.store_early(slot, index, payload);
+        }
+        self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
+    }
+
+    /// The slot of a block; the lowest other block gives way when all are taken.
+    fn slot_for(&mut self, block: BlockIndex) -> Option<usize> {
+        if let Some(at) = self.slots.find(block).or_else(|| self.slots.open(block)) {
+            return Some(at);
+        }
+        let lowest = self.slots.lowest().filter(|&lowest| lowest < block)?;
+        self.give_up(lowest);
+        self.slots.open(block)
+    }
+
+    fn give_up(&mut self, block: BlockIndex) {
+        self.slots.free(block);
+        if let Some(place) = self.window.place(block) {
+            self.window.state(place).fate = Fate::GivenUp;
+        }
+    }
+
+    fn on_segment(
+        &mut self,
+        now: Instant,
+        counter: u64,
+        view: SegmentView<'_>,
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        let segment = view.segment();
+        let news = match self.window.holds(segment) {
+            Some(closed) => view.is_sent() && !closed,
+            None => !self.window.is_past(segment),
+        };
+        let past = view.first_block() < self.config.first_block;
+        // PROTOCOL S5: nothing is verified that would change nothing.
+        if past || !news || !self.verify(now, view.signed(), &view.signature()) {
+            return;
+        }
+        self.passed_by(now, counter);
+        if self.window.holds(segment).is_none() {
+            self.open_segment(view, store, mul);
+        }
+        self.close_before(now, segment);
+        if view.is_sent() {
+            self.close(now, segment);
+        }
+        self.check_gap(now);
+    }
+
+    fn open_segment(&mut self, view: SegmentView<'_>, store: &mut impl Intake, mul: &impl MulAdd) {
+        let slots = &mut self.slots;
+        self.window.insert(&view, |lost| slots.free(lost));
+        self.header_requests = 0;
+        for n in 0..view.block_count() {
+            let block = BlockIndex(view.first_block().0 + n as u32);
+            let Some(place) = self.window.place(block) else { continue };
+            let lacking = view.block(n).is_some_and(|described| {
+                let mut runs = described.runs(self.config.slot);
+                runs.any(|run| store.wants(described.object, run.first, run.count))
+            });
+            let layout = self.window.layout(place).filter(|_| lacking);
+            let Some(layout) = layout else {
+                self.window.state(place).fate = Fate::Done;
+                self.slots.free(block);
+                continue;
+            };
+            if let Some(slot) = self.slots.find(block)
+                && self.slots.fit(slot, &layout)
+            {
+                self.deliver(place, block, slot, store, mul);
+            }
+        }
+    }
+
+    fn on_end(&mut self, now: Instant, counter: u64, end: End<'_>) {
+        if self.end.is_none() && !self.verify(now, end.signed(), &end.signature()) {
+            return;
+        }
+        self.end.get_or_insert(end.blocks());
+        self.passed_by(now, counter);
+        self.close_before(now, SegmentIndex(end.segments()));
+        self.check_gap(now);
+    }
+
+    /// Asks for a header when blocks are known to lie before or after those that are held.
+    fn check_gap(&mut self, now: Instant) {
+        let ends_later = self.end.is_some_and(|blocks| self.window.known().0 < blocks);
+        if self.window.after_gap().is_some() || ends_later {
+            self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
+        } else {
+            self.header_requests = 0;
+        }
+    }
+
+    fn request_header(&mut self, now: Instant) {
+        let known = self.window.known();
+        let beyond = self.window.after_gap();
+        let early = self.slots.lowest().filter(|&block| block >= known);
+        let ends_later = self.end.is_some_and(|blocks| known.0 < blocks);
+        if beyond.is_none() && early.is_none() && !ends_later {
+            return;
+        }
+        if self.header_requests >= HEADER_REQUESTS {
+            // What lies in the gap is asked for after the session.
+            self.header_requests = 0;
+            let next = beyond.or(self.end.map(BlockIndex)).or(early);
+            if let Some(next) = next {
+                self.window.skip_to(next);
+            }
+            return;
+        }
+        self.header_requests += 1;
+        self.tell(ReceiverEvent::HeaderRequest(known));
+        let pause = HEADER_WAIT.saturating_mul(2 << self.header_requests);
+        self.timers.set_earlier(Timer::Header, now + pause);
+    }
+
+    fn report_progress(&mut self, now: Instant) {
+        let expected = self.counter.saturating_sub(self.reported_counter);
+        let lost = expected.saturating_sub(u64::from(self.received));
+        self.reported_counter = self.counter;
+        self.stats.lost += lost;
+        let received = core::mem::take(&mut self.received);
+        self.tell(ReceiverEvent::Progress { received, lost: lost as u32 });
+        self.timers.set(Timer::Report, now + self.config.report);
+    }
+
+    fn other_epoch(&mut self, now: Instant, epoch: Epoch) {
+        let asked = self.key_requested.is_some_and(|at| now.since(at) < Duration::from_secs(1));
+        if epoch > self.config.epoch && !asked {
+            self.key_requested = Some(now);
+            self.tell(ReceiverEvent::KeyRequest);
+        }
+    }
+
+    /// Checks a control signature within the budget.
+    fn verify(&mut self, now: Instant, signed: &[u8], signature: &[u8; SIGNATURE]) -> bool {
+        let second = now.as_micros() / 1_000_000;
+        if self.verified.0 != second {
+            self.verified = (second, 0);
+        }
+        // PROTOCOL S5
+        if self.verified.1 >= CONTROL_VERIFICATIONS_PER_SECOND {
+            return false;
+        }
+        self.verified.1 += 1;
+        let session = self.config.session.0.to_le_bytes();
+        let epoch = self.config.epoch.0.to_le_bytes();
+        let parts = [&self.config.fleet.0[..], &session, &epoch, signed];
+        let valid = verify(&self.config.controller, Context::Session, &parts, signature).is_ok();
+        self.stats.refused += u64::from(!valid);
+        valid
+    }
+
+    fn finish_if_done(&mut self, store: &mut impl Intake) {
+        if self.phase != Phase::Receiving {
+            return;
+        }
+        let ended = self.end.is_some_and(|blocks| self.window.known().0 >= blocks);
+        // PROTOCOL S14
+        if store.is_complete() || (ended && !self.window.any_wanted()) {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.phase = Phase::Finished;
+        self.timers = Timers::new();
+        let expected = self.counter.saturating_sub(self.reported_counter);
+        self.stats.lost += expected.saturating_sub(u64::from(self.received));
+        self.events.clear();
+        self.tell(ReceiverEvent::Finished { poisoned: self.poisoned });
+    }
+
+    fn tell(&mut self, event: ReceiverEvent) {
+        if self.events.is_full() {
+            // Reports are repeated; the owner drains after every call.
+            let _ = self.events.pop_front();
+        }
+        let _ = self.events.push_back(event);
+    }
+
+    /// A time below `span`, at random, evenly.
+    fn random_within(&mut self, span: Duration) -> Duration {
+        let fraction = u128::from(self.random_bits() >> 32);
+        Duration::from_micros((u128::from(span.as_micros()) * fraction >> 32) as u64)
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood 2014): it spreads reports, it guards no secret.
+    fn random_bits(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}

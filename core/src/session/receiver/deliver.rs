@@ -1,0 +1,65 @@
+//! A complete block goes to storage, record by record.
+
+use core::ops::DerefMut;
+
+use super::window::{Fate, Place, Window};
+use super::{ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState};
+use crate::crypto::aead::Aead;
+use crate::erasure::MulAdd;
+use crate::ids::{BlockIndex, Ordinal};
+use crate::session::intake::{Intake, Taken};
+use crate::tree::record::Records;
+use crate::wire::session::BlockView;
+
+impl<A, S, B, W> ReceiverSession<A, S, B, W>
+where
+    A: Aead,
+    S: DerefMut<Target = [ReceiveSlot]>,
+    B: DerefMut<Target = [u8]>,
+    W: DerefMut<Target = [SegmentState]>,
+{
+    /// Decodes a block that has enough symbols and hands its records over.
+    pub(super) fn deliver(
+        &mut self,
+        place: Place,
+        block: BlockIndex,
+        slot: usize,
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        let state = self.window.state(place);
+        state.fate = Fate::Done;
+        state.due = None;
+        state.awaiting = None;
+        let described =
+            self.window.header(place).and_then(|view| view.block(Window::<W>::number(place)));
+        let (Some(described), Some(layout)) = (described, self.window.layout(place)) else {
+            return;
+        };
+        let decoded = self.slots.decode(slot, &layout, mul);
+        let intact =
+            decoded.is_some_and(|bytes| take_records(described, self.config.slot, bytes, store));
+        self.slots.free(block);
+        if !intact {
+            // PROTOCOL S15
+            self.window.state(place).fate = Fate::GivenUp;
+            self.poisoned += 1;
+            self.tell(ReceiverEvent::Poisoned(block));
+        }
+    }
+}
+
+/// Whether every record belonged to its ordinal, or could not be judged yet.
+fn take_records(block: BlockView<'_>, slot: u8, bytes: &[u8], store: &mut impl Intake) -> bool {
+    let runs = block.runs(slot);
+    let mut ordinals = runs.flat_map(|run| {
+        (0..u32::from(run.count)).map(move |i| run.first.0.checked_add(i).map(Ordinal))
+    });
+    let mut intact = true;
+    for record in Records::new(bytes) {
+        let (Ok(record), Some(Some(ordinal))) = (record, ordinals.next()) else { return false };
+        let taken = store.record(block.object, ordinal, record.codec, record.len, record.encoded);
+        intact &= taken != Taken::Poisoned;
+    }
+    intact && ordinals.next().is_none()
+}
