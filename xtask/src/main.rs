@@ -1,3 +1,53 @@
-//! To come.
+//! `cargo xtask`: everything that a developer does with fleetcast besides using it.
+//!
+//! One file per command; each is a plain function that answers whether all went well.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod shell;
+
+mod packages;
+
+mod bare_metal;
+
+mod tidy;
+
+mod test;
+
+mod sim;
+
+/// Builds, tests and checks fleetcast.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks the rules of style that no compiler checks.
+    Tidy,
+    /// Runs all that a change must pass.
+    Test(test::Options),
+    /// Runs the simulated fleet.
+    Sim(sim::Options),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Tidy => tidy::run(),
+        Command::Test(options) => test::run(&options),
+        Command::Sim(options) => sim::run(&options),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
