@@ -64,6 +64,13 @@ impl RateControl {
         }
     }
 
+    /// Changes the bounds; the rate moves into them at once.
+    pub fn change_limits(&mut self, limits: RateLimits) {
+        let cap = limits.cap.max(1);
+        self.limits = RateLimits { cap, floor: limits.floor.clamp(1, cap), start: limits.start };
+        self.rate = self.rate.clamp(self.limits.floor, cap);
+    }
+
     /// The present rate in bytes per second.
     #[must_use]
     pub const fn rate(&self) -> u64 {

@@ -3,7 +3,7 @@
 //! Inputs: [`SenderSession::handle_nack`], [`SenderSession::handle_progress`],
 //! [`SenderSession::handle_header_request`], [`SenderSession::handle_timeout`].
 //! Commands: [`SenderSession::joined`], [`SenderSession::members`],
-//! [`SenderSession::rekey`], [`SenderSession::change_cap`].
+//! [`SenderSession::rekey`], [`SenderSession::change_limits`].
 //! Outputs: [`SenderSession::poll_transmit`], [`SenderSession::poll_event`],
 //! [`SenderSession::poll_timeout`].
 //!
@@ -260,6 +260,11 @@ where
         self.sealer = Sealer::new(self.session, epoch, key);
     }
 
+    /// Changes the bounds of the rate.
+    pub fn change_limits(&mut self, limits: RateLimits) {
+        self.rate.change_limits(limits);
+    }
+
     // --- inputs ---
 
     /// A member reported what it received and lost since its last report.
@@ -399,6 +404,20 @@ where
     #[must_use]
     pub fn takes_late_members(&self) -> bool {
         matches!(self.phase, Phase::Probing { .. } | Phase::Sending(_))
+    }
+
+    /// The first block that a member joining now would get whole.
+    #[must_use]
+    pub fn next_segment_block(&self, source: &impl BlockSource) -> BlockIndex {
+        match self.phase {
+            Phase::Probing { .. } => BlockIndex(0),
+            Phase::Sending(segment) => {
+                let next = SegmentIndex(segment.index.0 + 1);
+                let end = BlockIndex(source.blocks());
+                source.segment(next).map_or(end, |span| span.first)
+            }
+            Phase::Ending { .. } | Phase::Closed => BlockIndex(source.blocks()),
+        }
     }
 
     fn begin(&mut self, now: Instant) {

@@ -83,6 +83,21 @@ pub enum Standing {
     Revoked,
 }
 
+/// Why an enrolment is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusedWhy {
+    /// The invitation has expired.
+    Expired,
+    /// The invitation has been used as often as it may be.
+    Used,
+    /// The invitation was taken back.
+    Revoked,
+    /// Too many receivers wait for approval.
+    Full,
+    /// The server does not know this receiver any more.
+    Unknown,
+}
+
 /// Why a receiver could not install a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailCode {
@@ -325,6 +340,11 @@ pub enum Down<'a> {
     Ping {
         /// Comes back in the pong.
         nonce: u64,
+    },
+    /// You are not taken in.
+    Refused {
+        /// Why.
+        why: RefusedWhy,
     },
 }
 

@@ -1,0 +1,370 @@
+//! The server as a sans-IO machine: everything it decides, and nothing it
+//! waits for.
+//!
+//! ```text
+//! release ─▶ deliveries (registry) ─▶ planner ─▶ live sessions ─▶ datagrams
+//!                 ▲                                   │
+//!                 └── messages of receivers ◀── endpoint ◀── datagrams
+//! ```
+//!
+//! Inputs: [`ServerNode::handle_datagram`], [`ServerNode::handle_timeout`],
+//! [`ServerNode::persisted`]. Commands: `commands.rs`. Outputs:
+//! [`ServerNode::poll_transmit`], [`ServerNode::take_changes`],
+//! [`ServerNode::poll_timeout`]; views: `views.rs`.
+//!
+//! Facts become durable in batches: [`ServerNode::take_changes`] gives the next
+//! one with its number, [`ServerNode::persisted`] says that it is durable. What
+//! must not be said before (a receiver's welcome, an answer to an admin) waits
+//! for that number.
+
+pub mod commands;
+pub mod contents;
+mod delivering;
+mod live;
+mod messages;
+mod plan;
+mod planner;
+pub mod registry;
+pub mod views;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::{Rng as _, SeedableRng as _};
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::erasure::MulAdd;
+use fleetcast_core::ids::{PeerSlot, ReceiverId, StaticKey, TokenId};
+use fleetcast_core::server::{HalfOpen, Peer, ServerConfig, ServerEndpoint, ServerEvent};
+use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::transmit::Transmit;
+use fleetcast_core::trust::authority::TrustedAuthority;
+use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
+use fleetcast_core::wire::session;
+use fleetcast_core::wire::transport::Sending;
+
+use self::contents::Contents;
+use self::live::LiveSession;
+use self::registry::Registry;
+use crate::model::{Change, UnixTime};
+use crate::packs::ChunkStore;
+
+/// What a server is made from.
+pub struct NodeConfig {
+    /// Secret X25519 key of the controller.
+    pub exchange_secret: [u8; 32],
+    /// Its Ed25519 key.
+    pub signing: SigningKey,
+    /// 32 fresh random bytes.
+    pub seed: [u8; 32],
+    /// First address of the multicast pool.
+    pub pool: Ipv4Addr,
+    /// Length of its prefix.
+    pub pool_prefix: u8,
+    /// Port of multicast sessions.
+    pub port: u16,
+    /// Cap of all that is sent, in bytes per second.
+    pub rate: u64,
+    /// Receivers that may be connected at a time.
+    pub max_receivers: usize,
+}
+
+/// What a server has sent, by path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes of blocks sent once.
+    pub payload: u64,
+    /// Bytes of multicast datagrams with IP headers.
+    pub multicast: u64,
+    /// Bytes of catch-up datagrams with IP headers.
+    pub unicast: u64,
+    /// Parity and repeated symbols.
+    pub repairs: u64,
+    /// NACK messages received.
+    pub nacks: u64,
+}
+
+/// A receiver's channel, and what is known of it besides the facts.
+struct Link {
+    key: StaticKey,
+    token: Option<TokenId>,
+    constrained: bool,
+    /// Known after its Hello.
+    receiver: Option<ReceiverId>,
+    /// Authority version and nonce of its Hello.
+    hello: Option<(u32, [u8; 16])>,
+    /// Its whole inventory has come.
+    ready: bool,
+    /// Messages that the channel has no room for yet.
+    queue: VecDeque<Vec<u8>>,
+    /// The delivery that it is busy with.
+    busy: Option<u64>,
+    /// It did not hear the last multicast session.
+    deaf: bool,
+    /// Nonce of the ping under way, and when it left.
+    ping: Option<(u64, Instant)>,
+    round_trip: Option<Duration>,
+}
+
+/// What a receiver has asked for of a release.
+struct Wanted {
+    release: Digest,
+    runs: Vec<WantRun>,
+    complete: bool,
+    rounds: u32,
+}
+
+/// The server machine.
+pub struct ServerNode<A: Aead> {
+    config: NodeConfig,
+    endpoint: ServerEndpoint<A, Vec<Peer<A>>, Vec<HalfOpen>>,
+    registry: Registry,
+    chunks: Arc<dyn ChunkStore>,
+    authority: TrustedAuthority,
+    authority_chain: Vec<(u32, Vec<u8>)>,
+    links: HashMap<PeerSlot, Link>,
+    connected: HashMap<ReceiverId, PeerSlot>,
+    sessions: Vec<LiveSession<A>>,
+    /// Which session is asked first for datagrams: they take turns.
+    turn: usize,
+    next_session: u32,
+    contents: HashMap<Digest, Arc<Contents>>,
+    wanted: HashMap<ReceiverId, Wanted>,
+    caps: HashMap<Digest, u64>,
+    /// Releases that are sent whole, whatever receivers hold.
+    full_sends: HashSet<Digest>,
+    traffic: HashMap<Digest, Traffic>,
+    total: Traffic,
+    plan_at: Option<Instant>,
+    batch: u64,
+    welcomes: VecDeque<(u64, PeerSlot)>,
+    rng: ChaCha20Rng,
+    started: Instant,
+}
+
+impl<A: Aead> ServerNode<A> {
+    /// A server with the facts of a catalog; `authority` is the chain's last document.
+    #[must_use]
+    pub fn new(
+        config: NodeConfig,
+        registry: Registry,
+        chunks: Arc<dyn ChunkStore>,
+        authority: TrustedAuthority,
+        authority_chain: Vec<(u32, Vec<u8>)>,
+        now: Instant,
+    ) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(config.seed);
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
+        let half_open = (config.max_receivers / 8).clamp(16, 1_024);
+        let peers = (0..config.max_receivers + half_open).map(|_| Peer::default()).collect();
+        let half_open = (0..half_open).map(|_| HalfOpen::default()).collect();
+        let next_session = rng.next_u32();
+        Self {
+            endpoint: ServerEndpoint::new(&endpoint_config, peers, half_open, now),
+            config,
+            registry,
+            chunks,
+            authority,
+            authority_chain,
+            links: HashMap::new(),
+            connected: HashMap::new(),
+            sessions: Vec::new(),
+            turn: 0,
+            next_session,
+            contents: HashMap::new(),
+            wanted: HashMap::new(),
+            caps: HashMap::new(),
+            full_sends: HashSet::new(),
+            traffic: HashMap::new(),
+            total: Traffic::default(),
+            plan_at: None,
+            batch: 0,
+            welcomes: VecDeque::new(),
+            rng,
+            started: now,
+        }
+    }
+
+    // --- inputs ---
+
+    /// Tells the wall clock, in seconds since 1970; before any other call.
+    pub const fn set_time(&mut self, now: UnixTime) {
+        self.registry.set_time(now);
+    }
+
+    /// Takes a datagram that came to the unicast socket.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        if datagram.first() == Some(&session::TYPE) {
+            return;
+        }
+        self.endpoint.handle_datagram(now, from, datagram, &mut self.registry);
+        while let Some(event) = self.endpoint.poll_event() {
+            self.on_event(now, event, datagram);
+        }
+        self.settle(now);
+    }
+
+    /// The time told by `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        while let Some(event) = self.endpoint.poll_event() {
+            self.on_event(now, event, &[]);
+        }
+        for session in &mut self.sessions {
+            session.handle_timeout(now);
+        }
+        self.settle(now);
+    }
+
+    /// Batch `batch` of changes is durable, and all before it.
+    pub fn persisted(&mut self, now: Instant, batch: u64) {
+        while self.welcomes.front().is_some_and(|(needed, _)| *needed <= batch) {
+            if let Some((_, slot)) = self.welcomes.pop_front() {
+                self.welcome(now, slot);
+            }
+        }
+        self.settle(now);
+    }
+
+    // --- outputs ---
+
+    /// Changes that are not durable yet, as the next batch with its number.
+    pub fn take_changes(&mut self) -> Option<(u64, Vec<Change>)> {
+        if !self.registry.has_changes() {
+            return None;
+        }
+        self.batch += 1;
+        Some((self.batch, self.registry.take_changes()))
+    }
+
+    /// The number of the batch that will hold what was changed last.
+    #[must_use]
+    pub fn batch_of_changes(&self) -> u64 {
+        if self.registry.has_changes() { self.batch + 1 } else { self.batch }
+    }
+
+    /// The next datagrams: of channels first, then of sessions in turn.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        mul: &impl MulAdd,
+    ) -> Option<Transmit> {
+        if let Some(transmit) = self.endpoint.poll_transmit(now, out) {
+            return Some(transmit);
+        }
+        let count = self.sessions.len();
+        for i in 0..count {
+            let at = (self.turn + i) % count;
+            if let Some(transmit) = self.sessions[at].poll_transmit(now, out, mul) {
+                self.turn = at + 1;
+                return Some(transmit);
+            }
+        }
+        None
+    }
+
+    /// When `handle_timeout` or `poll_transmit` has something to do again.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let sessions = self.sessions.iter().filter_map(LiveSession::poll_timeout);
+        sessions.chain(self.endpoint.poll_timeout()).chain(self.plan_at).min()
+    }
+
+    fn on_event(&mut self, now: Instant, event: ServerEvent, datagram: &[u8]) {
+        match event {
+            ServerEvent::Connected { slot, key, token, constrained, .. } => {
+                let link = Link {
+                    key,
+                    token,
+                    constrained,
+                    receiver: None,
+                    hello: None,
+                    ready: false,
+                    queue: VecDeque::new(),
+                    busy: None,
+                    deaf: false,
+                    ping: None,
+                    round_trip: None,
+                };
+                self.links.insert(slot, link);
+            }
+            ServerEvent::Message { slot, body, .. } => {
+                let body = datagram.get(body).unwrap_or(&[]).to_vec();
+                self.on_message(now, slot, &body);
+            }
+            ServerEvent::Drained { slot } => self.flush(now, slot),
+            ServerEvent::Moved { slot } => self.on_moved(slot),
+            ServerEvent::Gone { slot, .. } => self.on_gone(now, slot),
+            ServerEvent::OrderRegressed { key } => {
+                let id = ReceiverId::of(&key);
+                let name = self.registry.receiver(&id).map(|receiver| receiver.name.clone());
+                let name = name.unwrap_or_else(|| id.to_string());
+                self.registry.log("server", "identity-regressed", &name, "storage set back or key used twice");
+            }
+        }
+    }
+
+    /// What follows from any input: session events, plans.
+    fn settle(&mut self, now: Instant) {
+        self.settle_sessions(now);
+        if self.plan_at.is_some_and(|at| at <= now) {
+            self.plan_at = None;
+            self.plan(now);
+        }
+    }
+
+    /// Sends a message reliably, now or when the channel has room.
+    fn tell(&mut self, now: Instant, slot: PeerSlot, message: &Down<'_>) {
+        let mut buffer = [0; fleetcast_core::limits::MAX_MESSAGE];
+        let Ok(bytes) = encode(message, &mut buffer) else { return };
+        if let Some(link) = self.links.get_mut(&slot) {
+            link.queue.push_back(bytes.to_vec());
+            self.flush(now, slot);
+        }
+    }
+
+    fn flush(&mut self, now: Instant, slot: PeerSlot) {
+        let Some(link) = self.links.get_mut(&slot) else { return };
+        while let Some(message) = link.queue.front() {
+            if self.endpoint.send(now, slot, Sending::Reliable, message).is_err() {
+                return;
+            }
+            link.queue.pop_front();
+        }
+    }
+
+    /// A receiver's channel.
+    fn link_of(&self, receiver: &ReceiverId) -> Option<(PeerSlot, &Link)> {
+        let slot = *self.connected.get(receiver)?;
+        Some((slot, self.links.get(&slot)?))
+    }
+
+    /// The contents of a release, read once.
+    fn contents_of(&mut self, release: &ReleaseName) -> Option<Arc<Contents>> {
+        if let Some(contents) = self.contents.get(&release.digest) {
+            return Some(Arc::clone(contents));
+        }
+        let record = self.registry.release(&release.digest)?;
+        let contents = Contents::read(&record.document, &*self.chunks).map(Arc::new).ok()?;
+        self.contents.insert(release.digest, Arc::clone(&contents));
+        Some(contents)
+    }
+
+    /// A multicast group of the pool for a session, none that shares a MAC
+    /// address with the local network control block 224.0.0/24.
+    fn pool_address(&self, session: u32) -> SocketAddr {
+        let mask = u32::MAX.checked_shr(self.config.pool_prefix.into()).unwrap_or(0);
+        let base = u32::from(self.config.pool) & !mask;
+        let mut address = base | (session & mask);
+        if address & 0x7F_FFFF < 256 {
+            address |= 256 & mask;
+        }
+        SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::from(address), self.config.port))
+    }
+}

@@ -1,0 +1,131 @@
+//! What a release contains, as far as the server must know: the references of
+//! its chunks by ordinal. Read from the chunk store, never trusted beyond it:
+//! receivers verify everything against the signed root themselves.
+
+use fleetcast_core::crypto::sign::Context;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::tree::entry::{ALL_DEPTHS, EntryReader, NameSlot, TreeEvent};
+use fleetcast_core::tree::index::TreeTop;
+use fleetcast_core::tree::reference::{ChunkRef, ReferenceReader};
+use fleetcast_core::trust::document::SignedDocument;
+use fleetcast_core::trust::release::ReleaseRoot;
+use fleetcast_core::wire::control::ReleaseName;
+use std::collections::HashSet;
+
+use crate::codec::Decoder;
+use crate::packs::{ChunkStore, StoreError};
+
+/// Why a release's contents cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentsError {
+    /// The root document is not one.
+    #[error("the release root is malformed")]
+    Root,
+    /// The tree breaks a rule, or its index chunks are not what the root says.
+    #[error("the release's index is damaged: {0}")]
+    Tree(String),
+    /// A chunk is missing or cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The chunks of a release, by ordinal.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// Group, order and digest.
+    pub name: ReleaseName,
+    /// The signed root document.
+    pub document: Vec<u8>,
+    /// Index chunks: lists from the root downwards, then the entry table.
+    pub index: Vec<ChunkRef>,
+    /// Content chunks: each id once, by its first occurrence.
+    pub content: Vec<ChunkRef>,
+}
+
+impl Contents {
+    /// Reads a release from its root document and the chunk store.
+    ///
+    /// # Errors
+    /// [`ContentsError`] when a chunk is missing or the index is not sound.
+    pub fn read(document: &[u8], chunks: &dyn ChunkStore) -> Result<Self, ContentsError> {
+        let signed = SignedDocument::parse(document, MAX_ROOT).map_err(|_| ContentsError::Root)?;
+        let root = ReleaseRoot::decode(signed.body()).map_err(|_| ContentsError::Root)?;
+        let name = root.name(signed.digest(Context::Release));
+        let mut reader = IndexReader { chunks, decoder: Decoder::default(), index: Vec::new() };
+        let content = reader.read(&root.standard)?;
+        if content.len() != root.standard.content_chunks as usize {
+            return Err(ContentsError::Tree("another number of content chunks".to_owned()));
+        }
+        Ok(Self { name, document: document.to_vec(), index: reader.index, content })
+    }
+
+    /// All chunks, index first.
+    pub fn chunks(&self) -> impl Iterator<Item = &ChunkRef> {
+        self.index.iter().chain(&self.content)
+    }
+}
+
+struct IndexReader<'s> {
+    chunks: &'s dyn ChunkStore,
+    decoder: Decoder,
+    index: Vec<ChunkRef>,
+}
+
+impl IndexReader<'_> {
+    fn read(&mut self, top: &TreeTop<'_>) -> Result<Vec<ChunkRef>, ContentsError> {
+        let layout = top.layout().map_err(|fault| tree(&fault))?;
+        let listed = top.references().map_err(|fault| tree(&fault))?;
+        self.index = listed.collect::<Result<_, _>>().map_err(|fault| tree(&fault))?;
+        for level in 0..layout.levels() {
+            let ordinals = layout.ordinals(level);
+            if layout.is_entry_table(level) {
+                return self.entry_table(ordinals.start as usize, top);
+            }
+            let mut references = ReferenceReader::new();
+            for at in ordinals {
+                let bytes = self.chunk(at as usize)?;
+                let mut input = &bytes[..];
+                while let Some(found) = references.next(&mut input).map_err(|f| tree(&f))? {
+                    self.index.push(found);
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn entry_table(&mut self, from: usize, top: &TreeTop<'_>) -> Result<Vec<ChunkRef>, ContentsError> {
+        let mut names = vec![NameSlot::EMPTY; ALL_DEPTHS];
+        let mut reader = EntryReader::new(&mut names, top.totals());
+        let mut seen: HashSet<Digest> = HashSet::new();
+        let mut content = Vec::new();
+        for at in from..self.index.len() {
+            let bytes = self.chunk(at)?;
+            let fed = reader.feed(&bytes, &mut |event| {
+                if let TreeEvent::Chunk(reference) = event
+                    && seen.insert(reference.id)
+                {
+                    content.push(reference);
+                }
+                Ok::<(), std::convert::Infallible>(())
+            });
+            fed.map_err(|fault| tree(&fault))?;
+        }
+        reader.finish().map_err(|fault| tree(&fault))?;
+        Ok(content)
+    }
+
+    fn chunk(&mut self, at: usize) -> Result<Vec<u8>, ContentsError> {
+        let reference = *self.index.get(at).ok_or_else(|| tree(&"an index chunk is not listed"))?;
+        let mut record = vec![0; reference.len as usize + 1_024];
+        let len = self.chunks.read(&reference.id, &mut record)?;
+        let mut chunk = Vec::new();
+        self.decoder.decode_record(&record[..len], &mut chunk).map_err(|fault| tree(&fault))?;
+        reference.verify(&chunk).map_err(|fault| tree(&fault))?;
+        Ok(chunk)
+    }
+}
+
+fn tree(fault: &impl std::fmt::Debug) -> ContentsError {
+    ContentsError::Tree(format!("{fault:?}"))
+}

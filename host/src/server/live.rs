@@ -1,0 +1,301 @@
+//! A session that is running: its sending machine, its plan, and who takes part.
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::erasure::MulAdd;
+use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
+use fleetcast_core::limits::{MAX_SOURCES, MAX_SYMBOL};
+use fleetcast_core::session::rate::RateLimits;
+use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
+use fleetcast_core::session::source::BlockSource;
+use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::transmit::Transmit;
+use fleetcast_core::wire::control::{Invitation, ReleaseName};
+use fleetcast_core::wire::nack::Nack;
+
+use super::plan::SessionPlan;
+
+/// Blocks kept in memory by a session: three segments.
+const BLOCKS_IN_MEMORY: usize = 48;
+/// Least time between two reports of one receiver.
+const REPORT_LEAST_MS: u32 = 150;
+/// Reports that all receivers of a session together send per second.
+const REPORTS_PER_SECOND: u32 = 100;
+/// When a new key is used although not everybody has confirmed it.
+const REKEY_PATIENCE: Duration = Duration::from_secs(1);
+/// Unit of the back-off on a LAN: a few round trips.
+const BACKOFF_US: u32 = 4_000;
+
+/// A receiver in a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Its release slot.
+    pub slot: u8,
+    /// It hears the session.
+    pub joined: bool,
+    /// It has said that the session can give it nothing more.
+    pub finished: bool,
+    /// The epoch whose key it has confirmed.
+    pub epoch: Epoch,
+}
+
+/// What a running session is made from.
+pub struct LiveConfig {
+    /// Its number.
+    pub session: SessionId,
+    /// Key of the first epoch, random.
+    pub key: [u8; 32],
+    /// Salt of strict digests, random.
+    pub salt: [u8; 8],
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The controller's signing key.
+    pub signing: SigningKey,
+    /// Multicast group and port, or the receiver's address.
+    pub to: SocketAddr,
+    /// Releases, one per slot.
+    pub slots: Vec<ReleaseName>,
+    /// Lengths of their root documents.
+    pub root_lens: Vec<u16>,
+    /// Members and their slots.
+    pub members: Vec<(ReceiverId, u8)>,
+    /// Bounds of the rate.
+    pub limits: RateLimits,
+}
+
+/// A running session.
+pub struct LiveSession<A> {
+    config: LiveConfig,
+    epoch: Epoch,
+    sender: SenderSession<A, Vec<BlockSlot>, Vec<u8>>,
+    plan: SessionPlan,
+    members: HashMap<ReceiverId, Member>,
+    next_key: Option<(Epoch, [u8; 32], Instant)>,
+    invited: u32,
+    report_ms: u32,
+}
+
+impl<A: Aead> LiveSession<A> {
+    /// Begins a session; invitations are the caller's.
+    pub fn new(config: LiveConfig, plan: SessionPlan, now: Instant) -> Self {
+        let invited = config.members.len() as u32;
+        let report_ms = (invited * 1_000 / REPORTS_PER_SECOND).max(REPORT_LEAST_MS);
+        let epoch = Epoch(1);
+        let sender_config = SenderConfig {
+            session: config.session,
+            epoch,
+            key: config.key,
+            fleet: config.fleet,
+            signing: config.signing.clone(),
+            to: config.to,
+            symbol: MAX_SYMBOL,
+            sources: MAX_SOURCES,
+            slots: config.slots.len() as u8,
+            members: invited,
+            limits: config.limits,
+            report_interval: Duration::from_millis(report_ms.into()),
+        };
+        let held = plan.block_count().min(BLOCKS_IN_MEMORY);
+        let slots = vec![BlockSlot::default(); held];
+        let memory = vec![0; held * MAX_SOURCES * MAX_SYMBOL];
+        let parity_sent = vec![0; plan.block_count()];
+        let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
+        let member = |&(id, slot): &(ReceiverId, u8)| {
+            (id, Member { slot, joined: false, finished: false, epoch })
+        };
+        let members = config.members.iter().map(member).collect();
+        Self { config, epoch, sender, plan, members, next_key: None, invited, report_ms }
+    }
+
+    /// The session's number.
+    pub const fn id(&self) -> SessionId {
+        self.config.session
+    }
+
+    /// Whether its datagrams go by multicast.
+    pub fn is_multicast(&self) -> bool {
+        self.config.to.ip().is_multicast()
+    }
+
+    /// Where its datagrams go.
+    pub const fn destination(&self) -> SocketAddr {
+        self.config.to
+    }
+
+    /// Releases, one per slot.
+    pub fn releases(&self) -> &[ReleaseName] {
+        &self.config.slots
+    }
+
+    /// Who takes part.
+    pub const fn members(&self) -> &HashMap<ReceiverId, Member> {
+        &self.members
+    }
+
+    /// The machine, for its counts and its rate.
+    pub const fn sender(&self) -> &SenderSession<A, Vec<BlockSlot>, Vec<u8>> {
+        &self.sender
+    }
+
+    /// Bytes of all its blocks.
+    pub fn payload(&self) -> u64 {
+        self.plan.payload()
+    }
+
+    /// The invitation of a member, from a block on.
+    pub fn invitation(&self, member: &ReceiverId, first_block: BlockIndex) -> Option<Invitation> {
+        let slot = self.members.get(member)?.slot;
+        let (address, port) = match self.config.to {
+            SocketAddr::V4(to) if self.is_multicast() => (*to.ip(), to.port()),
+            _ => (Ipv4Addr::UNSPECIFIED, 0),
+        };
+        let (epoch, key) = match self.next_key {
+            Some((epoch, key, _)) => (epoch, key),
+            None => (self.epoch, self.config.key),
+        };
+        Some(Invitation {
+            session: self.config.session,
+            epoch,
+            key,
+            address,
+            port,
+            slot,
+            release: *self.config.slots.get(usize::from(slot))?,
+            root_len: *self.config.root_lens.get(usize::from(slot))?,
+            symbol: MAX_SYMBOL as u16,
+            sources: MAX_SOURCES as u8,
+            first_block,
+            receivers: self.invited,
+            backoff_us: BACKOFF_US,
+            report_ms: self.report_ms,
+            salt: self.config.salt,
+            payload: self.plan.payload(),
+        })
+    }
+
+    /// The block from which a receiver that joins now takes part, if it still can.
+    pub fn late_entry(&self) -> Option<BlockIndex> {
+        self.sender.takes_late_members().then(|| self.sender.next_segment_block(&self.plan))
+    }
+
+    /// Takes a late receiver in.
+    pub fn add(&mut self, id: ReceiverId, slot: u8) {
+        let member = Member { slot, joined: false, finished: false, epoch: self.epoch };
+        if self.members.insert(id, member).is_none() {
+            self.invited += 1;
+            self.tell_members();
+        }
+    }
+
+    /// A member hears the session, or has the key of an epoch.
+    pub fn joined(&mut self, now: Instant, id: &ReceiverId, epoch: Epoch) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        member.epoch = epoch;
+        if !std::mem::replace(&mut member.joined, true) {
+            self.sender.joined(now);
+        }
+    }
+
+    /// A member can be given nothing more.
+    pub fn finished(&mut self, id: &ReceiverId) {
+        if let Some(member) = self.members.get_mut(id) {
+            member.finished = true;
+            self.tell_members();
+        }
+    }
+
+    /// A member is gone, or does not hear the session; whether it was one.
+    pub fn leave(&mut self, id: &ReceiverId) -> bool {
+        let was = self.members.remove(id).is_some();
+        if was {
+            self.tell_members();
+        }
+        was
+    }
+
+    /// Prepares a new epoch because somebody was removed; returns it with its key.
+    pub fn new_epoch(&mut self, key: [u8; 32], now: Instant) -> (Epoch, [u8; 32]) {
+        let newest = self.next_key.map_or(self.epoch, |(epoch, ..)| epoch);
+        let epoch = Epoch(newest.0.wrapping_add(1));
+        self.next_key = Some((epoch, key, now + REKEY_PATIENCE));
+        (epoch, key)
+    }
+
+    /// The newest epoch and its key, for a member that asks.
+    pub fn newest_key(&self) -> (Epoch, [u8; 32]) {
+        self.next_key.map_or((self.epoch, self.config.key), |(epoch, key, _)| (epoch, key))
+    }
+
+    /// Changes the bounds of the rate.
+    pub fn change_limits(&mut self, limits: RateLimits) {
+        self.sender.change_limits(limits);
+    }
+
+    /// A member's NACK.
+    pub fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>) {
+        self.sender.handle_nack(now, nack, &mut self.plan);
+    }
+
+    /// A member's progress.
+    pub fn handle_progress(&mut self, now: Instant, received: u32, lost: u32) {
+        self.sender.handle_progress(now, received, lost);
+    }
+
+    /// A member lacks a header.
+    pub fn handle_header_request(&mut self, block: BlockIndex) {
+        self.sender.handle_header_request(block, &self.plan);
+    }
+
+    /// The time told by `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.switch_key(now);
+        self.sender.handle_timeout(now);
+    }
+
+    /// The next datagrams.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        mul: &impl MulAdd,
+    ) -> Option<Transmit> {
+        self.sender.poll_transmit(now, out, &mut self.plan, mul)
+    }
+
+    /// When there is something to do again.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let key = self.next_key.map(|(.., at)| at);
+        self.sender.poll_timeout().into_iter().chain(key).min()
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<SenderEvent> {
+        self.sender.poll_event()
+    }
+
+    /// Blocks of the plan, for the status.
+    pub fn blocks(&self) -> u32 {
+        self.plan.blocks()
+    }
+
+    /// Goes over to the new key when 95 % have confirmed it, or after a second.
+    fn switch_key(&mut self, now: Instant) {
+        let Some((epoch, key, latest)) = self.next_key else { return };
+        let confirmed = self.members.values().filter(|m| m.epoch >= epoch || m.finished).count();
+        if confirmed * 100 >= self.members.len() * 95 || now >= latest {
+            self.next_key = None;
+            self.epoch = epoch;
+            // The old key is gone with this assignment.
+            self.config.key = key;
+            self.sender.rekey(epoch, &key);
+        }
+    }
+
+    fn tell_members(&mut self) {
+        let unfinished = self.members.values().filter(|member| !member.finished).count();
+        self.sender.members(unfinished as u32);
+    }
+}

@@ -1,0 +1,448 @@
+//! What receivers say, and what follows from it.
+
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::sign::Context;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{
+    GroupId, PeerSlot, ReceiverId, SessionId, StaticKey, TokenId, VerifyingKey,
+};
+use fleetcast_core::limits::{MAX_MESSAGE, MAX_NAME};
+use fleetcast_core::time::Instant;
+use fleetcast_core::trust::document;
+use fleetcast_core::trust::membership::{MAX_MEMBERSHIP, Membership};
+use fleetcast_core::trust::statement::{Freshness, Receipt};
+use fleetcast_core::wire::control::{
+    Down, FailCode, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode, encode,
+};
+use fleetcast_core::wire::nack::{self, Nack};
+
+use super::ServerNode;
+use super::live::LiveSession;
+use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
+
+/// Receivers that may wait for approval at a time.
+const MAX_WAITING: usize = 1_000;
+/// Bytes of an authority document per message.
+const AUTHORITY_PIECE: usize = MAX_MESSAGE - 32;
+
+/// What a Hello says.
+struct Greeting<'a> {
+    name: &'a str,
+    version: &'a str,
+    signing: VerifyingKey,
+    codecs: u8,
+    free: u64,
+    authority: u32,
+    nonce: [u8; 16],
+}
+
+impl<A: Aead> ServerNode<A> {
+    pub(super) fn on_message(&mut self, now: Instant, slot: PeerSlot, body: &[u8]) {
+        let Some(link) = self.links.get(&slot) else { return };
+        let receiver = link.receiver;
+        if body.first() == Some(&nack::KIND) {
+            if let (Ok(nack), Some(id)) = (Nack::parse(body), receiver)
+                && let Some(session) = self.session_of(nack.session(), &id)
+            {
+                session.handle_nack(now, &nack);
+            }
+            return;
+        }
+        // PROTOCOL M3: what makes no sense is ignored, and so is everything before Hello.
+        let Ok(message) = decode::<Up<'_>>(body) else { return };
+        if let Up::Hello { name, version, signing, codecs, free, authority, nonce } = message {
+            let greeting = Greeting { name, version, signing, codecs, free, authority, nonce };
+            return self.on_hello(now, slot, &greeting);
+        }
+        let Some(id) = receiver else { return };
+        self.registry.touch_receiver(&id, |_| {});
+        match message {
+            Up::Holds { releases, more } => self.on_holds(now, slot, id, &releases, more),
+            Up::Pong { nonce } => self.on_pong(now, slot, nonce),
+            Up::Want { release, more, runs, page } => {
+                self.on_want(now, id, &release, page, more, &runs);
+            }
+            Up::Installed { release, at, receipt } => {
+                self.on_installed(now, slot, id, &release, at, receipt);
+            }
+            Up::Failed { release, code, reason } => self.on_failed(now, id, &release, code, reason),
+            other => self.on_session_message(now, slot, id, &other),
+        }
+    }
+
+    /// Messages about a session that the receiver takes part in.
+    fn on_session_message(&mut self, now: Instant, slot: PeerSlot, id: ReceiverId, message: &Up<'_>) {
+        match *message {
+            Up::Joined { session, epoch, heard } => {
+                if heard {
+                    if let Some(live) = self.session_of(session, &id) {
+                        live.joined(now, &id, epoch);
+                    }
+                    self.advance_delivery(id, DeliveryState::Transferring);
+                } else {
+                    self.on_deaf(now, slot, id, session);
+                }
+            }
+            Up::Progress { session, received, lost, held, .. } => {
+                if let Some(live) = self.session_of(session, &id) {
+                    live.handle_progress(now, received, lost);
+                }
+                self.note_progress(id, held);
+            }
+            Up::HeaderRequest { session, block } => {
+                if let Some(live) = self.session_of(session, &id) {
+                    live.handle_header_request(block);
+                }
+            }
+            Up::KeyRequest { session } => {
+                let key = self.session_of(session, &id).map(|live| live.newest_key());
+                if let Some((epoch, key)) = key {
+                    self.tell(now, slot, &Down::Epoch { session, epoch, key });
+                }
+            }
+            Up::Finished { session, .. } => {
+                if let Some(live) = self.session_of(session, &id) {
+                    live.finished(&id);
+                }
+            }
+            Up::Poisoned { session, block } => {
+                let name = self.name_of(&id);
+                let what = format!("session {session} block {block}");
+                self.registry.log(&name, "block-poisoned", &what, "dropped, served by catch-up");
+            }
+            _ => {}
+        }
+    }
+
+    // --- the beginning of a channel ---
+
+    fn on_hello(&mut self, now: Instant, slot: PeerSlot, greeting: &Greeting<'_>) {
+        let Some(link) = self.links.get(&slot) else { return };
+        let (key, token, constrained) = (link.key, link.token, link.constrained);
+        let id = ReceiverId::of(&key);
+        let known = self.registry.receiver(&id).cloned();
+        let Some(record) = known.or_else(|| self.newcomer(key, greeting.name)) else {
+            return self.tell(now, slot, &Down::Refused { why: RefusedWhy::Full });
+        };
+        if let Some(&other) = self.connected.get(&id).filter(|&&other| other != slot) {
+            self.drop_link(now, other);
+        }
+        let record = ReceiverRecord {
+            signing: Some(greeting.signing),
+            constrained,
+            last_seen: self.registry.time(),
+            address: self.endpoint.address(slot),
+            version: greeting.version.chars().take(MAX_NAME).collect(),
+            free: greeting.free,
+            codecs: greeting.codecs,
+            ..record
+        };
+        self.registry.put_receiver(record);
+        if let Some(why) = token.and_then(|token| self.redeem(id, key, token)) {
+            return self.tell(now, slot, &Down::Refused { why });
+        }
+        if let Some(link) = self.links.get_mut(&slot) {
+            link.receiver = Some(id);
+            link.hello = Some((greeting.authority, greeting.nonce));
+        }
+        self.connected.insert(id, slot);
+        // PROTOCOL H5: said only once it is durable.
+        self.welcomes.push_back((self.batch_of_changes(), slot));
+    }
+
+    /// A receiver that enrols now, waiting until something says otherwise.
+    fn newcomer(&self, key: StaticKey, wanted_name: &str) -> Option<ReceiverRecord> {
+        let waiting = self.registry.receivers().filter(|r| r.standing == Standing::Waiting);
+        if waiting.count() >= MAX_WAITING {
+            return None;
+        }
+        let id = ReceiverId::of(&key);
+        Some(ReceiverRecord {
+            id,
+            key,
+            signing: None,
+            name: self.free_name(wanted_name, &id),
+            standing: Standing::Waiting,
+            constrained: false,
+            order: (0, 0),
+            enrolled: self.registry.time(),
+            last_seen: self.registry.time(),
+            address: None,
+            version: String::new(),
+            free: 0,
+            codecs: 0,
+        })
+    }
+
+    /// The wanted name, or one like it that nobody has.
+    fn free_name(&self, wanted: &str, id: &ReceiverId) -> String {
+        let safe = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let mut name: String = wanted.chars().filter(safe).take(MAX_NAME / 4).collect();
+        if name.is_empty() {
+            name = format!("receiver-{}", &id.to_string()[..8]);
+        }
+        let taken = |name: &str| self.registry.receivers().any(|r| r.name == name);
+        if !taken(&name) {
+            return name;
+        }
+        let mut numbered = (2..).map(|n| format!("{name}-{n}"));
+        numbered.find(|candidate| !taken(candidate)).unwrap_or(name)
+    }
+
+    /// Uses a token: the receiver is in at once, and in the voucher's groups.
+    ///
+    /// Returns why not, if the token does not count; one who is in already stays in.
+    fn redeem(&mut self, id: ReceiverId, key: StaticKey, token: TokenId) -> Option<RefusedWhy> {
+        let mut record = self.registry.receiver(&id).cloned()?;
+        if record.standing != Standing::Waiting {
+            return None;
+        }
+        let mut voucher = self.registry.voucher(&token).cloned()?;
+        let time = self.registry.time();
+        let refused = if voucher.revoked {
+            Some(RefusedWhy::Revoked)
+        } else if voucher.expires < time {
+            Some(RefusedWhy::Expired)
+        } else if voucher.used >= voucher.uses {
+            Some(RefusedWhy::Used)
+        } else {
+            None
+        };
+        if let Some(why) = refused {
+            let result = format!("invitation {why:?}").to_lowercase();
+            self.registry.log(&record.name, "enrolment-refused", &id.to_string(), &result);
+            self.registry.remove_receiver(&id);
+            return refused;
+        }
+        voucher.used += 1;
+        record.standing = Standing::Member;
+        let name = record.name.clone();
+        self.registry.put_receiver(record);
+        let groups = self.voucher_groups(&voucher.document);
+        for group in groups.into_iter().filter(|group| self.registry.group(group).is_some()) {
+            if let Some(certificate) = self.certify(key, group, voucher.digest) {
+                self.registry.put_membership(MembershipRecord {
+                    receiver: id,
+                    group,
+                    certificate,
+                    voucher: Some(voucher.digest),
+                    since: time,
+                });
+            }
+        }
+        self.registry.put_voucher(voucher);
+        self.registry.log(&name, "enrolled", &id.to_string(), "by token");
+        None
+    }
+
+    /// A membership made from a voucher, signed by the controller (PROTOCOL T5).
+    fn certify(
+        &mut self,
+        device: StaticKey,
+        group: GroupId,
+        voucher: Digest,
+    ) -> Option<Vec<u8>> {
+        let membership = Membership {
+            fleet: self.authority.document().fleet,
+            device,
+            group,
+            serial: self.batch_of_changes(),
+            issued: self.registry.time(),
+            not_after: 0,
+            voucher: Some(voucher),
+        };
+        let mut body = [0; MAX_MEMBERSHIP];
+        let body = encode(&membership, &mut body).ok()?;
+        let mut out = vec![0; document::signed_len(body.len(), 1)];
+        let len = document::assemble(body, &mut out).ok()?;
+        let len = document::add_signature(&mut out, len, Context::Membership, &self.config.signing);
+        out.truncate(len.ok()?);
+        Some(out)
+    }
+
+    /// Greets a receiver whose facts are durable: who it is, whom to trust, where it is a member.
+    pub(super) fn welcome(&mut self, now: Instant, slot: PeerSlot) {
+        let Some(link) = self.links.get(&slot) else { return };
+        let (Some(id), Some((authority, nonce))) = (link.receiver, link.hello) else { return };
+        let Some(record) = self.registry.receiver(&id) else {
+            return self.tell(now, slot, &Down::Refused { why: RefusedWhy::Unknown });
+        };
+        let (name, standing) = (record.name.clone(), record.standing);
+        let time = self.registry.time();
+        self.tell(now, slot, &Down::Welcome { id, name: &name, standing, time, nonce });
+        if standing == Standing::Member {
+            self.send_authority(now, slot, authority);
+            let memberships: Vec<_> = self.registry.memberships_of(id).cloned().collect();
+            for membership in memberships {
+                self.send_membership(now, slot, &membership);
+            }
+            self.send_freshness(now, slot, id, nonce);
+        }
+    }
+
+    fn send_authority(&mut self, now: Instant, slot: PeerSlot, known: u32) {
+        let newer = self.authority_chain.iter().filter(|(version, _)| *version > known);
+        for (version, document) in newer.cloned().collect::<Vec<_>>() {
+            let total = document.len() as u16;
+            for (piece, at) in document.chunks(AUTHORITY_PIECE).zip((0..).step_by(AUTHORITY_PIECE)) {
+                let message = Down::Authority { version, offset: at as u16, total, bytes: piece };
+                self.tell(now, slot, &message);
+            }
+        }
+    }
+
+    pub(super) fn send_membership(&mut self, now: Instant, slot: PeerSlot, record: &MembershipRecord) {
+        let voucher = record.voucher.and_then(|digest| self.registry.voucher_of(&digest));
+        let voucher = voucher.map(|voucher| voucher.document.clone()).unwrap_or_default();
+        let message = Down::Membership { certificate: &record.certificate, voucher: &voucher };
+        self.tell(now, slot, &message);
+    }
+
+    /// Says what is newest, signed, so that a receiver notices when it is kept from it.
+    fn send_freshness(&mut self, now: Instant, slot: PeerSlot, id: ReceiverId, nonce: [u8; 16]) {
+        let groups: Vec<_> = self.registry.memberships_of(id).map(|m| m.group).collect();
+        let newest = groups.iter().filter_map(|&group| self.registry.current_release(group));
+        let newest = newest.map(|release| release.name).take(MAX_HELD);
+        let statement = Freshness {
+            fleet: self.authority.document().fleet,
+            nonce,
+            authority: self.authority.document().version,
+            newest: newest.collect(),
+        };
+        let Ok(body) = statement.body() else { return };
+        let signature = self.config.signing.sign(Context::Freshness, &[&body]);
+        let message = Down::Freshness {
+            nonce,
+            authority: statement.authority,
+            newest: statement.newest,
+            signature: &signature,
+        };
+        self.tell(now, slot, &message);
+    }
+
+    fn on_holds(
+        &mut self,
+        now: Instant,
+        slot: PeerSlot,
+        id: ReceiverId,
+        releases: &[ReleaseName],
+        more: bool,
+    ) {
+        for &release in releases {
+            let at = self.registry.time();
+            self.registry.put_held(HeldRecord { receiver: id, release, at, receipt: Vec::new() });
+            self.settle_delivery(id, &release, DeliveryState::Installed, "", "");
+        }
+        if !more {
+            if let Some(link) = self.links.get_mut(&slot) {
+                link.ready = true;
+            }
+            self.owe_current(now, id);
+        }
+    }
+
+    // --- the end of a delivery ---
+
+    fn on_installed(
+        &mut self,
+        now: Instant,
+        slot: PeerSlot,
+        id: ReceiverId,
+        release: &ReleaseName,
+        at: u64,
+        receipt: &[u8],
+    ) {
+        let Some(record) = self.registry.receiver(&id) else { return };
+        let statement = Receipt { device: record.key, release: *release, at };
+        let signed = receipt.try_into().is_ok_and(|signature| {
+            record.signing.is_some_and(|key| statement.verify(&key, signature).is_ok())
+        });
+        if !signed {
+            return;
+        }
+        let title = self.registry.release_title(release);
+        let name = self.name_of(&id);
+        let receipt = receipt.to_vec();
+        self.registry.put_held(HeldRecord { receiver: id, release: *release, at, receipt });
+        if self.settle_delivery(id, release, DeliveryState::Installed, "", "") {
+            self.registry.log(&name, "installed", &title, "ok");
+        }
+        self.leave_sessions(&id, release);
+        self.idle(now, slot, id);
+    }
+
+    fn on_failed(
+        &mut self,
+        now: Instant,
+        id: ReceiverId,
+        release: &ReleaseName,
+        code: FailCode,
+        reason: &str,
+    ) {
+        let word = match code {
+            FailCode::NoSpace => "no-space",
+            FailCode::Storage => "storage-failed",
+            FailCode::NotTrusted => "not-trusted",
+            FailCode::BadTree => "bad-tree",
+            FailCode::Expired => "expired",
+            FailCode::TooLarge => "too-large",
+        };
+        let title = self.registry.release_title(release);
+        let name = self.name_of(&id);
+        if self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {
+            self.registry.log(&name, "failed", &title, &format!("{word}: {reason}"));
+        }
+        self.leave_sessions(&id, release);
+        if let Some(&slot) = self.connected.get(&id) {
+            self.idle(now, slot, id);
+        }
+    }
+
+    fn on_pong(&mut self, now: Instant, slot: PeerSlot, nonce: u64) {
+        if let Some(link) = self.links.get_mut(&slot)
+            && let Some((_, sent)) = link.ping.filter(|(expected, _)| *expected == nonce)
+        {
+            link.ping = None;
+            link.round_trip = Some(now.since(sent));
+        }
+    }
+
+    // --- the end of a channel ---
+
+    pub(super) fn on_moved(&mut self, slot: PeerSlot) {
+        let address = self.endpoint.address(slot);
+        if let Some(id) = self.links.get(&slot).and_then(|link| link.receiver) {
+            self.registry.touch_receiver(&id, |record| record.address = address);
+        }
+    }
+
+    pub(super) fn on_gone(&mut self, now: Instant, slot: PeerSlot) {
+        self.drop_link(now, slot);
+    }
+
+    pub(super) fn drop_link(&mut self, now: Instant, slot: PeerSlot) {
+        let Some(link) = self.links.remove(&slot) else { return };
+        let Some(id) = link.receiver else { return };
+        if self.connected.get(&id) == Some(&slot) {
+            self.connected.remove(&id);
+        }
+        if let Some(mut record) = self.registry.receiver(&id).cloned() {
+            record.last_seen = self.registry.time();
+            self.registry.put_receiver(record);
+        }
+        self.abandon(now, id);
+    }
+
+    pub(super) fn name_of(&self, id: &ReceiverId) -> String {
+        self.registry.receiver(id).map_or_else(|| id.to_string(), |record| record.name.clone())
+    }
+
+    pub(super) fn session_of(
+        &mut self,
+        session: SessionId,
+        member: &ReceiverId,
+    ) -> Option<&mut LiveSession<A>> {
+        let mut live = self.sessions.iter_mut();
+        live.find(|live| live.id() == session && live.members().contains_key(member))
+    }
+}

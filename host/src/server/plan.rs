@@ -1,0 +1,246 @@
+//! The plan of one session: which chunk records stand in which block, and
+//! which blocks in which segment. It is the session machine's block source.
+
+use std::sync::Arc;
+
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{BlockIndex, Ordinal, SegmentIndex};
+use fleetcast_core::limits::{
+    MAX_BLOCK_RUNS, MAX_SEGMENT_BLOCKS, MAX_SLOTS, RECORD_HEADER, SYMBOL_HEADER,
+};
+use fleetcast_core::session::layout::BlockLayout;
+use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
+use fleetcast_core::tree::record::{NONE, encode_header};
+use fleetcast_core::wire::Malformed;
+use fleetcast_core::wire::control::Object;
+use fleetcast_core::wire::session::{Run, SegmentWriter};
+
+use crate::packs::{ChunkStore, StoreError};
+
+/// Bytes of a segment header besides its blocks: head and signature.
+const HEADER_FRAME: usize = 17 + 64;
+/// Bytes that describe a block besides its runs and slots.
+const BLOCK_FRAME: usize = 4;
+/// Bytes of a run.
+const RUN: usize = 6;
+
+/// One record of a plan.
+#[derive(Clone, Debug)]
+struct Item {
+    bytes: ItemBytes,
+    /// Length of the record.
+    len: u32,
+    /// Its ordinal in each release slot of the session.
+    ordinals: [u32; MAX_SLOTS],
+}
+
+#[derive(Clone, Debug)]
+enum ItemBytes {
+    /// A record of the chunk store.
+    Chunk(Digest),
+    /// A root document, as a record without compression.
+    Root(Arc<[u8]>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    object: Object,
+    bytes: u32,
+    first: u32,
+    count: u16,
+    runs: u16,
+}
+
+/// A chunk to be sent, and its ordinal in each release slot.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedChunk {
+    /// The chunk.
+    pub id: Digest,
+    /// Its ordinals, one per slot.
+    pub ordinals: [u32; MAX_SLOTS],
+}
+
+/// A session's blocks and segments over the chunk store.
+pub struct SessionPlan {
+    chunks: Arc<dyn ChunkStore>,
+    symbol: usize,
+    sources: usize,
+    slots: usize,
+    items: Vec<Item>,
+    blocks: Vec<Block>,
+    segments: Vec<SegmentSpan>,
+}
+
+impl SessionPlan {
+    /// An empty plan for blocks of at most `sources` symbols of `symbol` bytes.
+    #[must_use]
+    pub fn new(chunks: Arc<dyn ChunkStore>, symbol: usize, sources: usize, slots: usize) -> Self {
+        let (items, blocks, segments) = (Vec::new(), Vec::new(), Vec::new());
+        Self { chunks, symbol, sources, slots, items, blocks, segments }
+    }
+
+    /// Adds the root document of a session with one slot.
+    pub fn push_root(&mut self, document: &[u8]) {
+        let len = (RECORD_HEADER + document.len()) as u32;
+        let bytes = ItemBytes::Root(document.into());
+        self.push(Object::Root, Item { bytes, len, ordinals: [0; MAX_SLOTS] });
+    }
+
+    /// Adds a chunk.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store does not have it.
+    pub fn push_chunk(&mut self, object: Object, chunk: &PlannedChunk) -> Result<(), StoreError> {
+        let len = self.chunks.record_len(&chunk.id)?.ok_or(StoreError::Missing(chunk.id))? as u32;
+        self.push(object, Item { bytes: ItemBytes::Chunk(chunk.id), len, ordinals: chunk.ordinals });
+        Ok(())
+    }
+
+    /// Cuts the blocks into segments whose headers fit one datagram each.
+    #[must_use]
+    pub fn finish(mut self) -> Self {
+        let room = self.symbol + SYMBOL_HEADER - HEADER_FRAME;
+        let mut used = 0;
+        for (at, block) in self.blocks.iter().enumerate() {
+            let needed = BLOCK_FRAME + self.slots + usize::from(block.runs) * RUN;
+            match self.segments.last_mut() {
+                Some(span) if used + needed <= room && usize::from(span.count) < MAX_SEGMENT_BLOCKS => {
+                    span.count += 1;
+                    used += needed;
+                }
+                _ => {
+                    self.segments.push(SegmentSpan { first: BlockIndex(at as u32), count: 1 });
+                    used = needed;
+                }
+            }
+        }
+        self
+    }
+
+    /// Bytes of all blocks.
+    #[must_use]
+    pub fn payload(&self) -> u64 {
+        self.blocks.iter().map(|block| u64::from(block.bytes)).sum()
+    }
+
+    /// Whether it has nothing to send.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Number of blocks.
+    #[must_use]
+    pub const fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn push(&mut self, object: Object, item: Item) {
+        let capacity = (self.symbol * self.sources) as u32;
+        let broken = self.breaks_runs(object, &item);
+        let grow = self.blocks.last_mut().filter(|block| {
+            block.object == object
+                && block.bytes + item.len <= capacity
+                && usize::from(block.runs + broken) <= MAX_BLOCK_RUNS
+        });
+        match grow {
+            Some(block) => {
+                block.bytes += item.len;
+                block.count += 1;
+                block.runs += broken;
+            }
+            None => self.blocks.push(Block {
+                object,
+                bytes: item.len,
+                first: self.items.len() as u32,
+                count: 1,
+                runs: self.slots as u16,
+            }),
+        }
+        self.items.push(item);
+    }
+
+    /// How many slots' runs the next item of this object cannot be added to.
+    fn breaks_runs(&self, object: Object, item: &Item) -> u16 {
+        let last = self.blocks.last().filter(|block| block.object == object);
+        let Some(last) = last.and_then(|_| self.items.last()) else { return self.slots as u16 };
+        let pairs = last.ordinals.iter().zip(&item.ordinals).take(self.slots);
+        pairs.filter(|(before, after)| before.checked_add(1) != Some(**after)).count() as u16
+    }
+
+    fn items_of(&self, block: BlockIndex) -> Option<(&Block, &[Item])> {
+        let block = self.blocks.get(block.0 as usize)?;
+        let first = block.first as usize;
+        Some((block, &self.items[first..first + usize::from(block.count)]))
+    }
+}
+
+impl BlockSource for SessionPlan {
+    fn segments(&self) -> u32 {
+        self.segments.len() as u32
+    }
+
+    fn blocks(&self) -> u32 {
+        self.blocks.len() as u32
+    }
+
+    fn segment(&self, segment: SegmentIndex) -> Option<SegmentSpan> {
+        self.segments.get(segment.0 as usize).copied()
+    }
+
+    fn segment_of(&self, block: BlockIndex) -> Option<SegmentIndex> {
+        if block.0 >= self.blocks() {
+            return None;
+        }
+        let after = self.segments.partition_point(|span| span.first <= block);
+        Some(SegmentIndex(after as u32 - 1))
+    }
+
+    fn layout(&self, block: BlockIndex) -> Option<BlockLayout> {
+        let planned = self.blocks.get(block.0 as usize)?;
+        BlockLayout::checked(planned.object, planned.bytes as usize, self.symbol, self.sources)
+    }
+
+    fn write_runs(&self, block: BlockIndex, out: &mut SegmentWriter<'_>) -> Result<(), Malformed> {
+        let (_, items) = self.items_of(block).ok_or(Malformed::Bound)?;
+        for slot in 0..self.slots {
+            let mut runs: Vec<Run> = Vec::new();
+            for item in items {
+                let ordinal = item.ordinals[slot];
+                match runs.last_mut() {
+                    Some(run) if run.first.0.checked_add(run.count.into()) == Some(ordinal) => {
+                        run.count += 1;
+                    }
+                    _ => runs.push(Run { first: Ordinal(ordinal), count: 1 }),
+                }
+            }
+            out.runs(&runs)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, block: BlockIndex, out: &mut [u8]) -> Result<(), SourceFailed> {
+        let (_, items) = self.items_of(block).ok_or(SourceFailed)?;
+        let mut rest = out;
+        for item in items {
+            let (record, after) =
+                rest.split_at_mut_checked(item.len as usize).ok_or(SourceFailed)?;
+            match &item.bytes {
+                ItemBytes::Chunk(id) => {
+                    let read = self.chunks.read(id, record).map_err(|_| SourceFailed)?;
+                    if read != record.len() {
+                        return Err(SourceFailed);
+                    }
+                }
+                ItemBytes::Root(document) => {
+                    let len = document.len();
+                    let header = encode_header(NONE, len, len).map_err(|_| SourceFailed)?;
+                    record[..RECORD_HEADER].copy_from_slice(&header);
+                    record[RECORD_HEADER..].copy_from_slice(document);
+                }
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! Which sessions to run now: deliveries in, session plans out.
+//!
+//! A receiver lacks the chunks of its release less those of the releases that
+//! it holds, or exactly what it has asked for. Chunks that several releases
+//! need, because the same files went to several groups, cross once, in a
+//! session that all of them share; what only one needs, its root and index
+//! first, crosses in a session of its own.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::ReceiverId;
+use fleetcast_core::limits::{MAX_SLOTS, MAX_SOURCES, MAX_SYMBOL};
+use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
+
+use super::contents::Contents;
+use super::plan::{PlannedChunk, SessionPlan};
+use crate::packs::{ChunkStore, StoreError};
+
+/// What one receiver needs of one release.
+#[derive(Clone, Debug)]
+pub struct Need {
+    /// Who.
+    pub receiver: ReceiverId,
+    /// Of which release.
+    pub release: Arc<Contents>,
+    /// What it has asked for; `None`: all but what `holds` gives it.
+    pub wants: Option<Vec<WantRun>>,
+    /// Releases that it holds.
+    pub holds: Vec<Arc<Contents>>,
+    /// It does not hear multicast.
+    pub deaf: bool,
+}
+
+/// A session to be run.
+pub struct Planned {
+    /// Releases, one per slot.
+    pub slots: Vec<Arc<Contents>>,
+    /// Members and their slots.
+    pub members: Vec<(ReceiverId, u8)>,
+    /// What it sends.
+    pub plan: SessionPlan,
+    /// Whether by multicast.
+    pub multicast: bool,
+}
+
+/// What is needed of one release, by ordinal, and by whom.
+struct Demand {
+    release: Arc<Contents>,
+    members: Vec<ReceiverId>,
+    root: bool,
+    index: Vec<bool>,
+    content: Vec<bool>,
+}
+
+/// Plans sessions for `needs`, of which each receiver has at most one.
+///
+/// Receivers that do not hear multicast, and the few that want a rest, are
+/// served one by one.
+///
+/// # Errors
+/// [`StoreError`] when the store lacks a chunk of a release.
+pub fn plan_sessions(
+    needs: Vec<Need>,
+    chunks: &Arc<dyn ChunkStore>,
+) -> Result<Vec<Planned>, StoreError> {
+    let rests = needs.iter().filter(|need| need.wants.is_some() && !need.deaf).count();
+    let few = rests < MULTICAST_RESTS;
+    let (alone, together): (Vec<Need>, Vec<Need>) =
+        needs.into_iter().partition(|need| need.deaf || (need.wants.is_some() && few));
+    let mut planned = Vec::new();
+    for need in alone {
+        let demand = demands(vec![need]);
+        planned.extend(plan_group(demand, chunks, false)?);
+    }
+    planned.extend(plan_group(demands(together), chunks, true)?);
+    Ok(planned)
+}
+
+/// From so many receivers on, rests are sent by multicast again.
+const MULTICAST_RESTS: usize = 3;
+
+/// Puts the needs of each release together.
+fn demands(needs: Vec<Need>) -> Vec<Demand> {
+    let mut demands: BTreeMap<Digest, Demand> = BTreeMap::new();
+    let mut known: HashMap<Vec<Digest>, HashSet<Digest>> = HashMap::new();
+    for need in needs {
+        let demand = demands.entry(need.release.name.digest).or_insert_with(|| Demand {
+            release: Arc::clone(&need.release),
+            members: Vec::new(),
+            root: false,
+            index: vec![false; need.release.index.len()],
+            content: vec![false; need.release.content.len()],
+        });
+        demand.members.push(need.receiver);
+        match &need.wants {
+            Some(runs) => demand.add_wants(runs),
+            None => {
+                let key = need.holds.iter().map(|held| held.name.digest).collect();
+                let held = known.entry(key).or_insert_with(|| {
+                    need.holds.iter().flat_map(|held| held.chunks()).map(|c| c.id).collect()
+                });
+                demand.add_all_but(held);
+            }
+        }
+    }
+    demands.into_values().collect()
+}
+
+impl Demand {
+    fn add_wants(&mut self, runs: &[WantRun]) {
+        for run in runs {
+            let list = match run.object {
+                Object::Root => {
+                    self.root = true;
+                    continue;
+                }
+                Object::Index => &mut self.index,
+                Object::Content => &mut self.content,
+            };
+            let first = run.first as usize;
+            let end = first.saturating_add(run.count as usize).min(list.len());
+            if let Some(wanted) = list.get_mut(first..end) {
+                wanted.fill(true);
+            }
+        }
+    }
+
+    fn add_all_but(&mut self, held: &HashSet<Digest>) {
+        self.root = true;
+        for (wanted, chunk) in self.index.iter_mut().zip(&self.release.index) {
+            *wanted |= !held.contains(&chunk.id);
+        }
+        for (wanted, chunk) in self.content.iter_mut().zip(&self.release.content) {
+            *wanted |= !held.contains(&chunk.id);
+        }
+    }
+
+    /// Needed content: ids and ordinals.
+    fn needed_content(&self) -> impl Iterator<Item = (Digest, u32)> + '_ {
+        let needed = self.content.iter().zip(&self.release.content).zip(0_u32..);
+        needed.filter(|((wanted, _), _)| **wanted).map(|((_, chunk), at)| (chunk.id, at))
+    }
+}
+
+/// Which demands need a chunk, as a bit set of at most 64.
+type Sharers = u64;
+
+fn plan_group(
+    demands: Vec<Demand>,
+    chunks: &Arc<dyn ChunkStore>,
+    multicast: bool,
+) -> Result<Vec<Planned>, StoreError> {
+    let mut planned = Vec::new();
+    for demands in demands.chunks(Sharers::BITS as usize) {
+        let mut sharers: HashMap<Digest, Sharers> = HashMap::new();
+        for (at, demand) in demands.iter().enumerate() {
+            demand.needed_content().for_each(|(id, _)| *sharers.entry(id).or_default() |= 1 << at);
+        }
+        let shared: BTreeMap<Sharers, ()> =
+            sharers.values().filter(|set| set.count_ones() > 1).map(|&set| (set, ())).collect();
+        for (at, demand) in demands.iter().enumerate() {
+            let own = |id: &Digest| sharers.get(id) == Some(&(1 << at));
+            planned.push(own_session(demand, own, chunks, multicast)?);
+        }
+        for set in shared.into_keys() {
+            let with: Vec<&Demand> =
+                demands.iter().enumerate().filter(|(at, _)| set & (1 << at) != 0).map(|(_, d)| d).collect();
+            for some in with.chunks(MAX_SLOTS) {
+                planned.push(shared_session(some, |id| sharers.get(id) == Some(&set), chunks, multicast)?);
+            }
+        }
+    }
+    planned.retain(|session| !session.plan.is_empty());
+    Ok(planned)
+}
+
+/// Root, index, and content that no other release needs.
+fn own_session(
+    demand: &Demand,
+    own: impl Fn(&Digest) -> bool,
+    chunks: &Arc<dyn ChunkStore>,
+    multicast: bool,
+) -> Result<Planned, StoreError> {
+    let mut plan = SessionPlan::new(Arc::clone(chunks), MAX_SYMBOL, MAX_SOURCES, 1);
+    if demand.root {
+        plan.push_root(&demand.release.document);
+    }
+    let mut sent: HashSet<Digest> = HashSet::new();
+    for ((wanted, chunk), at) in demand.index.iter().zip(&demand.release.index).zip(0..) {
+        // An index chunk may stand in several places; it crosses once.
+        if *wanted && sent.insert(chunk.id) {
+            plan.push_chunk(Object::Index, &PlannedChunk { id: chunk.id, ordinals: [at; MAX_SLOTS] })?;
+        }
+    }
+    for (id, at) in demand.needed_content().filter(|(id, _)| own(id)) {
+        plan.push_chunk(Object::Content, &PlannedChunk { id, ordinals: [at; MAX_SLOTS] })?;
+    }
+    let members = demand.members.iter().map(|&member| (member, 0)).collect();
+    Ok(Planned { slots: vec![Arc::clone(&demand.release)], members, plan: plan.finish(), multicast })
+}
+
+/// Content that all of `demands` need.
+fn shared_session(
+    demands: &[&Demand],
+    shared: impl Fn(&Digest) -> bool,
+    chunks: &Arc<dyn ChunkStore>,
+    multicast: bool,
+) -> Result<Planned, StoreError> {
+    let ordinals: Vec<HashMap<Digest, u32>> =
+        demands.iter().map(|demand| demand.needed_content().collect()).collect();
+    let mut plan = SessionPlan::new(Arc::clone(chunks), MAX_SYMBOL, MAX_SOURCES, demands.len());
+    for (id, _) in demands[0].needed_content().filter(|(id, _)| shared(id)) {
+        let mut places = [0; MAX_SLOTS];
+        for (place, known) in places.iter_mut().zip(&ordinals) {
+            *place = known.get(&id).copied().unwrap_or(0);
+        }
+        plan.push_chunk(Object::Content, &PlannedChunk { id, ordinals: places })?;
+    }
+    let members = demands.iter().zip(0..).flat_map(|(demand, slot)| {
+        demand.members.iter().map(move |&member| (member, slot))
+    });
+    Ok(Planned {
+        slots: demands.iter().map(|demand| Arc::clone(&demand.release)).collect(),
+        members: members.collect(),
+        plan: plan.finish(),
+        multicast,
+    })
+}
+
+/// The name of a planned session's release in a slot.
+#[must_use]
+pub fn slot_names(planned: &Planned) -> Vec<ReleaseName> {
+    planned.slots.iter().map(|contents| contents.name).collect()
+}

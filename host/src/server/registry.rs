@@ -1,0 +1,376 @@
+//! The facts that the server knows, in memory, and the changes that are not
+//! durable yet.
+//!
+//! Every write goes through here and leaves a [`Change`], so that what the
+//! catalog holds is what this held, a batch ago.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId};
+use fleetcast_core::server::Directory;
+use fleetcast_core::wire::control::{ReleaseName, Standing};
+
+use crate::audit::log_digest;
+use crate::model::{
+    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
+    ReleaseRecord, ReleaseState, Snapshot, UnixTime, VoucherRecord,
+};
+
+/// Facts by their keys.
+#[derive(Default)]
+pub struct Registry {
+    receivers: HashMap<ReceiverId, ReceiverRecord>,
+    groups: BTreeMap<GroupId, GroupRecord>,
+    memberships: HashMap<(ReceiverId, GroupId), MembershipRecord>,
+    vouchers: HashMap<TokenId, VoucherRecord>,
+    releases: HashMap<Digest, ReleaseRecord>,
+    deliveries: BTreeMap<u64, DeliveryRecord>,
+    held: HashMap<(ReceiverId, GroupId), HeldRecord>,
+    last_log: Option<LogRecord>,
+    recent_log: VecDeque<LogRecord>,
+    changes: Vec<Change>,
+    now: UnixTime,
+}
+
+/// Log lines kept in memory for live views.
+const RECENT_LOG: usize = 1_000;
+
+impl Registry {
+    /// The facts of a snapshot.
+    #[must_use]
+    pub fn load(snapshot: Snapshot) -> Self {
+        let receivers = snapshot.receivers.into_iter().map(|r| (r.id, r)).collect();
+        let groups = snapshot.groups.into_iter().map(|g| (g.id, g)).collect();
+        let memberships =
+            snapshot.memberships.into_iter().map(|m| ((m.receiver, m.group), m)).collect();
+        let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
+        let releases = snapshot.releases.into_iter().map(|r| (r.name.digest, r)).collect();
+        let deliveries = snapshot.deliveries.into_iter().map(|d| (d.id, d)).collect();
+        let held = snapshot.held.into_iter().map(|h| ((h.receiver, h.release.group), h)).collect();
+        Self {
+            receivers,
+            groups,
+            memberships,
+            vouchers,
+            releases,
+            deliveries,
+            held,
+            last_log: snapshot.last_log,
+            ..Self::default()
+        }
+    }
+
+    /// Sets the wall clock, in seconds since 1970.
+    pub const fn set_time(&mut self, now: UnixTime) {
+        self.now = now;
+    }
+
+    /// The wall clock, in seconds since 1970.
+    #[must_use]
+    pub const fn time(&self) -> UnixTime {
+        self.now
+    }
+
+    /// Takes the changes that are not durable yet.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Whether there are changes that nobody has taken.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    // --- receivers ---
+
+    /// All receivers, in no order.
+    pub fn receivers(&self) -> impl Iterator<Item = &ReceiverRecord> {
+        self.receivers.values()
+    }
+
+    /// A receiver by its identity.
+    #[must_use]
+    pub fn receiver(&self, id: &ReceiverId) -> Option<&ReceiverRecord> {
+        self.receivers.get(id)
+    }
+
+    /// A receiver by its name, or by the beginning of its identity if that is unique.
+    #[must_use]
+    pub fn receiver_named(&self, name: &str) -> Option<&ReceiverRecord> {
+        if let Some(found) = self.receivers.values().find(|r| r.name == name) {
+            return Some(found);
+        }
+        let mut by_id = self.receivers.values().filter(|r| {
+            name.len() >= 6 && r.id.to_string().starts_with(&name.to_ascii_lowercase())
+        });
+        by_id.next().filter(|_| by_id.next().is_none())
+    }
+
+    /// Writes a receiver.
+    pub fn put_receiver(&mut self, record: ReceiverRecord) {
+        self.changes.push(Change::Receiver(record.clone()));
+        self.receivers.insert(record.id, record);
+    }
+
+    /// Changes a receiver without making that durable: presence is no fact to keep.
+    pub fn touch_receiver(&mut self, id: &ReceiverId, change: impl FnOnce(&mut ReceiverRecord)) {
+        if let Some(record) = self.receivers.get_mut(id) {
+            change(record);
+        }
+    }
+
+    /// Forgets a receiver and all that hangs on it.
+    pub fn remove_receiver(&mut self, id: &ReceiverId) {
+        if self.receivers.remove(id).is_some() {
+            self.memberships.retain(|(receiver, _), _| receiver != id);
+            self.deliveries.retain(|_, delivery| delivery.receiver != *id);
+            self.held.retain(|(receiver, _), _| receiver != id);
+            self.changes.push(Change::ReceiverGone(*id));
+        }
+    }
+
+    // --- groups and memberships ---
+
+    /// All groups.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupRecord> {
+        self.groups.values()
+    }
+
+    /// A group by its identity.
+    #[must_use]
+    pub fn group(&self, id: &GroupId) -> Option<&GroupRecord> {
+        self.groups.get(id)
+    }
+
+    /// A group by its name.
+    #[must_use]
+    pub fn group_named(&self, name: &str) -> Option<&GroupRecord> {
+        self.groups.values().find(|group| group.name == name)
+    }
+
+    /// Writes a group.
+    pub fn put_group(&mut self, record: GroupRecord) {
+        self.changes.push(Change::Group(record.clone()));
+        self.groups.insert(record.id, record);
+    }
+
+    /// Forgets a group and all that hangs on it.
+    pub fn remove_group(&mut self, id: &GroupId) {
+        if self.groups.remove(id).is_some() {
+            self.memberships.retain(|(_, group), _| group != id);
+            self.releases.retain(|_, release| release.name.group != *id);
+            self.deliveries.retain(|_, delivery| delivery.release.group != *id);
+            self.held.retain(|(_, group), _| group != id);
+            self.changes.push(Change::GroupGone(*id));
+        }
+    }
+
+    /// Memberships of a group.
+    pub fn members(&self, group: GroupId) -> impl Iterator<Item = &MembershipRecord> {
+        self.memberships.values().filter(move |m| m.group == group)
+    }
+
+    /// Memberships of a receiver.
+    pub fn memberships_of(&self, receiver: ReceiverId) -> impl Iterator<Item = &MembershipRecord> {
+        self.memberships.values().filter(move |m| m.receiver == receiver)
+    }
+
+    /// Whether a receiver is in a group.
+    #[must_use]
+    pub fn is_member(&self, receiver: ReceiverId, group: GroupId) -> bool {
+        self.memberships.contains_key(&(receiver, group))
+    }
+
+    /// Writes a membership.
+    pub fn put_membership(&mut self, record: MembershipRecord) {
+        self.changes.push(Change::Membership(record.clone()));
+        self.memberships.insert((record.receiver, record.group), record);
+    }
+
+    /// Takes a membership away; whether there was one.
+    pub fn remove_membership(&mut self, receiver: ReceiverId, group: GroupId) -> bool {
+        let removed = self.memberships.remove(&(receiver, group)).is_some();
+        if removed {
+            self.changes.push(Change::MembershipGone(receiver, group));
+        }
+        removed
+    }
+
+    // --- vouchers ---
+
+    /// All vouchers.
+    pub fn vouchers(&self) -> impl Iterator<Item = &VoucherRecord> {
+        self.vouchers.values()
+    }
+
+    /// The voucher behind a token.
+    #[must_use]
+    pub fn voucher(&self, token: &TokenId) -> Option<&VoucherRecord> {
+        self.vouchers.get(token)
+    }
+
+    /// The voucher with this digest.
+    #[must_use]
+    pub fn voucher_of(&self, digest: &Digest) -> Option<&VoucherRecord> {
+        self.vouchers.values().find(|voucher| voucher.digest == *digest)
+    }
+
+    /// Writes a voucher.
+    pub fn put_voucher(&mut self, record: VoucherRecord) {
+        self.changes.push(Change::Voucher(record.clone()));
+        self.vouchers.insert(record.token_id, record);
+    }
+
+    // --- releases ---
+
+    /// All releases, in no order.
+    pub fn releases(&self) -> impl Iterator<Item = &ReleaseRecord> {
+        self.releases.values()
+    }
+
+    /// A release by its digest.
+    #[must_use]
+    pub fn release(&self, digest: &Digest) -> Option<&ReleaseRecord> {
+        self.releases.get(digest)
+    }
+
+    /// The newest release of a group that was not taken back.
+    #[must_use]
+    pub fn current_release(&self, group: GroupId) -> Option<&ReleaseRecord> {
+        let of_group = self.releases.values().filter(|r| r.name.group == group);
+        of_group.filter(|r| r.state != ReleaseState::Cancelled).max_by_key(|r| r.name.order)
+    }
+
+    /// Writes a release.
+    pub fn put_release(&mut self, record: ReleaseRecord) {
+        self.changes.push(Change::Release(record.clone()));
+        self.releases.insert(record.name.digest, record);
+    }
+
+    // --- deliveries ---
+
+    /// All deliveries, oldest first.
+    pub fn deliveries(&self) -> impl Iterator<Item = &DeliveryRecord> {
+        self.deliveries.values()
+    }
+
+    /// A delivery by its number.
+    #[must_use]
+    pub fn delivery(&self, id: u64) -> Option<&DeliveryRecord> {
+        self.deliveries.get(&id)
+    }
+
+    /// The delivery of a release to a receiver.
+    #[must_use]
+    pub fn delivery_of(&self, receiver: ReceiverId, release: &Digest) -> Option<&DeliveryRecord> {
+        let mut found = self.deliveries.values().rev();
+        found.find(|d| d.receiver == receiver && d.release.digest == *release)
+    }
+
+    /// The number of the next delivery.
+    #[must_use]
+    pub fn next_delivery(&self) -> u64 {
+        self.deliveries.last_key_value().map_or(1, |(id, _)| id + 1)
+    }
+
+    /// Writes a delivery; only new and final states are made durable.
+    pub fn put_delivery(&mut self, mut record: DeliveryRecord) {
+        record.updated = self.now;
+        let known = self.deliveries.get(&record.id).map(|was| was.state);
+        if known.is_none() || record.state.is_final() {
+            self.changes.push(Change::Delivery(record.clone()));
+        }
+        self.deliveries.insert(record.id, record);
+    }
+
+    // --- what receivers hold ---
+
+    /// What a receiver holds of a group.
+    #[must_use]
+    pub fn held(&self, receiver: ReceiverId, group: GroupId) -> Option<&HeldRecord> {
+        self.held.get(&(receiver, group))
+    }
+
+    /// All that a receiver holds.
+    pub fn held_by(&self, receiver: ReceiverId) -> impl Iterator<Item = &HeldRecord> {
+        self.held.values().filter(move |held| held.receiver == receiver)
+    }
+
+    /// All receipts.
+    pub fn all_held(&self) -> impl Iterator<Item = &HeldRecord> {
+        self.held.values()
+    }
+
+    /// Notes what a receiver holds, unless that is known already with a receipt.
+    pub fn put_held(&mut self, record: HeldRecord) {
+        let key = (record.receiver, record.release.group);
+        let known = self.held.get(&key);
+        if known.is_some_and(|k| k.release == record.release && record.receipt.is_empty()) {
+            return;
+        }
+        self.changes.push(Change::Held(record.clone()));
+        self.held.insert(key, record);
+    }
+
+    /// Makes a signed authority document durable.
+    pub fn put_authority(&mut self, version: u32, document: Vec<u8>) {
+        self.changes.push(Change::Authority(version, document));
+    }
+
+    // --- log ---
+
+    /// Adds a line to the audit log.
+    pub fn log(&mut self, actor: &str, action: &str, subject: &str, result: &str) {
+        let mut line = LogRecord {
+            number: self.last_log.as_ref().map_or(1, |last| last.number + 1),
+            time: self.now,
+            actor: actor.to_owned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            result: result.to_owned(),
+            digest: Digest([0; 32]),
+        };
+        let previous = self.last_log.as_ref().map_or(Digest([0; 32]), |last| last.digest);
+        line.digest = log_digest(&previous, &line);
+        self.changes.push(Change::Log(line.clone()));
+        self.recent_log.push_back(line.clone());
+        if self.recent_log.len() > RECENT_LOG {
+            self.recent_log.pop_front();
+        }
+        self.last_log = Some(line);
+    }
+
+    /// The latest lines of the log, oldest first.
+    pub fn recent_log(&self) -> impl Iterator<Item = &LogRecord> {
+        self.recent_log.iter()
+    }
+
+    /// Names a release for logs: group and sequence.
+    #[must_use]
+    pub fn release_title(&self, name: &ReleaseName) -> String {
+        let group = self.groups.get(&name.group).map_or("?", |group| group.name.as_str());
+        format!("{group}#{}", name.order.sequence)
+    }
+}
+
+impl Directory for Registry {
+    fn order(&self, key: &StaticKey) -> Option<(u64, u64)> {
+        let known = self.receivers.get(&ReceiverId::of(key))?;
+        (known.standing != Standing::Revoked).then_some(known.order)
+    }
+
+    fn raise_order(&mut self, key: &StaticKey, order: (u64, u64)) {
+        let Some(mut record) = self.receivers.get(&ReceiverId::of(key)).cloned() else { return };
+        if order > record.order {
+            record.order = order;
+            self.put_receiver(record);
+        }
+    }
+
+    fn token(&self, id: &TokenId) -> Option<[u8; 16]> {
+        // An expired or used token still opens the channel: the reason is told inside it.
+        self.vouchers.get(id).map(|voucher| voucher.token)
+    }
+}
