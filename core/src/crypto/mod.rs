@@ -1,4 +1,6 @@
 //! Keys, ciphers and signatures, each under one small name of our own.
 
 pub mod aead;
+pub mod cookie;
+pub mod noise;
 pub mod sign;

@@ -3,6 +3,9 @@
 //! `nack`). Views check lengths and reserved bytes; meaning is given elsewhere.
 
 pub mod control;
+pub mod datagram;
+pub mod handshake;
+pub mod transport;
 
 /// Why bytes were refused: the fault lies with whoever made them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
