@@ -2,6 +2,7 @@
 //! channel that follows (PROTOCOL §2, §3).
 
 mod attempt;
+mod config;
 
 use core::net::SocketAddr;
 use core::ops::Range;
@@ -11,9 +12,9 @@ use heapless::Deque;
 use rand_core::SeedableRng as _;
 
 use self::attempt::{Agreed, Attempts};
+pub use self::config::ReceiverConfig;
 use crate::channel::{Channel, Pulse, SendError};
 use crate::crypto::aead::{Aead, ChaCha};
-use crate::ids::StaticKey;
 use crate::limits::{
     HALF_OPEN_TIMEOUT, HANDSHAKE_RETRY_MAX, MAX_DATAGRAM, MESSAGE_RETRY, MESSAGE_RETRY_MAX,
 };
@@ -26,28 +27,6 @@ use crate::wire::transport::{Header, Sending};
 const LOOSE: usize = 2;
 /// Events that one input can raise, and some room.
 const EVENTS: usize = 4;
-
-/// What a receiver is told at its construction.
-#[derive(Clone)]
-pub struct ReceiverConfig {
-    /// The secret half of the device's X25519 key.
-    pub static_secret: [u8; 32],
-    /// The controller's public key.
-    pub server_key: StaticKey,
-    /// Where the server is.
-    pub server: SocketAddr,
-    /// The enrolment token, if one is to be used.
-    pub token: Option<[u8; 16]>,
-    /// The boot counter: greater than in every boot before, and persisted
-    /// before this construction (PROTOCOL H6).
-    pub boot: u64,
-    /// Whether this is a constrained device.
-    pub constrained: bool,
-    /// The largest datagram that this device takes, in bytes (548 … 1,472).
-    pub max_datagram: u16,
-    /// 32 fresh random bytes; never the same twice.
-    pub seed: [u8; 32],
-}
 
 /// What a receiver tells its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use chacha20::ChaCha20Rng;
 use rand_core::Rng as _;
 
-use super::ReceiverConfig;
+use super::config::ReceiverConfig;
 use crate::crypto::cookie::{Cookie, CookieSeal, Mac1, mac2};
 use crate::crypto::noise::{Initiator, StaticPair, TransportKeys, psk};
 use crate::ids::{StaticKey, TokenId};
