@@ -121,16 +121,8 @@ impl<A: Aead> ReceiverEndpoint<A> {
     pub fn handle_datagram(&mut self, now: Instant, _from: SocketAddr, datagram: &mut [u8]) {
         // PROTOCOL D1: what does not fit its type is ignored.
         match Kind::of(datagram) {
-            Ok(Kind::CookieReply) if matches!(self.phase, Phase::Waiting { .. }) => {
-                if self.attempts.take_cookie(now, datagram) {
-                    self.phase = Phase::Initiate;
-                }
-            }
-            Ok(Kind::Response) if matches!(self.phase, Phase::Waiting { .. }) => {
-                if let Some(agreed) = self.attempts.take_response(datagram) {
-                    self.connect(now, &agreed);
-                }
-            }
+            Ok(Kind::CookieReply) if self.is_waiting() => self.handle_cookie(now, datagram),
+            Ok(Kind::Response) if self.is_waiting() => self.handle_response(now, datagram),
             Ok(Kind::Transport) if self.is_connected() => self.handle_transport(now, datagram),
             _ => {}
         }
@@ -241,6 +233,22 @@ impl<A: Aead> ReceiverEndpoint<A> {
         // PROTOCOL H7: when nobody answers, again, newly made.
         self.phase = Phase::Waiting { until: now + pause };
         Some(INITIATION)
+    }
+
+    fn handle_cookie(&mut self, now: Instant, datagram: &[u8]) {
+        if self.attempts.take_cookie(now, datagram) {
+            self.phase = Phase::Initiate;
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, datagram: &[u8]) {
+        if let Some(agreed) = self.attempts.take_response(datagram) {
+            self.connect(now, &agreed);
+        }
+    }
+
+    const fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. })
     }
 
     fn connect(&mut self, now: Instant, agreed: &Agreed) {

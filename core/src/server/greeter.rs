@@ -16,6 +16,7 @@ use crate::wire::datagram::{COOKIE_REPLY, RESPONSE};
 use crate::wire::handshake::{CookieReply, Initiation, NOISE_2, Payload, Response};
 
 /// What an initiation deserves.
+#[expect(clippy::large_enum_variant, reason = "made and consumed at once, and there is no heap")]
 pub(super) enum Verdict {
     /// Silence.
     Ignore,
