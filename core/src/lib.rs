@@ -19,6 +19,8 @@ pub mod wire;
 
 pub mod crypto;
 
+pub mod channel;
+
 pub mod trust;
 
 pub mod tree;

@@ -2,4 +2,6 @@
 
 pub mod aead;
 pub mod packet;
+pub mod cookie;
+pub mod noise;
 pub mod sign;

@@ -5,6 +5,9 @@
 pub mod control;
 pub mod nack;
 pub mod session;
+pub mod datagram;
+pub mod handshake;
+pub mod transport;
 
 /// Why bytes were refused: the fault lies with whoever made them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
