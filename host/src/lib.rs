@@ -1,3 +1,13 @@
 //! fleetcast on std sockets: server, receiver agent, command line.
 
 pub mod model;
+
+pub mod files;
+
+pub mod chunker;
+
+pub mod codec;
+
+pub mod gf;
+
+pub mod aead;

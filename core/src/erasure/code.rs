@@ -13,12 +13,9 @@
 //! with partial pivoting for matrices with displacement structure", 1995), so
 //! two scales per row and column are all there is to remember.
 
-use super::field::MulAdd;
-use super::field::div;
-use super::field::mul;
+use super::field::{MulAdd, div, mul};
 use crate::ids::SymbolIndex;
-use crate::limits::MAX_PARITY;
-use crate::limits::MAX_SOURCES;
+use crate::limits::{MAX_PARITY, MAX_SOURCES};
 
 /// Index of a block's first parity symbol; sources have those below.
 pub const FIRST_PARITY: u8 = MAX_SOURCES as u8;

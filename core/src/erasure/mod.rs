@@ -8,9 +8,5 @@
 mod code;
 mod field;
 
-pub use code::DecodeError;
-pub use code::FIRST_PARITY;
-pub use code::decode;
-pub use code::parity;
-pub use field::MulAdd;
-pub use field::Portable;
+pub use code::{DecodeError, FIRST_PARITY, decode, parity};
+pub use field::{MulAdd, Portable};
