@@ -1,3 +1,6 @@
 //! fleetcast on std sockets: server, receiver agent, command line.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 pub mod model;
+pub mod packs;
