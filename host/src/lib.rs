@@ -4,5 +4,11 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod code;
+pub mod error;
+pub mod keys;
 pub mod model;
 pub mod packs;
+pub mod private;
+pub mod state;
+pub mod units;

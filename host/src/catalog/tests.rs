@@ -14,7 +14,7 @@ fn receiver(n: u8) -> ReceiverRecord {
     ReceiverRecord {
         id: ReceiverId([n; 16]),
         key: StaticKey([n + 1; 32]),
-        signing: (n % 2 == 0).then_some(VerifyingKey([n + 2; 32])),
+        signing: n.is_multiple_of(2).then_some(VerifyingKey([n + 2; 32])),
         name: format!("kiosk-{n}"),
         standing: Standing::Waiting,
         constrained: n == 2,
@@ -22,7 +22,7 @@ fn receiver(n: u8) -> ReceiverRecord {
         order: (u64::MAX, 1 << 63),
         enrolled: 1_700_000_000,
         last_seen: 1_700_000_001,
-        address: (n % 2 == 0).then(|| "[fe80::1]:7411".parse().unwrap()),
+        address: n.is_multiple_of(2).then(|| "[fe80::1]:7411".parse().unwrap()),
         version: "0.1.0".into(),
         free: u64::MAX,
         codecs: 255,
@@ -122,6 +122,9 @@ fn changes(fleet: &Snapshot) -> Vec<Change> {
     changes.extend(fleet.last_log.iter().cloned().map(Change::Log));
     changes
 }
+
+/// Spoils the bytes of a database.
+type Damage = fn(&mut Vec<u8>);
 
 struct Fixture {
     folder: tempfile::TempDir,
@@ -268,10 +271,11 @@ async fn damage_is_told_as_damage() {
     let path = fixture.folder.path().join("catalog.db");
     let whole = std::fs::read(&path).unwrap();
     // The header, a page in the middle, the second half.
-    let cases: [&dyn Fn(&mut Vec<u8>); 3] =
-        [&|bytes| bytes[..16].fill(b'x'), &|bytes| bytes[4_096..5 * 4_096].fill(0xa5), &|bytes| {
-            bytes.truncate(bytes.len() / 2)
-        }];
+    let cases: [Damage; 3] = [
+        |bytes| bytes[..16].fill(b'x'),
+        |bytes| bytes[4_096..5 * 4_096].fill(0xa5),
+        |bytes| bytes.truncate(bytes.len() / 2),
+    ];
     for damage in cases {
         let mut bytes = whole.clone();
         damage(&mut bytes);

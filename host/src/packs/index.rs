@@ -5,14 +5,14 @@
 //! they match, so that a lookup of a chunk that is not here costs no I/O.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use fleetcast_core::digest::Digest;
 
 use super::chunks::StoreError;
-use super::pack::{Place, sync_directory};
+use super::pack::Place;
+use crate::private;
 
 const MAGIC: &[u8; 16] = b"fleetcast idx  1";
 const ENTRY: usize = Digest::LEN + 8 + 4;
@@ -44,16 +44,7 @@ impl Index {
         let digest = Digest::of(&bytes);
         bytes.extend_from_slice(&digest.0);
 
-        let temporary = path.with_extension("tmp");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let written = options.open(&temporary).and_then(|mut file| {
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)
-        });
-        written.map_err(StoreError::io(path))?;
-        sync_directory(path)
+        private::write(path, &bytes).map_err(StoreError::io(path))
     }
 
     /// Opens an index, or returns `None` when it is not there or not whole.

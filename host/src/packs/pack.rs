@@ -53,7 +53,7 @@ pub(super) fn create(path: &Path) -> Result<File, StoreError> {
 }
 
 /// Makes the names in the directory of `path` durable.
-pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(StoreError::io(directory))
