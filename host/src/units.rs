@@ -98,6 +98,29 @@ pub fn now() -> UnixTime {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_secs())
 }
 
+/// For `#[serde(with = "…")]`: a [`UnixTime`] as RFC 3339 text.
+pub mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::model::UnixTime;
+
+    /// Writes a time.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(time: &UnixTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::format_time(*time))
+    }
+
+    /// Reads a time.
+    ///
+    /// # Errors
+    /// Those of the deserializer, and for text that is no time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixTime, D::Error> {
+        super::parse_time(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 /// Writes bytes with three digits and a decimal unit: `999 B`, `12.3 MB`.
 #[must_use]
 pub fn format_size(bytes: u64) -> String {
