@@ -169,7 +169,10 @@ mod tests {
     #[test]
     fn the_json_is_that_of_the_contract() {
         let failure = Failure::failed("state-locked", "it is \"in use\"", "stop the other");
-        let expected = r#"{"schema":1,"kind":"error","code":"state-locked","message":"it is \"in use\"","hint":"stop the other"}"#;
+        let expected = concat!(
+            r#"{"schema":1,"kind":"error","code":"state-locked","#,
+            r#""message":"it is \"in use\"","hint":"stop the other"}"#,
+        );
         assert_eq!(failure.to_json(), expected);
         let back: Failure = serde_json::from_str(expected).unwrap();
         assert_eq!(back, failure);

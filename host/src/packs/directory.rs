@@ -122,6 +122,70 @@ impl Packs {
         tables.places.len() + tables.sealed.iter().map(|pack| pack.index.len()).sum::<usize>()
     }
 
+    /// Frees the room of chunks that `keep` does not name, in packs of which they
+    /// take more than half; returns how many bytes the directory shrank by.
+    ///
+    /// `keep` names what releases, deliveries, sessions and unfinished ingests
+    /// need. Readers go on; writers wait for one pack at a time.
+    ///
+    /// # Errors
+    /// `Io`, and [`StoreError::Damaged`] for a wanted record that is rotten: its
+    /// pack stays as it is.
+    pub fn collect(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        let sealed = {
+            let mut writer = self.writer();
+            let wanted: u64 = {
+                let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+                wanted(tables.places.iter().map(|(id, place)| (*id, *place)), &keep).1
+            };
+            if wanted * 2 < writer.end - MAGIC.len() as u64 {
+                self.seal(&mut writer)?;
+            }
+            self.tables.read().unwrap_or_else(PoisonError::into_inner).sealed.clone()
+        };
+        let mut freed = 0;
+        for pack in sealed {
+            let entries = pack.index.entries().map_err(StoreError::io(&pack.path))?;
+            let (entries, bytes) = wanted(entries, &keep);
+            let size = pack.file.metadata().map_err(StoreError::io(&pack.path))?.len();
+            if bytes * 2 < size {
+                self.move_out(&pack, &entries)?;
+                freed += size - bytes;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Writes a pack's wanted entries anew, durable, and then removes the pack.
+    fn move_out(&self, pack: &Arc<Sealed>, entries: &[(Digest, Place)]) -> Result<(), StoreError> {
+        let mut writer = self.writer();
+        let mut record = Vec::new();
+        for (id, place) in entries {
+            let whole = pack::read_checked(&pack.file, id, *place, &mut record);
+            if !whole.map_err(StoreError::io(&pack.path))? {
+                return Err(StoreError::Damaged(*id));
+            }
+            // Moved before, by a collection that met rot later in this pack.
+            let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+            let moved = tables.places.contains_key(id);
+            drop(tables);
+            if moved {
+                continue;
+            }
+            let header = record::whole(&record)?;
+            self.append(&mut writer, *id, header, &record)?;
+        }
+        self.sync_active(&mut writer)?;
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.sealed.retain(|other| !Arc::ptr_eq(other, pack));
+        drop(tables);
+        // The index first: a pack without one is merely indexed again after a crash.
+        for path in [pack.path.with_extension("idx"), pack.path.clone()] {
+            fs::remove_file(&path).map_err(StoreError::io(&path))?;
+        }
+        pack::sync_directory(&pack.path)
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         // Every step leaves a true state behind: a panic elsewhere spoils nothing.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -160,6 +224,37 @@ impl Packs {
         Ok(())
     }
 
+    /// Writes an entry behind the last one, into the next pack where this one is full.
+    fn append(
+        &self,
+        writer: &mut Writer,
+        id: Digest,
+        header: RecordHeader,
+        record: &[u8],
+    ) -> Result<(), StoreError> {
+        let size = (ENTRY_HEADER + header.record_len()) as u64;
+        if writer.end + size > self.limit && writer.end > MAGIC.len() as u64 {
+            self.seal(writer)?;
+        }
+        let mut scratch = std::mem::take(&mut writer.scratch);
+        scratch.clear();
+        pack::entry(&id, record, &mut scratch);
+        let active = {
+            let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&tables.active)
+        };
+        // Written at the known end: a failed write leaves only bytes to write over.
+        let written = active.write_all_at(&scratch, writer.end);
+        writer.scratch = scratch;
+        written.map_err(StoreError::io(&pack_path(&self.directory, writer.number)))?;
+        let offset = writer.end + ENTRY_HEADER as u64;
+        writer.end += size;
+        let place = Place { offset, len: header.record_len() as u32 };
+        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        tables.places.insert(id, place);
+        Ok(())
+    }
+
     /// Gives the active pack its index and begins the next one.
     fn seal(&self, writer: &mut Writer) -> Result<(), StoreError> {
         self.sync_active(writer)?;
@@ -195,26 +290,7 @@ impl ChunkStore for Packs {
         if self.contains(&id)? {
             return Ok(false);
         }
-        let size = (ENTRY_HEADER + header.record_len()) as u64;
-        if writer.end + size > self.limit && writer.end > MAGIC.len() as u64 {
-            self.seal(&mut writer)?;
-        }
-        let mut scratch = std::mem::take(&mut writer.scratch);
-        scratch.clear();
-        pack::entry(&id, record, &mut scratch);
-        let active = {
-            let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&tables.active)
-        };
-        // Written at the known end: a failed write leaves only bytes to write over.
-        let written = active.write_all_at(&scratch, writer.end);
-        writer.scratch = scratch;
-        written.map_err(StoreError::io(&pack_path(&self.directory, writer.number)))?;
-        let offset = writer.end + ENTRY_HEADER as u64;
-        writer.end += size;
-        let place = Place { offset, len: header.record_len() as u32 };
-        let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        tables.places.insert(id, place);
+        self.append(&mut writer, id, header, record)?;
         Ok(true)
     }
 
@@ -241,6 +317,16 @@ impl ChunkStore for Packs {
     }
 }
 
+/// The entries that `keep` names, and their bytes in a pack.
+fn wanted(
+    entries: impl IntoIterator<Item = (Digest, Place)>,
+    keep: impl Fn(&Digest) -> bool,
+) -> (Vec<(Digest, Place)>, u64) {
+    let kept: Vec<_> = entries.into_iter().filter(|(id, _)| keep(id)).collect();
+    let bytes = kept.iter().map(|(_, place)| ENTRY_HEADER as u64 + u64::from(place.len)).sum();
+    (kept, bytes)
+}
+
 fn pack_path(directory: &Path, number: u32) -> PathBuf {
     directory.join(format!("{number:06}.pack"))
 }
@@ -255,7 +341,9 @@ fn pack_numbers(directory: &Path) -> Result<Vec<u32>, StoreError> {
     for entry in fs::read_dir(directory).map_err(StoreError::io(directory))? {
         let name = entry.map_err(StoreError::io(directory))?.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".pack"));
-        numbers.extend(number.and_then(|number| number.parse::<u32>().ok()));
+        let number = number.and_then(|number| number.parse::<u32>().ok());
+        // Only names that we write: `1.pack` would be another file than `000001.pack`.
+        numbers.extend(number.filter(|number| pack_path(directory, *number).ends_with(&name)));
     }
     numbers.sort_unstable();
     Ok(numbers)

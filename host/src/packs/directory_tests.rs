@@ -152,3 +152,57 @@ fn readers_find_every_chunk_while_packs_are_sealed() {
         });
     });
 }
+
+/// Bytes of all packs in a directory.
+fn pack_bytes(directory: &Path) -> u64 {
+    let numbers = pack_numbers(directory).unwrap().into_iter();
+    numbers.map(|number| fs::metadata(pack_path(directory, number)).unwrap().len()).sum()
+}
+
+#[test]
+fn collection_frees_what_nobody_wants_and_keeps_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Packs::open_with(folder.path(), 4_096).unwrap();
+    for (id, record) in (0..1_000).map(text) {
+        store.put(id, &record).unwrap();
+    }
+    let before = pack_bytes(folder.path());
+    let keep: std::collections::HashSet<_> = (700..1_000).map(|n| text(n).0).collect();
+    let freed = store.collect(|id| keep.contains(id)).unwrap();
+    assert!(freed > before / 2, "{freed} of {before}");
+    assert!(!store.contains(&text(0).0).unwrap());
+    assert_holds(&store, 700..1_000);
+    assert_eq!(store.collect(|id| keep.contains(id)).unwrap(), 0);
+    drop(store);
+    let store = Packs::open_with(folder.path(), 4_096).unwrap();
+    assert_eq!(store.recovered(), Recovered::default());
+    assert!(!store.contains(&text(0).0).unwrap());
+    assert_holds(&store, 700..1_000);
+    // An entry and its text have at most 54 bytes; a pack is kept while half is wanted.
+    assert!(pack_bytes(folder.path()) < 2 * 300 * 54 + 3 * 4_096);
+}
+
+#[test]
+fn collection_moves_the_few_that_are_wanted_and_refuses_rot() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Packs::open(folder.path()).unwrap();
+    for (id, record) in (0..10).map(text) {
+        store.put(id, &record).unwrap();
+    }
+    let keep = [text(3).0, text(8).0];
+    // 10 entries of 50 bytes and a heading of 16, of which 2 entries stay.
+    assert_eq!(store.collect(|id| keep.contains(id)).unwrap(), 10 * 50 + 16 - 2 * 50);
+    assert_eq!((store.chunks(), pack_numbers(folder.path()).unwrap()), (2, vec![2]));
+    assert_holds(&store, 3..4);
+    // Text of the second entry in the new pack (ids in order): rot, then too little is wanted.
+    let mut order = keep;
+    order.sort();
+    for (id, record) in (20..30).map(text) {
+        store.put(id, &record).unwrap();
+    }
+    let file = File::options().write(true).open(pack_path(folder.path(), 2)).unwrap();
+    file.write_all_at(b"X", 16 + 50 + 43).unwrap();
+    let refused = store.collect(|id| *id == order[1]);
+    assert!(matches!(refused, Err(StoreError::Damaged(id)) if id == order[1]));
+    assert_holds(&store, 20..30);
+}

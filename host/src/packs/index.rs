@@ -75,6 +75,14 @@ impl Index {
         Ok(None)
     }
 
+    /// All entries, in the order of their ids.
+    pub(super) fn entries(&self) -> std::io::Result<Vec<(Digest, Place)>> {
+        let mut bytes = vec![0; self.prefixes.len() * ENTRY];
+        self.file.read_exact_at(&mut bytes, MAGIC.len() as u64)?;
+        let (entries, _) = bytes.as_chunks::<ENTRY>();
+        Ok(entries.iter().map(parse).collect())
+    }
+
     /// How many chunks the pack holds.
     pub(super) fn len(&self) -> usize {
         self.prefixes.len()

@@ -53,7 +53,7 @@ pub(super) fn create(path: &Path) -> Result<File, StoreError> {
 }
 
 /// Makes the names in the directory of `path` durable.
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(StoreError::io(directory))
@@ -64,6 +64,21 @@ pub(super) fn entry(id: &Digest, record: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&id.0);
     out.extend_from_slice(&check(id, record));
     out.extend_from_slice(record);
+}
+
+/// Reads the record at `place` into `out`; `false` when it is not whole, or not that of `id`.
+pub(super) fn read_checked(
+    file: &File,
+    id: &Digest,
+    place: Place,
+    out: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let Some(start) = place.offset.checked_sub(ENTRY_HEADER as u64) else { return Ok(false) };
+    let mut head = [0; ENTRY_HEADER];
+    file.read_exact_at(&mut head, start)?;
+    out.resize(place.len as usize, 0);
+    file.read_exact_at(out, place.offset)?;
+    Ok(head[..Digest::LEN] == id.0 && head[Digest::LEN..] == check(id, out))
 }
 
 /// Reads a pack from its beginning and finds its whole entries.
