@@ -1,13 +1,29 @@
 //! fleetcast on std sockets: server, receiver agent, command line.
+//!
+//! Modules stand in the order of the flow: what a person sends becomes chunks
+//! and a signed release; the server plans and sends; the receiver stages and
+//! installs; beside them what both sides say of themselves.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod code;
+pub mod error;
+pub mod health;
+pub mod keys;
 pub mod model;
-
-pub mod files;
+pub mod private;
+pub mod state;
+pub mod status;
+pub mod units;
 
 pub mod chunker;
-
 pub mod codec;
-
-pub mod gf;
+pub mod files;
 
 pub mod aead;
+pub mod gf;
+
+pub mod audit;
+pub mod catalog;
+pub mod packs;
+pub mod server;

@@ -1,0 +1,53 @@
+//! States as words in the database, so that a person can read it.
+
+use fleetcast_core::wire::control::Standing;
+
+use crate::model::{DeliveryPath, DeliveryState, ReleaseState};
+
+const STANDINGS: [Standing; 3] = [Standing::Waiting, Standing::Member, Standing::Revoked];
+const RELEASE_STATES: [ReleaseState; 3] =
+    [ReleaseState::Current, ReleaseState::Superseded, ReleaseState::Cancelled];
+const DELIVERY_STATES: [DeliveryState; 8] = [
+    DeliveryState::Queued,
+    DeliveryState::Offered,
+    DeliveryState::Transferring,
+    DeliveryState::Verifying,
+    DeliveryState::Installed,
+    DeliveryState::Failed,
+    DeliveryState::Superseded,
+    DeliveryState::Cancelled,
+];
+const DELIVERY_PATHS: [DeliveryPath; 3] =
+    [DeliveryPath::Multicast, DeliveryPath::Unicast, DeliveryPath::Local];
+
+pub(super) const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Waiting => "waiting",
+        Standing::Member => "member",
+        Standing::Revoked => "revoked",
+    }
+}
+
+pub(super) const fn release_state(state: ReleaseState) -> &'static str {
+    match state {
+        ReleaseState::Current => "current",
+        ReleaseState::Superseded => "superseded",
+        ReleaseState::Cancelled => "cancelled",
+    }
+}
+
+pub(super) fn parse_standing(word: &str) -> Option<Standing> {
+    STANDINGS.into_iter().find(|other| standing(*other) == word)
+}
+
+pub(super) fn parse_release_state(word: &str) -> Option<ReleaseState> {
+    RELEASE_STATES.into_iter().find(|other| release_state(*other) == word)
+}
+
+pub(super) fn parse_delivery_state(word: &str) -> Option<DeliveryState> {
+    DELIVERY_STATES.into_iter().find(|other| other.word() == word)
+}
+
+pub(super) fn parse_delivery_path(word: &str) -> Option<DeliveryPath> {
+    DELIVERY_PATHS.into_iter().find(|other| other.word() == word)
+}

@@ -1,0 +1,216 @@
+//! One statement per change. `$1` parameters and `ON CONFLICT` are understood by
+//! SQLite and PostgreSQL alike.
+
+use fleetcast_core::ids::{GroupId, ReceiverId};
+use fleetcast_core::wire::control::ReleaseName;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{Sqlite, query::Query};
+
+use super::error::CatalogError;
+use super::words;
+use crate::model::{
+    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
+    ReleaseRecord, VoucherRecord,
+};
+
+/// A statement that takes its values by copy.
+type Statement = Query<'static, Sqlite, SqliteArguments>;
+
+/// Applies one change within the connection's transaction.
+pub(super) async fn change(
+    connection: &mut SqliteConnection,
+    change: &Change,
+) -> Result<(), CatalogError> {
+    let statement = match change {
+        Change::Receiver(record) => receiver(record),
+        Change::ReceiverGone(id) => receiver_gone(*id),
+        Change::Group(record) => group(record),
+        Change::GroupGone(id) => group_gone(*id),
+        Change::Membership(record) => membership(record),
+        Change::MembershipGone(receiver, group) => membership_gone(*receiver, *group),
+        Change::Voucher(record) => voucher(record),
+        Change::Release(record) => release(record),
+        Change::Delivery(record) => delivery(record),
+        Change::Held(record) => held(record),
+        Change::Authority(version, document) => authority(*version, document),
+        Change::Log(record) => log(record),
+    };
+    statement.execute(connection).await?;
+    Ok(())
+}
+
+fn receiver(record: &ReceiverRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO receivers (id, device_key, signing_key, name, standing, constrained, boot, \
+         boot_n, enrolled, last_seen, address, version, free_bytes, codecs) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         ON CONFLICT (id) DO UPDATE SET device_key = excluded.device_key, \
+         signing_key = excluded.signing_key, name = excluded.name, standing = excluded.standing, \
+         constrained = excluded.constrained, boot = excluded.boot, boot_n = excluded.boot_n, \
+         enrolled = excluded.enrolled, last_seen = excluded.last_seen, \
+         address = excluded.address, version = excluded.version, \
+         free_bytes = excluded.free_bytes, codecs = excluded.codecs",
+    )
+    .bind(record.id.0.to_vec())
+    .bind(record.key.0.to_vec())
+    .bind(record.signing.map(|key| key.0.to_vec()))
+    .bind(record.name.clone())
+    .bind(words::standing(record.standing))
+    .bind(record.constrained)
+    .bind(record.order.0.cast_signed())
+    .bind(record.order.1.cast_signed())
+    .bind(record.enrolled.cast_signed())
+    .bind(record.last_seen.cast_signed())
+    .bind(record.address.map(|address| address.to_string()))
+    .bind(record.version.clone())
+    .bind(record.free.cast_signed())
+    .bind(i16::from(record.codecs))
+}
+
+fn receiver_gone(id: ReceiverId) -> Statement {
+    sqlx::query("DELETE FROM receivers WHERE id = $1").bind(id.0.to_vec())
+}
+
+fn group(record: &GroupRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO groups (id, name, is_open, created) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, is_open = excluded.is_open, \
+         created = excluded.created",
+    )
+    .bind(record.id.0.to_vec())
+    .bind(record.name.clone())
+    .bind(record.open)
+    .bind(record.created.cast_signed())
+}
+
+fn group_gone(id: GroupId) -> Statement {
+    sqlx::query("DELETE FROM groups WHERE id = $1").bind(id.0.to_vec())
+}
+
+fn membership(record: &MembershipRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO memberships (receiver, group_id, certificate, voucher, since) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (receiver, group_id) DO UPDATE SET certificate = excluded.certificate, \
+         voucher = excluded.voucher, since = excluded.since",
+    )
+    .bind(record.receiver.0.to_vec())
+    .bind(record.group.0.to_vec())
+    .bind(record.certificate.clone())
+    .bind(record.voucher.map(|digest| digest.0.to_vec()))
+    .bind(record.since.cast_signed())
+}
+
+fn membership_gone(receiver: ReceiverId, group: GroupId) -> Statement {
+    sqlx::query("DELETE FROM memberships WHERE receiver = $1 AND group_id = $2")
+        .bind(receiver.0.to_vec())
+        .bind(group.0.to_vec())
+}
+
+fn voucher(record: &VoucherRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO vouchers (digest, document, token_id, token, used, uses, expires, revoked) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         ON CONFLICT (digest) DO UPDATE SET document = excluded.document, \
+         token_id = excluded.token_id, token = excluded.token, used = excluded.used, \
+         uses = excluded.uses, expires = excluded.expires, revoked = excluded.revoked",
+    )
+    .bind(record.digest.0.to_vec())
+    .bind(record.document.clone())
+    .bind(record.token_id.0.to_vec())
+    .bind(record.token.to_vec())
+    .bind(i64::from(record.used))
+    .bind(i64::from(record.uses))
+    .bind(record.expires.cast_signed())
+    .bind(record.revoked)
+}
+
+/// Binds a release's name: group, reset epoch, sequence, digest.
+fn named(statement: Statement, name: &ReleaseName) -> Statement {
+    statement
+        .bind(name.group.0.to_vec())
+        .bind(i64::from(name.order.reset_epoch))
+        .bind(name.order.sequence.cast_signed())
+        .bind(name.digest.0.to_vec())
+}
+
+fn release(record: &ReleaseRecord) -> Statement {
+    let statement = sqlx::query(
+        "INSERT INTO releases (group_id, reset_epoch, sequence, digest, label, document, files, \
+         bytes, created, expires, state) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (group_id, reset_epoch, sequence, digest) DO UPDATE SET \
+         label = excluded.label, document = excluded.document, files = excluded.files, \
+         bytes = excluded.bytes, created = excluded.created, expires = excluded.expires, \
+         state = excluded.state",
+    );
+    named(statement, &record.name)
+        .bind(record.label.clone())
+        .bind(record.document.clone())
+        .bind(record.files.cast_signed())
+        .bind(record.bytes.cast_signed())
+        .bind(record.created.cast_signed())
+        .bind(record.expires.cast_signed())
+        .bind(words::release_state(record.state))
+}
+
+fn delivery(record: &DeliveryRecord) -> Statement {
+    let statement = sqlx::query(
+        "INSERT INTO deliveries (group_id, reset_epoch, sequence, digest, id, receiver, state, \
+         code, reason, bytes, path, created, updated) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT (id) DO UPDATE SET group_id = excluded.group_id, \
+         reset_epoch = excluded.reset_epoch, sequence = excluded.sequence, \
+         digest = excluded.digest, receiver = excluded.receiver, state = excluded.state, \
+         code = excluded.code, reason = excluded.reason, bytes = excluded.bytes, \
+         path = excluded.path, created = excluded.created, updated = excluded.updated",
+    );
+    named(statement, &record.release)
+        .bind(record.id.cast_signed())
+        .bind(record.receiver.0.to_vec())
+        .bind(record.state.word())
+        .bind(record.code.clone())
+        .bind(record.reason.clone())
+        .bind(record.bytes.cast_signed())
+        .bind(record.path.word())
+        .bind(record.created.cast_signed())
+        .bind(record.updated.cast_signed())
+}
+
+fn held(record: &HeldRecord) -> Statement {
+    let statement = sqlx::query(
+        "INSERT INTO held (group_id, reset_epoch, sequence, digest, receiver, held_at, receipt) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (receiver, group_id) DO UPDATE SET reset_epoch = excluded.reset_epoch, \
+         sequence = excluded.sequence, digest = excluded.digest, held_at = excluded.held_at, \
+         receipt = excluded.receipt",
+    );
+    named(statement, &record.release)
+        .bind(record.receiver.0.to_vec())
+        .bind(record.at.cast_signed())
+        .bind(record.receipt.clone())
+}
+
+fn authority(version: u32, document: &[u8]) -> Statement {
+    sqlx::query(
+        "INSERT INTO authorities (version, document) VALUES ($1, $2) \
+         ON CONFLICT (version) DO UPDATE SET document = excluded.document",
+    )
+    .bind(i64::from(version))
+    .bind(document.to_vec())
+}
+
+/// A line of the log is written once: a second one of its number is an error.
+fn log(record: &LogRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO audit_log (number, logged, actor, action, subject, result, digest) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(record.number.cast_signed())
+    .bind(record.time.cast_signed())
+    .bind(record.actor.clone())
+    .bind(record.action.clone())
+    .bind(record.subject.clone())
+    .bind(record.result.clone())
+    .bind(record.digest.0.to_vec())
+}

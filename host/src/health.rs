@@ -1,0 +1,259 @@
+//! Health conditions: what is not as it should be, as values with a name.
+//!
+//! A condition is raised and lowered by whoever sees it; here it only gets its
+//! words, once, for table, `--json` and page alike.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::UnixTime;
+
+/// How bad a condition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Works, but less well or less safely than it could.
+    Warning,
+    /// Something that was asked for does not happen.
+    Error,
+}
+
+/// A kind of condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// The admin key is sealed by its file's mode only.
+    KeyUnsealed,
+    /// The admin key lies in the server's own state directory.
+    ServerHoldsAdminKey,
+    /// A tenth of the receivers or more hear no multicast.
+    MulticastBlocked,
+    /// A session is paused since most receivers lose too much.
+    LossTooHigh,
+    /// A handshake's order went back: a device was cloned or restored.
+    OrderRegressed,
+    /// A receiver failed to install a release.
+    DeliveryFailed,
+    /// A receiver is away although deliveries wait for it.
+    ReceiverBehind,
+    /// A session found records that do not verify: somebody injects datagrams.
+    Poisoned,
+    /// The disk of the state directory is nearly full.
+    DiskNearlyFull,
+    /// The chunk store had to be put right when it was opened.
+    StoreRepaired,
+    /// A release comes near its expiry.
+    ReleaseExpiring,
+    /// The host's clock went back.
+    ClockWentBack,
+}
+
+impl Condition {
+    /// Its code, for scripts.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        self.words().0
+    }
+
+    /// How bad it is.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        match self {
+            Self::StoreRepaired | Self::ReceiverBehind => Severity::Info,
+            Self::KeyUnsealed
+            | Self::ServerHoldsAdminKey
+            | Self::MulticastBlocked
+            | Self::OrderRegressed
+            | Self::DiskNearlyFull
+            | Self::ReleaseExpiring
+            | Self::ClockWentBack => Severity::Warning,
+            Self::LossTooHigh | Self::DeliveryFailed | Self::Poisoned => Severity::Error,
+        }
+    }
+
+    /// What it is, in a few words.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        self.words().1
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub const fn hint(self) -> &'static str {
+        self.words().2
+    }
+
+    /// Code, title, hint.
+    const fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::KeyUnsealed => (
+                "key-unsealed",
+                "the admin key is protected by its file's mode only",
+                "start the server with --seal passphrase",
+            ),
+            Self::ServerHoldsAdminKey => (
+                "server-holds-admin-key",
+                "the server itself can sign releases",
+                "keep the admin key on another machine; SECURITY.md says how",
+            ),
+            Self::MulticastBlocked => (
+                "multicast-blocked",
+                "many receivers hear no multicast",
+                "check IGMP snooping and the querier of the switches between",
+            ),
+            Self::LossTooHigh => (
+                "loss-too-high",
+                "most receivers lose too much; the session is paused",
+                "lower --rate, or check the network's links",
+            ),
+            Self::OrderRegressed => (
+                "order-regressed",
+                "a receiver's boot counter went back",
+                "it was restored from a copy, or two devices share one key",
+            ),
+            Self::DeliveryFailed => (
+                "delivery-failed",
+                "a receiver could not install a release",
+                "`fleetcast pending retry ID` once the reason is gone",
+            ),
+            Self::ReceiverBehind => (
+                "receiver-behind",
+                "deliveries wait for a receiver that is away",
+                "they start by themselves when it comes back",
+            ),
+            Self::Poisoned => (
+                "poisoned",
+                "somebody injects datagrams into a session",
+                "a member of the group holds its key; look at who it could be",
+            ),
+            Self::DiskNearlyFull => (
+                "disk-nearly-full",
+                "the disk of the state directory is nearly full",
+                "`fleetcast releases prune`, or make room",
+            ),
+            Self::StoreRepaired => (
+                "store-repaired",
+                "the chunk store was put right after a crash",
+                "`fleetcast doctor` tells whether releases lack chunks",
+            ),
+            Self::ReleaseExpiring => (
+                "release-expiring",
+                "a release can soon no longer be installed for the first time",
+                "send its group's content again",
+            ),
+            Self::ClockWentBack => (
+                "clock-went-back",
+                "the clock of this machine went back",
+                "check its time synchronisation",
+            ),
+        }
+    }
+}
+
+/// A condition as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthItem {
+    /// Its code, such as `multicast-blocked`.
+    pub code: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whom or what it concerns, or empty.
+    pub subject: String,
+    /// What it is, in a few words.
+    pub title: String,
+    /// What to do about it.
+    pub hint: String,
+    /// Since when, RFC 3339.
+    #[serde(with = "crate::units::rfc3339")]
+    pub since: UnixTime,
+}
+
+/// The conditions of now, bounded.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    raised: BTreeMap<(Condition, String), UnixTime>,
+}
+
+impl Health {
+    /// Most conditions held at once; subjects may come from peers.
+    pub const MAX: usize = 1_000;
+
+    /// Raises a condition; returns whether it is new. One that is raised keeps its time.
+    pub fn raise(&mut self, condition: Condition, subject: &str, now: UnixTime) -> bool {
+        let key = (condition, subject.to_owned());
+        if self.raised.contains_key(&key) || self.raised.len() >= Self::MAX {
+            return false;
+        }
+        self.raised.insert(key, now);
+        true
+    }
+
+    /// Lowers a condition; returns whether it was raised.
+    pub fn lower(&mut self, condition: Condition, subject: &str) -> bool {
+        self.raised.remove(&(condition, subject.to_owned())).is_some()
+    }
+
+    /// All conditions, the worst first, then the oldest.
+    #[must_use]
+    pub fn items(&self) -> Vec<HealthItem> {
+        let mut items: Vec<_> = self.raised.iter().map(item).collect();
+        items.sort_by_key(|item| (std::cmp::Reverse(item.severity), item.since));
+        items
+    }
+}
+
+fn item(((condition, subject), since): (&(Condition, String), &UnixTime)) -> HealthItem {
+    HealthItem {
+        code: condition.code().into(),
+        severity: condition.severity(),
+        subject: subject.clone(),
+        title: condition.title().into(),
+        hint: condition.hint().into(),
+        since: *since,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_has_the_fields_of_the_contract() {
+        let mut health = Health::default();
+        assert!(health.raise(Condition::KeyUnsealed, "", 1_700_000_000));
+        let json = serde_json::to_value(&health.items()[0]).unwrap();
+        let expected = serde_json::json!({
+            "code": "key-unsealed",
+            "severity": "warning",
+            "subject": "",
+            "title": "the admin key is protected by its file's mode only",
+            "hint": "start the server with --seal passphrase",
+            "since": "2023-11-14T22:13:20Z",
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn the_worst_stands_first_and_a_raised_one_keeps_its_time() {
+        let mut health = Health::default();
+        health.raise(Condition::StoreRepaired, "", 1);
+        health.raise(Condition::DeliveryFailed, "kiosk-2", 9);
+        assert!(!health.raise(Condition::DeliveryFailed, "kiosk-2", 10));
+        health.raise(Condition::DeliveryFailed, "kiosk-1", 5);
+        let shown: Vec<_> = health.items().into_iter().map(|i| (i.subject, i.since)).collect();
+        assert_eq!(shown, [("kiosk-1".into(), 5), ("kiosk-2".into(), 9), (String::new(), 1)]);
+        assert!(health.lower(Condition::DeliveryFailed, "kiosk-1"));
+        assert!(!health.lower(Condition::DeliveryFailed, "kiosk-1"));
+    }
+
+    #[test]
+    fn peers_cannot_make_the_list_endless() {
+        let mut health = Health::default();
+        for number in 0..2_000 {
+            health.raise(Condition::OrderRegressed, &number.to_string(), 1);
+        }
+        assert_eq!(health.items().len(), 1_000);
+    }
+}
