@@ -303,4 +303,5 @@ impl<A: Aead> ReceiverEndpoint<A> {
 const _: () = assert!(size_of::<ReceiverEndpoint<ChaCha>>() <= 9 * 1024);
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;

@@ -325,4 +325,5 @@ impl<'a, A: Aead> ServerEndpoint<'a, A> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;

@@ -278,4 +278,5 @@ pub fn verify<A: Aead>(opening: &A, counter: u64, datagram: &mut [u8]) -> Option
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;

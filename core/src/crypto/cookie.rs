@@ -165,6 +165,7 @@ fn verify(key: &[u8], before: &[u8], mac: &[u8; MAC]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::time::Duration;

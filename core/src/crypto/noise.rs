@@ -343,4 +343,5 @@ impl RngCore for NoRng {
 impl CryptoRng for NoRng {}
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;

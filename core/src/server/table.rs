@@ -201,6 +201,7 @@ impl<'a, A: Aead> Table<'a, A> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::collections::BTreeMap;
     use std::vec::Vec;

@@ -142,11 +142,11 @@ fn nothing_happens_before_the_first_packet_of_the_new_channel() {
     pair.receiver.restart(pair.now);
     let initiation = pair.receiver_sends().remove(0);
     let from = pair.receiver_address;
-    pair.to_server(from, &initiation);
+    pair.give_server(from, &initiation);
     let response = pair.server_sends();
     assert_eq!((response.len(), response[0].1[0]), (1, RESPONSE));
     // A copy of the initiation is not answered a second time.
-    pair.to_server(from, &initiation);
+    pair.give_server(from, &initiation);
     assert!(pair.server_sends().is_empty());
     assert_eq!((pair.server_events.len(), pair.server.connected()), (0, 1));
     assert_eq!((&pair.book, pair.slot()), (&book, slot));
@@ -154,9 +154,9 @@ fn nothing_happens_before_the_first_packet_of_the_new_channel() {
     pair.server.send(pair.now, slot, Sending::Reliable, b"still here").unwrap();
     assert_eq!(pair.server_sends()[0].1[0], TRANSPORT);
 
-    pair.to_receiver(&response[0].1);
+    pair.give_receiver(&response[0].1);
     let first = pair.receiver_sends().remove(0);
-    pair.to_server(from, &first);
+    pair.give_server(from, &first);
     assert_eq!(event_names(&pair), ["gone", "connected"]);
     let displaced = ServerEvent::Gone { slot, key: receiver_key(), why: Lost::Displaced };
     assert_eq!(pair.server_events[0].0, displaced);
@@ -171,15 +171,15 @@ fn a_handshake_that_nobody_confirms_is_forgotten_without_a_trace() {
     pair.book.orders.insert(receiver_key(), (0, 0));
     let initiation = pair.receiver_sends().remove(0);
     let from = pair.receiver_address;
-    pair.to_server(from, &initiation);
+    pair.give_server(from, &initiation);
     let response = pair.server_sends().remove(0).1;
     pair.now = pair.server.poll_timeout().unwrap();
     assert_eq!(pair.now, Instant::from_millis(5_000));
     pair.server.handle_timeout(pair.now);
     assert_eq!(pair.server.poll_timeout(), None);
-    pair.to_receiver(&response);
+    pair.give_receiver(&response);
     let first = pair.receiver_sends().remove(0);
-    pair.to_server(from, &first);
+    pair.give_server(from, &first);
     assert_eq!((pair.server_events.len(), pair.server.connected()), (0, 0));
     assert!(pair.server_sends().is_empty());
 }
@@ -257,7 +257,7 @@ fn a_replayed_initiation_changes_nothing() {
     let initiations: Vec<_> =
         old.log.iter().filter(|flight| flight.bytes[0] == INITIATION).collect();
     for flight in initiations {
-        pair.to_server(from, &flight.bytes);
+        pair.give_server(from, &flight.bytes);
         let answers = pair.server_sends();
         assert_eq!((answers.len(), answers[0].1[0]), (1, COOKIE_REPLY));
     }

@@ -32,7 +32,7 @@ fn a_damaged_initiation_is_not_answered() {
     let good = pair.receiver_sends().remove(0);
     let (from, book) = (pair.receiver_address, pair.book.clone());
     for (at, bytes) in mutations(&good) {
-        pair.to_server(from, &bytes);
+        pair.give_server(from, &bytes);
         if bytes.len() == good.len() && at >= 184 {
             // A wrong mac2 proves no address: the cookie is demanded again.
             assert_eq!(pair.server_sends()[0].1[0], 3);
@@ -49,16 +49,16 @@ fn a_damaged_cookie_reply_is_not_heeded() {
     let mut pair = Pair::new(1);
     let initiation = pair.receiver_sends().remove(0);
     let from = pair.receiver_address;
-    pair.to_server(from, &initiation);
+    pair.give_server(from, &initiation);
     let good = pair.server_sends().remove(0).1;
     assert_eq!(good[0], 3);
     let until = pair.receiver.poll_timeout();
     for (at, bytes) in mutations(&good) {
-        pair.to_receiver(&bytes);
+        pair.give_receiver(&bytes);
         assert!(pair.receiver_sends().is_empty(), "byte {at}");
         assert_eq!(pair.receiver.poll_timeout(), until);
     }
-    pair.to_receiver(&good);
+    pair.give_receiver(&good);
     assert_eq!(pair.receiver_sends().len(), 1);
 }
 
@@ -69,15 +69,15 @@ fn a_damaged_response_connects_nobody() {
     pair.book.orders.insert(receiver_key(), (0, 0));
     let initiation = pair.receiver_sends().remove(0);
     let from = pair.receiver_address;
-    pair.to_server(from, &initiation);
+    pair.give_server(from, &initiation);
     let good = pair.server_sends().remove(0).1;
     assert_eq!(good[0], 2);
     for (at, bytes) in mutations(&good) {
-        pair.to_receiver(&bytes);
+        pair.give_receiver(&bytes);
         assert!(pair.receiver_events.is_empty(), "byte {at}");
         assert!(pair.receiver_sends().is_empty(), "byte {at}");
     }
-    pair.to_receiver(&good);
+    pair.give_receiver(&good);
     assert!(pair.receiver.is_connected());
 }
 
@@ -88,16 +88,16 @@ fn a_damaged_first_packet_confirms_nothing() {
     pair.book.orders.insert(receiver_key(), (0, 0));
     let from = pair.receiver_address;
     let initiation = pair.receiver_sends().remove(0);
-    pair.to_server(from, &initiation);
+    pair.give_server(from, &initiation);
     let response = pair.server_sends().remove(0).1;
-    pair.to_receiver(&response);
+    pair.give_receiver(&response);
     let (good, book) = (pair.receiver_sends().remove(0), pair.book.clone());
     for (at, bytes) in mutations(&good) {
-        pair.to_server(from, &bytes);
+        pair.give_server(from, &bytes);
         assert_untouched(&mut pair, 0, at);
     }
     assert_eq!(pair.book, book);
-    pair.to_server(from, &good);
+    pair.give_server(from, &good);
     assert_eq!(pair.server.connected(), 1);
 }
 
@@ -113,17 +113,17 @@ fn a_damaged_packet_changes_nothing_on_either_side() {
     let down = pair.server_sends().remove(0).1;
     let timeouts = (pair.server.poll_timeout(), pair.receiver.poll_timeout());
     for (at, bytes) in mutations(&up) {
-        pair.to_server(elsewhere, &bytes);
+        pair.give_server(elsewhere, &bytes);
         assert_untouched(&mut pair, 1, at);
         assert_eq!(pair.server.address(slot), Some(here));
     }
     for (at, bytes) in mutations(&down) {
-        pair.to_receiver(&bytes);
+        pair.give_receiver(&bytes);
         assert!(pair.receiver_events.is_empty() && pair.receiver_sends().is_empty(), "byte {at}");
     }
     assert_eq!(timeouts, (pair.server.poll_timeout(), pair.receiver.poll_timeout()));
-    pair.to_server(here, &up);
-    pair.to_receiver(&down);
+    pair.give_server(here, &up);
+    pair.give_receiver(&down);
     assert_eq!(
         (pair.at_server(), pair.at_receiver()),
         (std::vec![b"up".to_vec()], std::vec![b"down".to_vec()],)
@@ -138,8 +138,8 @@ fn datagrams_that_are_not_for_this_side_are_ignored() {
         for len in [0, 1, 4, 16, 32, 64, 76, 200, 1_472] {
             let mut bytes = std::vec![0; len];
             bytes.iter_mut().zip([kind, 1]).for_each(|(to, from)| *to = from);
-            pair.to_server(from, &bytes);
-            pair.to_receiver(&bytes);
+            pair.give_server(from, &bytes);
+            pair.give_receiver(&bytes);
         }
     }
     assert_untouched(&mut pair, 1, 0);

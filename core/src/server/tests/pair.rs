@@ -153,7 +153,7 @@ impl Pair {
     }
 
     /// Hands a datagram to the server; what it answers goes to the log only.
-    pub(super) fn to_server(&mut self, from: SocketAddr, bytes: &[u8]) {
+    pub(super) fn give_server(&mut self, from: SocketAddr, bytes: &[u8]) {
         let mut datagram = bytes.to_vec();
         self.tally.entry(from).or_default().0 += bytes.len();
         self.server.handle_datagram(self.now, from, &mut datagram, &mut self.book);
@@ -166,7 +166,7 @@ impl Pair {
         }
     }
 
-    pub(super) fn to_receiver(&mut self, bytes: &[u8]) {
+    pub(super) fn give_receiver(&mut self, bytes: &[u8]) {
         let mut datagram = bytes.to_vec();
         self.receiver.handle_datagram(self.now, server_address(), &mut datagram);
         while let Some(event) = self.receiver.poll_event() {
@@ -255,9 +255,9 @@ impl Pair {
         let due = self.flights.iter().position(|flight| flight.arrival <= self.now);
         match due.map(|at| self.flights.remove(at)) {
             Some(flight) if flight.to_server => {
-                self.to_server(self.receiver_address, &flight.bytes);
+                self.give_server(self.receiver_address, &flight.bytes);
             }
-            Some(flight) => self.to_receiver(&flight.bytes),
+            Some(flight) => self.give_receiver(&flight.bytes),
             None => {
                 self.server.handle_timeout(self.now);
                 self.receiver.handle_timeout(self.now);

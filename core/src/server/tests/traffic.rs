@@ -115,10 +115,10 @@ fn a_new_address_counts_once_something_sent_there_was_acknowledged_from_there() 
     pair.server.send(pair.now, slot, Sending::Reliable, &[0; 500]).unwrap();
     pair.run(span(0));
     let sent = pair.flights.remove(0).bytes;
-    pair.to_receiver(&sent);
+    pair.give_receiver(&sent);
     let acknowledgement = pair.receiver_sends().remove(0);
     pair.receiver_address = new;
-    pair.to_server(new, &acknowledgement);
+    pair.give_server(new, &acknowledgement);
     assert_eq!(pair.server_events[0].0, ServerEvent::Moved { slot });
     assert_eq!(pair.server.address(slot), Some(new));
     assert!(!pair.server.address_confirmed(slot));
@@ -128,7 +128,7 @@ fn a_new_address_counts_once_something_sent_there_was_acknowledged_from_there() 
     assert_eq!(pair.tally[&new], (41, 0));
     pair.receiver.send(pair.now, Sending::Unreliable, &[0; 20]).unwrap();
     let more = pair.receiver_sends().remove(0);
-    pair.to_server(new, &more);
+    pair.give_server(new, &more);
     assert!(!pair.server.address_confirmed(slot));
     pair.run(span(10));
     assert!(pair.server.address_confirmed(slot));
@@ -143,8 +143,8 @@ fn an_old_packet_from_elsewhere_moves_nobody() {
     let (slot, here) = (pair.slot(), pair.receiver_address);
     (0..2).for_each(|_| pair.receiver.send(pair.now, Sending::Unreliable, b"x").unwrap());
     let sent = pair.receiver_sends();
-    pair.to_server(here, &sent[1]);
-    pair.to_server(SocketAddr::from(([10, 0, 0, 66], 1)), &sent[0]);
+    pair.give_server(here, &sent[1]);
+    pair.give_server(SocketAddr::from(([10, 0, 0, 66], 1)), &sent[0]);
     assert_eq!(pair.at_server().len(), 2);
     assert_eq!(pair.server.address(slot), Some(here));
     assert!(pair.server.address_confirmed(slot));
