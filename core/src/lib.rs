@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod digest;
 pub mod ids;
+pub mod lent;
 pub mod limits;
 pub mod time;
 pub mod transmit;

@@ -21,8 +21,9 @@ pub use self::peer::Peer;
 use self::peer::Use;
 use self::table::Table;
 use crate::channel::{Pulse, Received, SendError};
-use crate::crypto::aead::{Aead, ChaCha};
+use crate::crypto::aead::Aead;
 use crate::ids::PeerSlot;
+use crate::lent::Lent;
 use crate::limits::MAX_DATAGRAM;
 use crate::time::{Duration, Instant};
 use crate::transmit::Transmit;
@@ -44,9 +45,9 @@ const TICK: Duration = Duration::from_millis(20);
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout)
 /// * getters: [`address`](Self::address), [`address_confirmed`](Self::address_confirmed),
 ///   [`room`](Self::room), [`connected`](Self::connected)
-pub struct ServerEndpoint<'a, A: Aead = ChaCha> {
-    admission: Admission<'a>,
-    table: Table<'a, A>,
+pub struct ServerEndpoint<A, P, H> {
+    admission: Admission<H>,
+    table: Table<A, P>,
     /// No timer runs out before this.
     wake: Instant,
     /// When timers were last looked at, and from which place on they are still to be.
@@ -55,17 +56,12 @@ pub struct ServerEndpoint<'a, A: Aead = ChaCha> {
     events: Deque<ServerEvent, EVENTS>,
 }
 
-impl<'a, A: Aead> ServerEndpoint<'a, A> {
+impl<A: Aead, P: Lent<Peer<A>>, H: Lent<HalfOpen>> ServerEndpoint<A, P, H> {
     /// A server without receivers.
     ///
     /// `peers` has a place for every receiver that may be connected at a time,
     /// and one for each place of `half_open` (at most 2^24 in all).
-    pub fn new(
-        config: &ServerConfig,
-        peers: &'a mut [Peer<A>],
-        half_open: &'a mut [HalfOpen],
-        now: Instant,
-    ) -> Self {
+    pub fn new(config: &ServerConfig, peers: P, half_open: H, now: Instant) -> Self {
         let (admission, bucket_secret) = Admission::new(config, half_open, now);
         Self {
             admission,

@@ -49,6 +49,7 @@ use fleetcast_core::wire::transport::Sending;
 use self::contents::Contents;
 use self::live::LiveSession;
 use self::registry::Registry;
+use crate::health::Condition;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;
 
@@ -143,6 +144,7 @@ pub struct ServerNode<A: Aead> {
     welcomes: VecDeque<(u64, PeerSlot)>,
     rng: ChaCha20Rng,
     started: Instant,
+    conditions: Vec<Condition>,
 }
 
 impl<A: Aead> ServerNode<A> {
@@ -161,8 +163,8 @@ impl<A: Aead> ServerNode<A> {
         rng.fill_bytes(&mut seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
         let half_open = (config.max_receivers / 8).clamp(16, 1_024);
-        let peers = (0..config.max_receivers + half_open).map(|_| Peer::default()).collect();
-        let half_open = (0..half_open).map(|_| HalfOpen::default()).collect();
+        let peers = (0..config.max_receivers + half_open).map(|_| Peer::vacant()).collect();
+        let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
         let next_session = rng.next_u32();
         Self {
             endpoint: ServerEndpoint::new(&endpoint_config, peers, half_open, now),
@@ -187,6 +189,7 @@ impl<A: Aead> ServerNode<A> {
             welcomes: VecDeque::new(),
             rng,
             started: now,
+            conditions: Vec::new(),
         }
     }
 
@@ -305,7 +308,8 @@ impl<A: Aead> ServerNode<A> {
                 let id = ReceiverId::of(&key);
                 let name = self.registry.receiver(&id).map(|receiver| receiver.name.clone());
                 let name = name.unwrap_or_else(|| id.to_string());
-                self.registry.log("server", "identity-regressed", &name, "storage set back or key used twice");
+                let result = "storage set back or key used twice";
+                self.registry.log("server", "identity-regressed", &name, result);
             }
         }
     }

@@ -6,11 +6,12 @@ use core::net::SocketAddr;
 use super::config::{Directory, ServerConfig};
 use super::greeter::{Greeter, Guest, Verdict};
 use super::half_open::{HalfOpen, Pending, Waiting};
-use super::peer::Path;
+use super::peer::{Path, Peer};
 use super::table::Table;
 use crate::channel::verify;
 use crate::crypto::aead::Aead;
 use crate::ids::{PeerSlot, StaticKey};
+use crate::lent::Lent;
 use crate::limits::MAX_DATAGRAM;
 use crate::time::Instant;
 use crate::wire::datagram::RESPONSE;
@@ -35,33 +36,29 @@ pub(super) struct Confirmed {
 }
 
 /// Handshakes under way.
-pub(super) struct Admission<'a> {
+pub(super) struct Admission<H> {
     greeter: Greeter,
-    waiting: Waiting<'a>,
+    waiting: Waiting<H>,
     /// The answer to the initiation just handled.
     reply: Option<Reply>,
 }
 
-impl<'a> Admission<'a> {
+impl<H: Lent<HalfOpen>> Admission<H> {
     /// No handshakes yet; also returns a secret for the table of peers.
-    pub(super) fn new(
-        config: &ServerConfig,
-        half_open: &'a mut [HalfOpen],
-        now: Instant,
-    ) -> (Self, [u8; 32]) {
+    pub(super) fn new(config: &ServerConfig, half_open: H, now: Instant) -> (Self, [u8; 32]) {
         let mut greeter = Greeter::new(config, now);
         let secret = greeter.random_secret();
         (Self { greeter, waiting: Waiting::new(half_open), reply: None }, secret)
     }
 
     /// Takes an initiation.
-    pub(super) fn handle_initiation<A: Aead>(
+    pub(super) fn handle_initiation<A: Aead, P: Lent<Peer<A>>>(
         &mut self,
         now: Instant,
         from: SocketAddr,
         datagram: &[u8],
         directory: &dyn Directory,
-        table: &mut Table<'_, A>,
+        table: &mut Table<A, P>,
     ) {
         match self.greeter.judge(now, from, datagram, directory) {
             Verdict::Ignore => {}
@@ -86,13 +83,13 @@ impl<'a> Admission<'a> {
     }
 
     /// Turns a handshake whose first packet has verified into a receiver.
-    pub(super) fn confirm<A: Aead>(
+    pub(super) fn confirm<A: Aead, P: Lent<Peer<A>>>(
         &mut self,
         now: Instant,
         from: SocketAddr,
         at: usize,
         directory: &mut dyn Directory,
-        table: &mut Table<'_, A>,
+        table: &mut Table<A, P>,
     ) -> Option<Confirmed> {
         let pending = self.waiting.take(at)?;
         let Pending { slot, key, mut payload, .. } = pending;
@@ -119,7 +116,11 @@ impl<'a> Admission<'a> {
     }
 
     /// Forgets handshakes that nobody confirmed in time.
-    pub(super) fn forget_expired<A: Aead>(&mut self, now: Instant, table: &mut Table<'_, A>) {
+    pub(super) fn forget_expired<A: Aead, P: Lent<Peer<A>>>(
+        &mut self,
+        now: Instant,
+        table: &mut Table<A, P>,
+    ) {
         while let Some(at) = self.waiting.expired(now) {
             self.forget(at, table);
         }
@@ -137,12 +138,12 @@ impl<'a> Admission<'a> {
 
     /// Keeps a handshake and answers it; nothing else happens before its first
     /// packet verifies (PROTOCOL H5). `None` when there is no place for it.
-    fn welcome<A: Aead>(
+    fn welcome<A: Aead, P: Lent<Peer<A>>>(
         &mut self,
         now: Instant,
         from: SocketAddr,
         guest: Guest,
-        table: &mut Table<'_, A>,
+        table: &mut Table<A, P>,
     ) -> Option<()> {
         if let Some(at) = self.waiting.find(from, &guest.key) {
             // A copy, or one that was overtaken, must not displace the newer.
@@ -174,13 +175,16 @@ impl<'a> Admission<'a> {
         self.reply = Some(Reply { to, bytes, len: datagram.len() });
     }
 
-    fn forget<A: Aead>(&mut self, at: usize, table: &mut Table<'_, A>) {
+    fn forget<A: Aead, P: Lent<Peer<A>>>(&mut self, at: usize, table: &mut Table<A, P>) {
         if let Some(pending) = self.waiting.take(at) {
             table.release(pending.slot);
         }
     }
 
-    fn forget_oldest<A: Aead>(&mut self, table: &mut Table<'_, A>) -> Option<usize> {
+    fn forget_oldest<A: Aead, P: Lent<Peer<A>>>(
+        &mut self,
+        table: &mut Table<A, P>,
+    ) -> Option<usize> {
         let at = self.waiting.oldest()?;
         self.forget(at, table);
         Some(at)

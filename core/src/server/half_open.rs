@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use crate::crypto::noise::TransportKeys;
 use crate::ids::{PeerSlot, StaticKey};
+use crate::lent::Lent;
 use crate::limits::HALF_OPEN_TIMEOUT;
 use crate::time::Instant;
 use crate::wire::handshake::Payload;
@@ -38,11 +39,11 @@ pub(super) struct Pending {
 
 /// The table of unconfirmed handshakes, in memory that the caller lends. It is
 /// small, and everything that searches it has cost its sender more.
-pub(super) struct Waiting<'a>(&'a mut [HalfOpen]);
+pub(super) struct Waiting<H>(H);
 
-impl<'a> Waiting<'a> {
+impl<H: Lent<HalfOpen>> Waiting<H> {
     /// Takes the places over; whatever was in them is forgotten.
-    pub(super) fn new(places: &'a mut [HalfOpen]) -> Self {
+    pub(super) fn new(mut places: H) -> Self {
         places.fill(HalfOpen(None));
         Self(places)
     }

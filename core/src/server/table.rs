@@ -5,14 +5,18 @@
 //! something to send, and a chain per bucket of keys. A receiver's index is its
 //! place, with random bits above it.
 
+use core::marker::PhantomData;
+
 use super::peer::{NONE, Path, Peer, Use};
 use crate::crypto::aead::Aead;
 use crate::digest::Digest;
 use crate::ids::{PeerSlot, StaticKey};
+use crate::lent::Lent;
 
 /// The table of peers, in memory that the caller lends.
-pub(super) struct Table<'a, A: Aead> {
-    peers: &'a mut [Peer<A>],
+pub(super) struct Table<A, P> {
+    peers: P,
+    cipher: PhantomData<A>,
     free: u32,
     due_first: u32,
     due_last: u32,
@@ -24,12 +28,10 @@ pub(super) struct Table<'a, A: Aead> {
     pub(super) looked_at: usize,
 }
 
-impl<'a, A: Aead> Table<'a, A> {
+impl<A: Aead, P: Lent<Peer<A>>> Table<A, P> {
     /// Takes the places over; whatever was in them is forgotten.
-    pub(super) fn new(peers: &'a mut [Peer<A>], bucket_secret: [u8; 32]) -> Self {
-        // Places beyond the numbering are left alone.
-        let most = peers.len().min(1 << 24);
-        let peers = &mut peers[..most];
+    pub(super) fn new(mut peers: P, bucket_secret: [u8; 32]) -> Self {
+        debug_assert!(peers.len() <= 1 << 24, "places are numbered with 24 bits");
         let mut free = NONE;
         for (at, peer) in peers.iter_mut().enumerate().rev() {
             peer.used = Use::Free;
@@ -41,6 +43,7 @@ impl<'a, A: Aead> Table<'a, A> {
         }
         Self {
             peers,
+            cipher: PhantomData,
             free,
             due_first: NONE,
             due_last: NONE,
@@ -51,7 +54,7 @@ impl<'a, A: Aead> Table<'a, A> {
         }
     }
 
-    pub(super) const fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.peers.len()
     }
 
@@ -195,7 +198,7 @@ impl<'a, A: Aead> Table<'a, A> {
     }
 
     /// The bits of an index that hold the place.
-    const fn mask(&self) -> u32 {
+    fn mask(&self) -> u32 {
         (self.peers.len().next_power_of_two() as u32).wrapping_sub(1)
     }
 }
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn an_index_misses_once_its_place_is_used_again() {
         let mut peers = std::vec![Peer::<ChaCha>::vacant()];
-        let mut table = Table::new(&mut peers, [0; 32]);
+        let mut table = Table::new(&mut peers[..], [0; 32]);
         let (slot, first) = table.reserve(7, 0).unwrap();
         assert_eq!(table.find(first), Some((slot, Use::HalfOpen(0))));
         assert!(table.reserve(7, 0).is_none());
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn a_released_place_still_listed_is_listed_once() {
         let mut peers = std::vec![Peer::<ChaCha>::vacant(), Peer::vacant()];
-        let mut table = Table::new(&mut peers, [0; 32]);
+        let mut table = Table::new(&mut peers[..], [0; 32]);
         let (slot, _) = table.reserve(0, 0).unwrap();
         table.occupy(slot, StaticKey([1; 32]), path());
         table.set_due(slot);
@@ -246,7 +249,7 @@ mod tests {
         #[test]
         fn keys_are_found_as_in_a_map(steps in proptest::collection::vec((0u8..12, any::<bool>()), 0..200)) {
             let mut peers: Vec<Peer<ChaCha>> = (0..8).map(|_| Peer::vacant()).collect();
-            let mut table = Table::new(&mut peers, [3; 32]);
+            let mut table = Table::new(&mut peers[..], [3; 32]);
             let mut model = BTreeMap::new();
             for (name, add) in steps {
                 let key = StaticKey([name; 32]);

@@ -3,10 +3,10 @@
 //! `nack`). Views check lengths and reserved bytes; meaning is given elsewhere.
 
 pub mod control;
-pub mod nack;
-pub mod session;
 pub mod datagram;
 pub mod handshake;
+pub mod nack;
+pub mod session;
 pub mod transport;
 
 /// Why bytes were refused: the fault lies with whoever made them.

@@ -40,7 +40,12 @@ impl<A: Aead> ServerNode<A> {
     ///
     /// # Errors
     /// `group-exists`, `name-unsafe`.
-    pub fn create_group(&mut self, actor: &str, name: &str, open: bool) -> Result<GroupId, Failure> {
+    pub fn create_group(
+        &mut self,
+        actor: &str,
+        name: &str,
+        open: bool,
+    ) -> Result<GroupId, Failure> {
         check_name(name)?;
         if self.registry.groups().any(|group| group.name.to_lowercase() == name.to_lowercase()) {
             let message = format!("there is a group {name:?} already");
@@ -109,7 +114,8 @@ impl<A: Aead> ServerNode<A> {
         if self.registry.is_member(receiver.id, group.id) {
             return Ok(());
         }
-        let verified = VerifiedMembership::verify(&self.authority, &receiver.key, &certificate, &[]);
+        let verified =
+            VerifiedMembership::verify(&self.authority, &receiver.key, &certificate, &[]);
         let verified = verified.map_err(|fault| untrusted("the certificate", &fault))?;
         if verified.membership().group != group.id {
             return Err(untrusted("the certificate", &"it names another group"));
@@ -190,9 +196,15 @@ impl<A: Aead> ServerNode<A> {
     ///
     /// # Errors
     /// `receiver-unknown`.
-    pub fn remove_receiver(&mut self, now: Instant, actor: &str, name: &str) -> Result<(), Failure> {
+    pub fn remove_receiver(
+        &mut self,
+        now: Instant,
+        actor: &str,
+        name: &str,
+    ) -> Result<(), Failure> {
         let record = self.receiver(name)?.clone();
-        let groups: Vec<GroupId> = self.registry.memberships_of(record.id).map(|m| m.group).collect();
+        let groups: Vec<GroupId> =
+            self.registry.memberships_of(record.id).map(|m| m.group).collect();
         for group in groups {
             self.registry.remove_membership(record.id, group);
             self.expel(now, record.id, group);
@@ -253,7 +265,9 @@ impl<A: Aead> ServerNode<A> {
         if voucher.token != fleetcast_core::ids::TokenId::of(&token) {
             return Err(untrusted("the voucher", &"it names another token"));
         }
-        if let Some(group) = voucher.groups.iter().find(|group| self.registry.group(group).is_none()) {
+        if let Some(group) =
+            voucher.groups.iter().find(|group| self.registry.group(group).is_none())
+        {
             let message = format!("the voucher names a group that does not exist ({group})");
             return Err(Failure::failed("group-unknown", message, "fleetcast groups list"));
         }
@@ -339,8 +353,8 @@ impl<A: Aead> ServerNode<A> {
     fn check_release(&self, document: &[u8]) -> Result<ReleaseRecord, Failure> {
         let signed = SignedDocument::parse(document, MAX_ROOT)
             .map_err(|fault| untrusted("the release", &fault))?;
-        let root = ReleaseRoot::decode(signed.body())
-            .map_err(|fault| untrusted("the release", &fault))?;
+        let root =
+            ReleaseRoot::decode(signed.body()).map_err(|fault| untrusted("the release", &fault))?;
         self.authority
             .verify(Context::Release, &signed)
             .map_err(|fault| untrusted("the release", &fault))?;

@@ -52,7 +52,8 @@ impl Contents {
         let signed = SignedDocument::parse(document, MAX_ROOT).map_err(|_| ContentsError::Root)?;
         let root = ReleaseRoot::decode(signed.body()).map_err(|_| ContentsError::Root)?;
         let name = root.name(signed.digest(Context::Release));
-        let mut reader = IndexReader { chunks, decoder: Decoder::default(), index: Vec::new() };
+        let decoder = Decoder::new().map_err(|fault| tree(&fault))?;
+        let mut reader = IndexReader { chunks, decoder, index: Vec::new() };
         let content = reader.read(&root.standard)?;
         if content.len() != root.standard.content_chunks as usize {
             return Err(ContentsError::Tree("another number of content chunks".to_owned()));
@@ -94,7 +95,11 @@ impl IndexReader<'_> {
         Ok(Vec::new())
     }
 
-    fn entry_table(&mut self, from: usize, top: &TreeTop<'_>) -> Result<Vec<ChunkRef>, ContentsError> {
+    fn entry_table(
+        &mut self,
+        from: usize,
+        top: &TreeTop<'_>,
+    ) -> Result<Vec<ChunkRef>, ContentsError> {
         let mut names = vec![NameSlot::EMPTY; ALL_DEPTHS];
         let mut reader = EntryReader::new(&mut names, top.totals());
         let mut seen: HashSet<Digest> = HashSet::new();

@@ -69,11 +69,14 @@ impl<A: Aead> ServerNode<A> {
         let groups: Vec<GroupId> =
             self.registry.memberships_of(receiver).map(|membership| membership.group).collect();
         for group in groups {
-            let Some(release) = self.registry.current_release(group).map(|r| r.name) else { continue };
+            let Some(release) = self.registry.current_release(group).map(|r| r.name) else {
+                continue;
+            };
             let holds = self.registry.held(receiver, group).map(|held| held.release);
             let owed = self.registry.delivery_of(receiver, &release.digest);
             let open = owed.is_some_and(|d| {
-                !d.state.is_final() || matches!(d.state, DeliveryState::Failed | DeliveryState::Cancelled)
+                !d.state.is_final()
+                    || matches!(d.state, DeliveryState::Failed | DeliveryState::Cancelled)
             });
             if holds != Some(release) && !open {
                 self.owe(now, receiver, release);
@@ -83,14 +86,21 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// Takes a delivery back, at its receiver too.
-    pub(super) fn withdraw(&mut self, now: Instant, delivery: DeliveryRecord, state: DeliveryState) {
+    pub(super) fn withdraw(
+        &mut self,
+        now: Instant,
+        delivery: DeliveryRecord,
+        state: DeliveryState,
+    ) {
         let (receiver, release) = (delivery.receiver, delivery.release);
         self.registry.put_delivery(DeliveryRecord { state, ..delivery });
         self.leave_sessions(&receiver, &release);
         self.wanted.remove(&receiver);
         if let Some(&slot) = self.connected.get(&receiver) {
             let busy = self.links.get(&slot).and_then(|link| link.busy);
-            if busy.is_some_and(|id| self.registry.delivery(id).is_some_and(|d| d.release == release)) {
+            if busy
+                .is_some_and(|id| self.registry.delivery(id).is_some_and(|d| d.release == release))
+            {
                 self.tell(now, slot, &Down::Cancelled { release });
                 self.idle(now, slot, receiver);
             }
@@ -217,7 +227,9 @@ impl<A: Aead> ServerNode<A> {
         more: bool,
         runs: &[WantRun],
     ) {
-        let Some(delivery) = self.registry.delivery_of(receiver, &release.digest).cloned() else { return };
+        let Some(delivery) = self.registry.delivery_of(receiver, &release.digest).cloned() else {
+            return;
+        };
         if delivery.state.is_final() {
             return;
         }
@@ -428,8 +440,7 @@ impl<A: Aead> ServerNode<A> {
             limits: self.limits(planned.multicast, &slots, kind as u64 + 1),
         };
         let session = LiveSession::new(config, planned.plan, now);
-        let path =
-            if planned.multicast { DeliveryPath::Multicast } else { DeliveryPath::Unicast };
+        let path = if planned.multicast { DeliveryPath::Multicast } else { DeliveryPath::Unicast };
         for &(receiver, _) in &planned.members {
             let Some(&slot) = self.connected.get(&receiver) else { continue };
             let Some(delivery) = self.busy_delivery(&receiver) else { continue };
@@ -471,7 +482,8 @@ impl<A: Aead> ServerNode<A> {
             (false, true) => cap / CATCH_UP_SHARE,
         };
         let own = releases.iter().filter_map(|release| self.caps.get(&release.digest)).min();
-        let cap = own.map_or(share / sharers.max(1), |own| (*own).min(share / sharers.max(1))).max(1);
+        let cap =
+            own.map_or(share / sharers.max(1), |own| (*own).min(share / sharers.max(1))).max(1);
         RateLimits { cap, floor: FLOOR.min(cap), start: START.min(cap) }
     }
 

@@ -71,7 +71,13 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// Messages about a session that the receiver takes part in.
-    fn on_session_message(&mut self, now: Instant, slot: PeerSlot, id: ReceiverId, message: &Up<'_>) {
+    fn on_session_message(
+        &mut self,
+        now: Instant,
+        slot: PeerSlot,
+        id: ReceiverId,
+        message: &Up<'_>,
+    ) {
         match *message {
             Up::Joined { session, epoch, heard } => {
                 if heard {
@@ -219,8 +225,10 @@ impl<A: Aead> ServerNode<A> {
         let name = record.name.clone();
         self.registry.put_receiver(record);
         let groups = self.voucher_groups(&voucher.document);
-        for group in groups.into_iter().filter(|group| self.registry.group(group).is_some()) {
-            if let Some(certificate) = self.certify(key, group, voucher.digest) {
+        for group in groups {
+            if self.registry.group(&group).is_some()
+                && let Some(certificate) = self.certify(key, group, voucher.digest)
+            {
                 self.registry.put_membership(MembershipRecord {
                     receiver: id,
                     group,
@@ -236,12 +244,7 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// A membership made from a voucher, signed by the controller (PROTOCOL T5).
-    fn certify(
-        &mut self,
-        device: StaticKey,
-        group: GroupId,
-        voucher: Digest,
-    ) -> Option<Vec<u8>> {
+    fn certify(&mut self, device: StaticKey, group: GroupId, voucher: Digest) -> Option<Vec<u8>> {
         let membership = Membership {
             fleet: self.authority.document().fleet,
             device,
@@ -284,14 +287,20 @@ impl<A: Aead> ServerNode<A> {
         let newer = self.authority_chain.iter().filter(|(version, _)| *version > known);
         for (version, document) in newer.cloned().collect::<Vec<_>>() {
             let total = document.len() as u16;
-            for (piece, at) in document.chunks(AUTHORITY_PIECE).zip((0..).step_by(AUTHORITY_PIECE)) {
+            for (piece, at) in document.chunks(AUTHORITY_PIECE).zip((0..).step_by(AUTHORITY_PIECE))
+            {
                 let message = Down::Authority { version, offset: at as u16, total, bytes: piece };
                 self.tell(now, slot, &message);
             }
         }
     }
 
-    pub(super) fn send_membership(&mut self, now: Instant, slot: PeerSlot, record: &MembershipRecord) {
+    pub(super) fn send_membership(
+        &mut self,
+        now: Instant,
+        slot: PeerSlot,
+        record: &MembershipRecord,
+    ) {
         let voucher = record.voucher.and_then(|digest| self.registry.voucher_of(&digest));
         let voucher = voucher.map(|voucher| voucher.document.clone()).unwrap_or_default();
         let message = Down::Membership { certificate: &record.certificate, voucher: &voucher };

@@ -92,7 +92,10 @@ impl SessionPlan {
     /// [`StoreError`] when the store does not have it.
     pub fn push_chunk(&mut self, object: Object, chunk: &PlannedChunk) -> Result<(), StoreError> {
         let len = self.chunks.record_len(&chunk.id)?.ok_or(StoreError::Missing(chunk.id))? as u32;
-        self.push(object, Item { bytes: ItemBytes::Chunk(chunk.id), len, ordinals: chunk.ordinals });
+        self.push(
+            object,
+            Item { bytes: ItemBytes::Chunk(chunk.id), len, ordinals: chunk.ordinals },
+        );
         Ok(())
     }
 
@@ -104,7 +107,9 @@ impl SessionPlan {
         for (at, block) in self.blocks.iter().enumerate() {
             let needed = BLOCK_FRAME + self.slots + usize::from(block.runs) * RUN;
             match self.segments.last_mut() {
-                Some(span) if used + needed <= room && usize::from(span.count) < MAX_SEGMENT_BLOCKS => {
+                Some(span)
+                    if used + needed <= room && usize::from(span.count) < MAX_SEGMENT_BLOCKS =>
+                {
                     span.count += 1;
                     used += needed;
                 }

@@ -165,10 +165,19 @@ fn plan_group(
             planned.push(own_session(demand, own, chunks, multicast)?);
         }
         for set in shared.into_keys() {
-            let with: Vec<&Demand> =
-                demands.iter().enumerate().filter(|(at, _)| set & (1 << at) != 0).map(|(_, d)| d).collect();
+            let with: Vec<&Demand> = demands
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| set & (1 << at) != 0)
+                .map(|(_, d)| d)
+                .collect();
             for some in with.chunks(MAX_SLOTS) {
-                planned.push(shared_session(some, |id| sharers.get(id) == Some(&set), chunks, multicast)?);
+                planned.push(shared_session(
+                    some,
+                    |id| sharers.get(id) == Some(&set),
+                    chunks,
+                    multicast,
+                )?);
             }
         }
     }
@@ -191,14 +200,22 @@ fn own_session(
     for ((wanted, chunk), at) in demand.index.iter().zip(&demand.release.index).zip(0..) {
         // An index chunk may stand in several places; it crosses once.
         if *wanted && sent.insert(chunk.id) {
-            plan.push_chunk(Object::Index, &PlannedChunk { id: chunk.id, ordinals: [at; MAX_SLOTS] })?;
+            plan.push_chunk(
+                Object::Index,
+                &PlannedChunk { id: chunk.id, ordinals: [at; MAX_SLOTS] },
+            )?;
         }
     }
     for (id, at) in demand.needed_content().filter(|(id, _)| own(id)) {
         plan.push_chunk(Object::Content, &PlannedChunk { id, ordinals: [at; MAX_SLOTS] })?;
     }
     let members = demand.members.iter().map(|&member| (member, 0)).collect();
-    Ok(Planned { slots: vec![Arc::clone(&demand.release)], members, plan: plan.finish(), multicast })
+    Ok(Planned {
+        slots: vec![Arc::clone(&demand.release)],
+        members,
+        plan: plan.finish(),
+        multicast,
+    })
 }
 
 /// Content that all of `demands` need.
@@ -218,9 +235,10 @@ fn shared_session(
         }
         plan.push_chunk(Object::Content, &PlannedChunk { id, ordinals: places })?;
     }
-    let members = demands.iter().zip(0..).flat_map(|(demand, slot)| {
-        demand.members.iter().map(move |&member| (member, slot))
-    });
+    let members = demands
+        .iter()
+        .zip(0..)
+        .flat_map(|(demand, slot)| demand.members.iter().map(move |&member| (member, slot)));
     Ok(Planned {
         slots: demands.iter().map(|demand| Arc::clone(&demand.release)).collect(),
         members: members.collect(),

@@ -11,7 +11,7 @@ use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId};
 use fleetcast_core::server::Directory;
 use fleetcast_core::wire::control::{ReleaseName, Standing};
 
-use crate::audit::log_digest;
+use crate::audit;
 use crate::model::{
     Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
     ReleaseRecord, ReleaseState, Snapshot, UnixTime, VoucherRecord,
@@ -323,17 +323,8 @@ impl Registry {
 
     /// Adds a line to the audit log.
     pub fn log(&mut self, actor: &str, action: &str, subject: &str, result: &str) {
-        let mut line = LogRecord {
-            number: self.last_log.as_ref().map_or(1, |last| last.number + 1),
-            time: self.now,
-            actor: actor.to_owned(),
-            action: action.to_owned(),
-            subject: subject.to_owned(),
-            result: result.to_owned(),
-            digest: Digest([0; 32]),
-        };
-        let previous = self.last_log.as_ref().map_or(Digest([0; 32]), |last| last.digest);
-        line.digest = log_digest(&previous, &line);
+        let line =
+            audit::next_line(self.last_log.as_ref(), self.now, [actor, action, subject, result]);
         self.changes.push(Change::Log(line.clone()));
         self.recent_log.push_back(line.clone());
         if self.recent_log.len() > RECENT_LOG {

@@ -67,6 +67,8 @@ pub(super) struct Faults {
 
 /// A datagram under way.
 #[derive(Clone, Debug)]
+pub(super) type Server = ServerEndpoint<ChaCha, Vec<Peer>, Vec<HalfOpen>>;
+
 pub(super) struct Flight {
     arrival: Instant,
     pub(super) to_server: bool,
@@ -75,7 +77,7 @@ pub(super) struct Flight {
 
 pub(super) struct Pair {
     pub(super) now: Instant,
-    pub(super) server: ServerEndpoint<'static>,
+    pub(super) server: Server,
     pub(super) receiver: ReceiverEndpoint,
     pub(super) book: Book,
     pub(super) faults: Faults,
@@ -91,16 +93,11 @@ pub(super) struct Pair {
     rng: chacha20::ChaCha20Rng,
 }
 
-pub(super) fn server(peers: usize, half_open: usize) -> ServerEndpoint<'static> {
+pub(super) fn server(peers: usize, half_open: usize) -> Server {
     let config = ServerConfig { static_secret: SERVER_SECRET, seed: [1; 32] };
     let peers: Vec<Peer> = (0..peers).map(|_| Peer::vacant()).collect();
     let half_open: Vec<HalfOpen> = (0..half_open).map(|_| HalfOpen::vacant()).collect();
-    ServerEndpoint::new(
-        &config,
-        Box::leak(peers.into_boxed_slice()),
-        Box::leak(half_open.into_boxed_slice()),
-        Instant::ZERO,
-    )
+    Server::new(&config, peers, half_open, Instant::ZERO)
 }
 
 impl Pair {

@@ -438,7 +438,8 @@ impl World {
         for at in 0..self.receivers.len() {
             // Headers can be told by their length: they are neither full nor tiny.
             let header = (100..1_000).contains(&datagram.len());
-            let blocked = header && self.lose_headers_to == Some(at) && self.now.as_micros() < 600_000;
+            let blocked =
+                header && self.lose_headers_to == Some(at) && self.now.as_micros() < 600_000;
             if common || blocked || self.chance(self.link.loss) {
                 continue;
             }

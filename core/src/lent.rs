@@ -1,0 +1,11 @@
+//! Memory that an owner lends to a machine for its life.
+//!
+//! A host gives a `Vec`, a board a `&'static mut` slice; the machine cannot
+//! tell the difference.
+
+use core::ops::DerefMut;
+
+/// A slice of `T` that belongs to the caller.
+pub trait Lent<T>: DerefMut<Target = [T]> {}
+
+impl<T, D: DerefMut<Target = [T]>> Lent<T> for D {}

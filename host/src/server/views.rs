@@ -1,0 +1,280 @@
+//! One serialisable picture of now: what lists, `--json` and the page show.
+
+use std::collections::HashMap;
+
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::ReceiverId;
+use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::trust::authority::TrustedAuthority;
+use fleetcast_core::trust::document::SignedDocument;
+use fleetcast_core::wire::control::Standing;
+
+use super::live::LiveSession;
+use super::registry::Registry;
+use super::{ServerNode, Traffic};
+use crate::health::{Condition, Health};
+use crate::model::{DeliveryRecord, DeliveryState, ReceiverRecord, ReleaseRecord, ReleaseState};
+use crate::status::{
+    DeliveryItem, GroupItem, InstalledItem, Profile, ReceiverCounts, ReceiverItem, ReceiverState,
+    ReleaseItem, SessionItem, StatusItem, TotalsItem,
+};
+
+impl<A: Aead> ServerNode<A> {
+    /// The facts, for reading.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Whom the fleet trusts.
+    #[must_use]
+    pub const fn authority(&self) -> &TrustedAuthority {
+        &self.authority
+    }
+
+    /// A receiver as lists show it.
+    #[must_use]
+    pub fn receiver_item(&self, record: &ReceiverRecord) -> ReceiverItem {
+        let groups = self.registry.memberships_of(record.id);
+        let mut groups: Vec<String> =
+            groups.filter_map(|m| Some(self.registry.group(&m.group)?.name.clone())).collect();
+        groups.sort_unstable();
+        let held = self.registry.held_by(record.id);
+        let mut installed: Vec<InstalledItem> = held
+            .filter_map(|held| {
+                Some(InstalledItem {
+                    group: self.registry.group(&held.release.group)?.name.clone(),
+                    sequence: held.release.order.sequence,
+                    release: held.release.digest.to_string(),
+                })
+            })
+            .collect();
+        installed.sort_unstable_by(|a, b| a.group.cmp(&b.group));
+        let here = self.connected.contains_key(&record.id);
+        let state = match record.standing {
+            Standing::Revoked => ReceiverState::Revoked,
+            Standing::Waiting => ReceiverState::Waiting,
+            Standing::Member if here => ReceiverState::Active,
+            Standing::Member => ReceiverState::Away,
+        };
+        ReceiverItem {
+            name: record.name.clone(),
+            id: record.id.to_string(),
+            fingerprint: Digest::of(&record.key.0).to_string(),
+            state,
+            last_seen: if here { self.registry.time() } else { record.last_seen },
+            address: record.address.map(|address| address.to_string()),
+            version: record.version.clone(),
+            profile: if record.constrained { Profile::Constrained } else { Profile::Standard },
+            groups,
+            free_bytes: record.free,
+            installed,
+        }
+    }
+
+    /// All receivers, by name.
+    #[must_use]
+    pub fn receiver_items(&self) -> Vec<ReceiverItem> {
+        let mut items: Vec<_> = self.registry.receivers().map(|r| self.receiver_item(r)).collect();
+        items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        items
+    }
+
+    /// The round trip of a receiver's last answered ping.
+    #[must_use]
+    pub fn round_trip(&self, receiver: &ReceiverId) -> Option<Duration> {
+        self.link_of(receiver)?.1.round_trip
+    }
+
+    /// Whether a receiver has a channel.
+    #[must_use]
+    pub fn is_here(&self, receiver: &ReceiverId) -> bool {
+        self.connected.contains_key(receiver)
+    }
+
+    /// All groups, by name.
+    #[must_use]
+    pub fn group_items(&self) -> Vec<GroupItem> {
+        let item = |group: &crate::model::GroupRecord| GroupItem {
+            name: group.name.clone(),
+            open: group.open,
+            receivers: self.registry.members(group.id).count() as u64,
+            sequence: self.registry.current_release(group.id).map_or(0, |r| r.name.order.sequence),
+        };
+        let mut items: Vec<_> = self.registry.groups().map(item).collect();
+        items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        items
+    }
+
+    /// A release as lists show it.
+    #[must_use]
+    pub fn release_item(&self, release: &ReleaseRecord) -> ReleaseItem {
+        let signed = SignedDocument::parse(&release.document, MAX_ROOT).ok();
+        let signatures = signed.map_or(0, |document| document.signers().count());
+        let state = match release.state {
+            ReleaseState::Current => "current",
+            ReleaseState::Superseded => "superseded",
+            ReleaseState::Cancelled => "cancelled",
+        };
+        ReleaseItem {
+            release: release.name.digest.to_string(),
+            group: self
+                .registry
+                .group(&release.name.group)
+                .map_or_else(String::new, |g| g.name.clone()),
+            sequence: release.name.order.sequence,
+            name: release.label.clone(),
+            files: release.files,
+            bytes: release.bytes,
+            created: release.created,
+            expires: release.expires,
+            signatures: signatures as u32,
+            threshold: self.authority.document().threshold.into(),
+            state: state.to_owned(),
+        }
+    }
+
+    /// Releases of a group, or all, newest first.
+    #[must_use]
+    pub fn release_items(&self, group: Option<&str>) -> Vec<ReleaseItem> {
+        let mut items: Vec<_> = self.registry.releases().map(|r| self.release_item(r)).collect();
+        items.retain(|item| group.is_none_or(|group| item.group == group));
+        items.sort_unstable_by(|a, b| (&a.group, b.sequence).cmp(&(&b.group, a.sequence)));
+        items
+    }
+
+    /// A delivery as lists show it.
+    #[must_use]
+    pub fn delivery_item(&self, delivery: &DeliveryRecord) -> DeliveryItem {
+        let group = self.registry.group(&delivery.release.group);
+        DeliveryItem {
+            id: delivery.id,
+            receiver: self.name_of(&delivery.receiver),
+            group: group.map_or_else(String::new, |group| group.name.clone()),
+            release: delivery.release.digest.to_string(),
+            sequence: delivery.release.order.sequence,
+            state: delivery.state.word().to_owned(),
+            code: delivery.code.clone(),
+            reason: delivery.reason.clone(),
+            bytes: delivery.bytes,
+            path: delivery.path.word().to_owned(),
+        }
+    }
+
+    /// Deliveries that are not final.
+    #[must_use]
+    pub fn pending_items(&self) -> Vec<DeliveryItem> {
+        let open = self.registry.deliveries().filter(|delivery| {
+            !delivery.state.is_final() || delivery.state == DeliveryState::Failed
+        });
+        open.map(|delivery| self.delivery_item(delivery)).collect()
+    }
+
+    /// What has been sent for releases, running sessions included.
+    #[must_use]
+    pub fn traffic(&self, releases: &[Digest]) -> Traffic {
+        let mut sum = Traffic::default();
+        let closed: HashMap<&Digest, &Traffic> = self.traffic.iter().collect();
+        for traffic in releases.iter().filter_map(|release| closed.get(release)) {
+            sum.payload += traffic.payload;
+            sum.multicast += traffic.multicast;
+            sum.unicast += traffic.unicast;
+            sum.repairs += traffic.repairs;
+            sum.nacks += traffic.nacks;
+        }
+        for session in &self.sessions {
+            if session.releases().first().is_some_and(|r| releases.contains(&r.digest)) {
+                add_running(&mut sum, session);
+            }
+        }
+        sum
+    }
+
+    /// The picture of now.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> StatusItem {
+        let mut totals = self.total;
+        self.sessions.iter().for_each(|session| add_running(&mut totals, session));
+        let wire = totals.multicast + totals.unicast;
+        let delivered = self.registry.deliveries().filter(|d| d.state == DeliveryState::Installed);
+        let delivered: u64 = delivered.map(|delivery| delivery.bytes).sum();
+        let count = |standing: Standing, here: bool| {
+            let receivers = self.registry.receivers().filter(|r| r.standing == standing);
+            receivers.filter(|r| self.is_here(&r.id) == here).count() as u64
+        };
+        StatusItem {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: now.since(self.started).as_micros() / 1_000_000,
+            receivers: ReceiverCounts {
+                active: count(Standing::Member, true),
+                away: count(Standing::Member, false),
+                waiting: count(Standing::Waiting, true) + count(Standing::Waiting, false),
+            },
+            sessions: self.sessions.iter().map(|session| self.session_item(session)).collect(),
+            totals: TotalsItem {
+                payload_bytes: totals.payload,
+                wire_bytes: wire,
+                saved_bytes: delivered.saturating_sub(wire),
+            },
+            health: self.health().items(),
+        }
+    }
+
+    fn session_item(&self, session: &LiveSession<A>) -> SessionItem {
+        let sender = session.sender();
+        let group = |release: &fleetcast_core::wire::control::ReleaseName| {
+            self.registry.group(&release.group).map(|group| group.name.clone())
+        };
+        SessionItem {
+            id: session.id().0,
+            groups: session.releases().iter().filter_map(group).collect(),
+            rate: sender.current_rate(),
+            loss: f64::from(sender.loss()) / 1_000.0,
+            repair_symbols: sender.stats().parity + sender.stats().resent,
+            limiter: String::new(),
+            path: if session.is_multicast() { "multicast" } else { "unicast" }.to_owned(),
+        }
+    }
+
+    /// What a person should know, derived from the state.
+    fn health(&self) -> Health {
+        let mut health = Health::default();
+        let now = self.registry.time();
+        let ready = self.links.values().filter(|link| link.ready).count();
+        let deaf = self.links.values().filter(|link| link.ready && link.deaf).count();
+        if deaf * 10 > ready {
+            health.raise(Condition::MulticastBlocked, &format!("{deaf} of {ready} receivers"), now);
+        }
+        for delivery in self.registry.deliveries().filter(|d| d.state == DeliveryState::Failed) {
+            let subject = format!(
+                "{} of {}",
+                self.registry.release_title(&delivery.release),
+                self.name_of(&delivery.receiver)
+            );
+            health.raise(Condition::DeliveryFailed, &subject, delivery.updated);
+        }
+        for condition in &self.conditions {
+            health.raise(*condition, "server", now);
+        }
+        health
+    }
+
+    /// Adds a condition that only the driver can know, such as an unsealed key.
+    pub fn note_condition(&mut self, condition: Condition) {
+        self.conditions.push(condition);
+    }
+}
+
+fn add_running<A: Aead>(traffic: &mut Traffic, session: &LiveSession<A>) {
+    let stats = session.sender().stats();
+    traffic.payload += stats.payload_bytes;
+    traffic.repairs += stats.parity + stats.resent;
+    traffic.nacks += stats.nacks;
+    if session.is_multicast() {
+        traffic.multicast += stats.wire_bytes;
+    } else {
+        traffic.unicast += stats.wire_bytes;
+    }
+}
