@@ -108,11 +108,10 @@ impl<D: Disk> Build<D> {
         match disk.stat(dir, name.as_bytes()) {
             Ok(stat) if stat.kind == Kind::File => {
                 let linked = stat.links > 1;
-                if !linked && (stat.size != entry.size || !stat.writable) {
+                if !linked && stat.size != entry.size {
                     let file = open_or_create(disk, dir, name.as_bytes())?;
-                    disk.unseal_file(&file)?;
-                    disk.set_len(&file, 0)?;
                     disk.allocate(&file, entry.size)?;
+                    disk.set_len(&file, entry.size)?;
                 }
                 let entry = &mut content.table.entries[number as usize];
                 (entry.made, entry.linked) = (true, linked);

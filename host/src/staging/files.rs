@@ -67,7 +67,11 @@ impl<D: Disk> Files<D> {
         } else {
             let entry = table.entry(number);
             let dir = self.dir(disk, table, entry.parent)?;
-            let file = disk.open_file(dir, table.name(entry).as_bytes(), access)?;
+            let name = table.name(entry).as_bytes();
+            let file = match access {
+                Access::Read => disk.open_file(dir, name, access)?,
+                Access::Write => open_writable(disk, dir, name)?,
+            };
             self.insert(number, file);
         }
         self.open.last().map(|(_, file)| file).ok_or(DiskError::NotFound)
@@ -114,5 +118,17 @@ impl<D: Disk> Files<D> {
         let open = self.open.iter().filter(|(number, _)| dirty.contains(number));
         // All are tried: each error is reported only once by the kernel.
         open.map(|(_, file)| disk.sync_data(file)).fold(Ok(()), Result::and)
+    }
+}
+
+/// Opens a file of ours to be written, also one that was made read-only for an
+/// installation that did not happen.
+pub(crate) fn open_writable<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> disk::Result<D::File> {
+    match disk.open_file(dir, name, Access::Write) {
+        Err(DiskError::Denied) => {
+            disk.unseal_file(&disk.open_file(dir, name, Access::Read)?)?;
+            disk.open_file(dir, name, Access::Write)
+        }
+        other => other,
     }
 }

@@ -45,7 +45,7 @@ use self::content::Content;
 use self::gate::{Decode, Evidence, Gate, Refusal};
 use self::index::{BadIndex, Index, IndexTaken};
 use self::scratch::Scratch;
-use crate::disk::{self, Access, Audience, Disk, DiskError, ensure_dir, read_small, write_small};
+use crate::disk::{self, Audience, Disk, DiskError, ensure_dir, read_small, write_small};
 
 /// Largest root document with its signatures that is read.
 const MAX_DOCUMENT: usize = 8 * 1024;
@@ -398,13 +398,7 @@ pub(crate) fn open_or_create<D: Disk>(
 ) -> disk::Result<D::File> {
     match disk.stat(dir, name) {
         Ok(stat) if stat.kind == disk::Kind::File && stat.links == 1 => {
-            match disk.open_file(dir, name, Access::Write) {
-                Err(DiskError::Denied) => {
-                    disk.unseal_file(&disk.open_file(dir, name, Access::Read)?)?;
-                    disk.open_file(dir, name, Access::Write)
-                }
-                other => other,
-            }
+            files::open_writable(disk, dir, name)
         }
         Ok(_) | Err(DiskError::NotFound) => fresh_file(disk, dir, name),
         Err(error) => Err(error),
