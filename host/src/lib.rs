@@ -27,3 +27,7 @@ pub mod audit;
 pub mod catalog;
 pub mod packs;
 pub mod server;
+
+pub mod disk;
+pub mod install;
+pub mod staging;

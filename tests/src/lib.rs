@@ -1,1 +1,4 @@
-//! To come.
+//! The simulated fleet: parts that tests are made of.
+
+pub mod disk;
+pub mod release;

@@ -1,0 +1,190 @@
+//! Activating a staged release: the old directory or the new one, never a mixture.
+//!
+//! 1. Modes and times; everything synced.
+//! 2. The stage's `release` record names the new directory by its inode.
+//! 3. The caller persists the order (PROTOCOL T4).
+//! 4. The new directory and the group's are exchanged in one call. Until here
+//!    a power cut leaves the old release, from here on the new one.
+//! 5. Local changes found in the old directory are moved aside, the rest of it
+//!    becomes the predecessor, and the stage becomes the record of what is held.
+//!
+//! [`recover`] finds by the inode which side of step 4 a run stopped at, and
+//! undoes or finishes. Where the file system cannot exchange, step 4 is two
+//! renames with the old directory in `stage/prior` between, and the group's
+//! directory is missing until `recover` when power fails just there.
+
+mod conflicts;
+mod recover;
+
+pub use self::conflicts::Conflict;
+pub use self::recover::{Recovered, recover};
+
+use fleetcast_core::tree::index::TreeTop;
+use fleetcast_core::tree::path::Component;
+use fleetcast_core::wire::control::ReleaseName;
+
+use crate::disk::{self, Disk, DiskError, Kind, write_small};
+use crate::staging::Staging;
+use crate::staging::area::{
+    Area, Held, OURS, PRIOR, RELEASE, TREE, absent, held_name, old_name, stage_name,
+};
+use crate::staging::gate::{Decode, Evidence, Gate};
+
+/// The order of a release could not be persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotPersisted;
+
+/// Why a release was not installed; what is visible has not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstallError {
+    /// Something is lacking, or has to be looked at again: go on with
+    /// [`Staging::step`].
+    Incomplete,
+    /// The caller could not persist the order.
+    NotPersisted,
+    /// The group's name cannot be a directory beside ours: the caller's fault.
+    BadName,
+    /// Our storage failed. After a failure behind the activation, [`recover`]
+    /// finishes what was begun.
+    Disk(DiskError),
+}
+
+impl From<DiskError> for InstallError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+/// What an installation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// The release that is visible now, durable.
+    pub release: ReleaseName,
+    /// Its directory.
+    pub directory: String,
+    /// Local changes that were found.
+    pub conflicts: Vec<Conflict>,
+    /// Where in our directory the conflicting files were moved, if any were.
+    pub kept_aside: Option<String>,
+    /// Whether the change was one exchange, or two renames.
+    pub atomic: bool,
+}
+
+/// Installs a complete staging as the directory `group` of the destination.
+///
+/// `persist` makes the order of the release durable; it is called once, before
+/// anything visible changes. When this returns, an immediate power cut leaves
+/// the whole release (safety S4).
+///
+/// # Errors
+/// [`InstallError`]; the old release is still visible then, but for a failure
+/// behind the activation, which [`recover`] finishes.
+pub fn install<D: Disk, C: Decode, G: Gate>(
+    staging: &mut Staging<D, C, G>,
+    group: Component<'_>,
+    persist: &mut dyn FnMut(ReleaseName) -> Result<(), NotPersisted>,
+) -> Result<Installed, InstallError> {
+    if group.as_bytes().eq_ignore_ascii_case(OURS) {
+        return Err(InstallError::BadName);
+    }
+    staging.commit()?;
+    let area = &staging.area;
+    let disk = &area.disk;
+    let (Some(evidence), Some(content)) = (&staging.evidence, &mut staging.content) else {
+        return Err(InstallError::Incomplete);
+    };
+    if !content.is_complete() || !content.seal(disk)? {
+        return Err(InstallError::Incomplete);
+    }
+    disk.sync_all()?;
+    let held = Held {
+        release: evidence.name(),
+        directory: group.as_str().to_owned(),
+        inode: disk.stat(&staging.stage, TREE)?.inode,
+        tree: TreeTop { top: &[], ..evidence.tree() },
+    };
+    write_small(disk, &staging.stage, RELEASE, &held.encode())?;
+    // PROTOCOL T4: the order is durable before the release is activated.
+    persist(held.release).map_err(|NotPersisted| InstallError::NotPersisted)?;
+    let atomic = activate(area, &staging.stage, &held)?;
+    let mut installed = finish(area, &staging.stage, &held)?;
+    installed.atomic = atomic;
+    Ok(installed)
+}
+
+/// Makes the new directory visible; whether that was one step.
+fn activate<D: Disk>(area: &Area<D>, stage: &D::Dir, held: &Held) -> disk::Result<bool> {
+    let (disk, name) = (&area.disk, held.directory.as_bytes());
+    follow_renaming(area, held)?;
+    let mut atomic = true;
+    if absent(disk.stat(&area.root, name))? {
+        disk.rename(stage, TREE, &area.root, name)?;
+    } else {
+        match disk.exchange(stage, TREE, &area.root, name) {
+            Err(DiskError::Unsupported) => {
+                atomic = false;
+                area.discard(stage, PRIOR)?;
+                disk.rename(&area.root, name, stage, PRIOR)?;
+                disk.sync_dir(stage)?;
+                disk.rename(stage, TREE, &area.root, name)?;
+            }
+            other => other?,
+        }
+    }
+    disk.sync_dir(&area.root)?;
+    disk.sync_dir(stage)?;
+    Ok(atomic)
+}
+
+/// A group that was renamed takes its directory along first.
+fn follow_renaming<D: Disk>(area: &Area<D>, held: &Held) -> disk::Result<()> {
+    let disk = &area.disk;
+    let before = disk.open_dir(&area.ours, held_name(held.release.group).as_bytes());
+    let Ok(before) = before.and_then(|dir| Held::load(disk, &dir)) else { return Ok(()) };
+    let (old, new) = (before.directory.as_bytes(), held.directory.as_bytes());
+    let stat = match disk.stat(&area.root, old) {
+        Ok(stat) if old != new => stat,
+        _ => return Ok(()),
+    };
+    if stat.kind == Kind::Directory && absent(disk.stat(&area.root, new))? {
+        disk.rename(&area.root, old, &area.root, new)?;
+        disk.sync_dir(&area.root)?;
+    }
+    Ok(())
+}
+
+/// Everything behind the activation; can be begun again at any point.
+fn finish<D: Disk>(area: &Area<D>, stage: &D::Dir, held: &Held) -> disk::Result<Installed> {
+    let disk = &area.disk;
+    let group = held.release.group;
+    let mut installed = Installed {
+        release: held.release,
+        directory: held.directory.clone(),
+        conflicts: Vec::new(),
+        kept_aside: None,
+        atomic: true,
+    };
+    for old in [PRIOR, TREE] {
+        if absent(disk.stat(stage, old))? {
+            continue;
+        }
+        let record = disk.open_dir(&area.ours, held_name(group).as_bytes());
+        let aside = conflicts::keep_aside(area, stage, old, record.ok().as_ref(), held)?;
+        installed.conflicts.extend(aside.conflicts);
+        installed.kept_aside = aside.directory.or(installed.kept_aside);
+        if aside.is_predecessor {
+            let name = old_name(group);
+            area.discard(&area.ours, name.as_bytes())?;
+            disk.rename(stage, old, &area.ours, name.as_bytes())?;
+        }
+    }
+    disk.sync_dir(stage)?;
+    disk.sync_dir(&area.ours)?;
+    area.discard(&area.ours, held_name(group).as_bytes())?;
+    let stage_name = stage_name(&held.release);
+    disk.rename(&area.ours, stage_name.as_bytes(), &area.ours, held_name(group).as_bytes())?;
+    disk.sync_dir(&area.ours)?;
+    recover::tidy_record(area, stage)?;
+    area.empty_trash()?;
+    Ok(installed)
+}

@@ -1,0 +1,134 @@
+//! Open files of a tree, by entry number: a bounded cache of handles.
+
+use std::collections::BTreeSet;
+
+use super::table::{TOP, Table};
+use crate::disk::{self, Access, Disk, DiskError};
+
+/// Files kept open at most.
+const OPEN_FILES: usize = 64;
+/// Directories kept open at most; the deepest path needs two.
+const OPEN_DIRS: usize = 16;
+/// Files that are synced one by one; if more are dirty, the whole file system is.
+const SYNC_SINGLY: usize = 8;
+
+/// The files below one directory.
+#[derive(Debug)]
+pub(crate) struct Files<D: Disk> {
+    /// The top directory first, then others by use.
+    dirs: Vec<(u32, D::Dir)>,
+    /// Least recently used first.
+    open: Vec<(u32, D::File)>,
+    dirty: BTreeSet<u32>,
+    /// Something cannot be synced through an open handle.
+    sync_all: bool,
+}
+
+impl<D: Disk> Files<D> {
+    /// The files below `top`.
+    pub(crate) fn new(top: D::Dir) -> Self {
+        Self { dirs: vec![(TOP, top)], open: Vec::new(), dirty: BTreeSet::new(), sync_all: false }
+    }
+
+    /// The directory of an entry number, or of [`TOP`].
+    pub(crate) fn dir(&mut self, disk: &D, table: &Table, number: u32) -> disk::Result<&D::Dir> {
+        let (mut above, mut chain) = (number, Vec::new());
+        let mut at = loop {
+            match self.dirs.iter().position(|(cached, _)| *cached == above) {
+                Some(at) => break at,
+                None => chain.push(above),
+            }
+            above = table.entry(above).parent;
+        };
+        for &below in chain.iter().rev() {
+            let name = table.name(table.entry(below)).as_bytes();
+            let dir = disk.open_dir(&self.dirs[at].1, name)?;
+            if self.dirs.len() >= OPEN_DIRS {
+                self.dirs.remove(1);
+            }
+            self.dirs.push((below, dir));
+            at = self.dirs.len() - 1;
+        }
+        Ok(&self.dirs[at].1)
+    }
+
+    /// The file of an entry number; opened to be written only when it is not
+    /// linked to an installed one.
+    pub(crate) fn file(
+        &mut self,
+        disk: &D,
+        table: &Table,
+        number: u32,
+        access: Access,
+    ) -> disk::Result<&D::File> {
+        if let Some(at) = self.open.iter().position(|(cached, _)| *cached == number) {
+            let used = self.open.remove(at);
+            self.open.push(used);
+        } else {
+            let entry = table.entry(number);
+            let dir = self.dir(disk, table, entry.parent)?;
+            let name = table.name(entry).as_bytes();
+            let file = match access {
+                Access::Read => disk.open_file(dir, name, access)?,
+                Access::Write => open_writable(disk, dir, name)?,
+            };
+            self.insert(number, file);
+        }
+        self.open.last().map(|(_, file)| file).ok_or(DiskError::NotFound)
+    }
+
+    /// Puts a handle into the cache.
+    pub(crate) fn insert(&mut self, number: u32, file: D::File) {
+        self.close(number);
+        if self.open.len() >= OPEN_FILES {
+            let (closed, _) = self.open.remove(0);
+            self.sync_all |= self.dirty.contains(&closed);
+        }
+        self.open.push((number, file));
+    }
+
+    /// Closes a file before its name is given to another.
+    pub(crate) fn close(&mut self, number: u32) {
+        self.open.retain(|(cached, _)| *cached != number);
+    }
+
+    /// Closes everything but the top directory.
+    pub(crate) fn close_all(&mut self) {
+        self.open.clear();
+        self.dirs.truncate(1);
+    }
+
+    /// Notes that a file was written.
+    pub(crate) fn soil(&mut self, number: u32) {
+        self.dirty.insert(number);
+    }
+
+    /// Notes that names were made, or files written that may not be open.
+    pub(crate) fn soil_all(&mut self) {
+        self.sync_all = true;
+    }
+
+    /// Makes durable what was written. After an error nothing is dirty any more:
+    /// what was unsynced is lost.
+    pub(crate) fn sync(&mut self, disk: &D) -> disk::Result<()> {
+        let dirty = std::mem::take(&mut self.dirty);
+        if std::mem::take(&mut self.sync_all) || dirty.len() > SYNC_SINGLY {
+            return disk.sync_all();
+        }
+        let open = self.open.iter().filter(|(number, _)| dirty.contains(number));
+        // All are tried: each error is reported only once by the kernel.
+        open.map(|(_, file)| disk.sync_data(file)).fold(Ok(()), Result::and)
+    }
+}
+
+/// Opens a file of ours to be written, also one that was made read-only for an
+/// installation that did not happen.
+pub(crate) fn open_writable<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> disk::Result<D::File> {
+    match disk.open_file(dir, name, Access::Write) {
+        Err(DiskError::Denied) => {
+            disk.unseal_file(&disk.open_file(dir, name, Access::Read)?)?;
+            disk.open_file(dir, name, Access::Write)
+        }
+        other => other,
+    }
+}
