@@ -31,3 +31,5 @@ pub mod server;
 pub mod disk;
 pub mod install;
 pub mod staging;
+
+pub mod agent;
