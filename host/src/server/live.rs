@@ -1,6 +1,6 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use fleetcast_core::crypto::aead::Aead;
@@ -72,7 +72,7 @@ pub struct LiveSession<A> {
     epoch: Epoch,
     sender: SenderSession<A, Vec<BlockSlot>, Vec<u8>>,
     plan: SessionPlan,
-    members: HashMap<ReceiverId, Member>,
+    members: BTreeMap<ReceiverId, Member>,
     next_key: Option<(Epoch, [u8; 32], Instant)>,
     invited: u32,
     report_ms: u32,
@@ -131,7 +131,7 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// Who takes part.
-    pub const fn members(&self) -> &HashMap<ReceiverId, Member> {
+    pub const fn members(&self) -> &BTreeMap<ReceiverId, Member> {
         &self.members
     }
 
