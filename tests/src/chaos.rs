@@ -126,8 +126,8 @@ impl World {
         let random = &mut self.chaos.random;
         match kind {
             Happening::Partition => {
-                let (up, down) = [(true, true), (true, false), (false, true)]
-                    [random.below(3) as usize];
+                let (up, down) =
+                    [(true, true), (true, false), (false, true)][random.below(3) as usize];
                 let lasts = Duration::from_millis(random.wild(10.0, PARTITION_MS) as u64);
                 self.link.cut(receiver, up, down);
                 self.chaos.due.push(Reverse((now + lasts, Happening::Heal(receiver))));

@@ -70,9 +70,8 @@ impl Faults {
     #[must_use]
     pub fn wild(random: &mut Random, receivers: usize) -> Self {
         let kinds = WeatherKinds::wild(random);
-        let weather = (0..receivers)
-            .map(|_| (kinds.weather(random), kinds.weather(random)))
-            .collect();
+        let weather =
+            (0..receivers).map(|_| (kinds.weather(random), kinds.weather(random))).collect();
         let deaf_share = if random.below(3) == 0 { random.unit() } else { 0.0 };
         Self {
             weather,

@@ -104,10 +104,12 @@ impl Oracle {
         }
     }
 
-    /// The orders that a receiver has persisted as accepted.
+    /// An order that a receiver reads as accepted when it starts: none before was
+    /// higher, nor is that of what it shows (PROTOCOL T4).
     pub fn accepted(&mut self, receiver: usize, group: GroupId, order: ReleaseOrder) {
-        let before = self.accepted[receiver].insert(group, order);
-        if before.is_some_and(|before| before > order) {
+        let shown = self.shown(receiver, &group).map(|name| name.order);
+        let before = self.accepted[receiver].insert(group, order).max(shown);
+        if before > Some(order) {
             self.violate(format!("S3: receiver {receiver} fell from {before:?} to {order:?}"));
         }
     }

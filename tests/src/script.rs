@@ -114,9 +114,7 @@ impl World {
         for receiver in &self.receivers {
             for release in &newest {
                 let delivery = node.registry().delivery_of(receiver.id(), &release.digest);
-                again.extend(
-                    delivery.filter(|d| d.state == DeliveryState::Failed).map(|d| d.id),
-                );
+                again.extend(delivery.filter(|d| d.state == DeliveryState::Failed).map(|d| d.id));
             }
         }
         for id in again {

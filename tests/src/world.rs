@@ -70,6 +70,8 @@ pub struct World {
     pub losses: u64,
     /// Large worlds compare only what has changed.
     pub deep: bool,
+    /// Tells on stderr what receivers tell.
+    pub verbose: bool,
     wakes: BinaryHeap<Reverse<(Instant, Who, u64)>>,
     generations: Vec<u64>,
     tick_at: Instant,
@@ -119,6 +121,7 @@ impl World {
             bytes: 0,
             losses: 0,
             deep: true,
+            verbose: false,
             wakes: BinaryHeap::new(),
             generations: vec![0; count + 1],
             tick_at: Instant::ZERO,
@@ -268,6 +271,10 @@ impl World {
         let (now, node) = (self.now, &mut self.receivers[receiver]);
         if node.boots_at.is_some_and(|at| at <= now) {
             node.boot(now);
+            // What it has read is what was durable.
+            for accepted in node.agent.iter().flat_map(|agent| &agent.state().accepted) {
+                self.oracle.accepted(receiver, accepted.group, accepted.order);
+            }
         }
         node.tell_time(now);
         if let Some(agent) = &mut node.agent {
@@ -312,13 +319,7 @@ impl World {
         while let Some(event) = self.receivers[receiver].poll_event() {
             self.on_event(receiver, &event);
         }
-        let node = &self.receivers[receiver];
-        if let Some(agent) = &node.agent {
-            for accepted in &agent.state().accepted {
-                self.oracle.accepted(receiver, accepted.group, accepted.order);
-            }
-        }
-        if node.has_lost_power() {
+        if self.receivers[receiver].has_lost_power() {
             self.crash_receiver(receiver);
         } else {
             self.look(receiver, false);
@@ -327,6 +328,9 @@ impl World {
     }
 
     fn on_event(&mut self, receiver: usize, event: &AgentEvent) {
+        if self.verbose && !matches!(event, AgentEvent::Progress { .. }) {
+            eprintln!("{:>12} receiver {receiver}: {event:?}", self.now.as_micros());
+        }
         match event {
             AgentEvent::Listen(group) => self.link.listen(receiver, *group, true),
             AgentEvent::Unlisten(group) => self.link.listen(receiver, *group, false),
