@@ -23,7 +23,7 @@ use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{ReceiverId, StaticKey};
-use fleetcast_core::limits::{MAX_DATAGRAM, MAX_MESSAGE};
+use fleetcast_core::limits::{MAX_DATAGRAM, MAX_MESSAGE, SEND_WINDOW};
 use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
@@ -289,6 +289,20 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     #[must_use]
     pub fn id(&self) -> ReceiverId {
         ReceiverId::of(&self.device)
+    }
+
+    /// Whether the server has acknowledged everything that was said.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty()
+            && (!self.endpoint.is_connected() || self.endpoint.room() == SEND_WINDOW)
+    }
+
+    /// Where its server is.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.state.enrolment.as_ref().map_or(any, |enrolment| enrolment.server)
     }
 
     /// What it has received.

@@ -33,3 +33,9 @@ pub mod install;
 pub mod staging;
 
 pub mod agent;
+
+pub mod net;
+
+pub mod driver;
+
+pub mod demo;
