@@ -141,7 +141,7 @@ impl Fleet {
         command.arg("--state").arg(&state).args(["--json", "serve", "--listen", "127.0.0.1:0"]);
         command.args(["--interface", "lo", "--web", "off", "--seal", "file"]);
         let (child, mut output) = spawn(command)?;
-        let fleet = Self {
+        let mut fleet = Self {
             program: options.program.clone(),
             state,
             address: String::new(),
@@ -149,8 +149,8 @@ impl Fleet {
         };
         let ready = wait_for(&mut output, "ready")?;
         drain(output);
-        let address = ready["listen"].as_str().unwrap_or_default().to_owned();
-        Ok(Self { address, ..fleet })
+        fleet.address = ready["listen"].as_str().unwrap_or_default().to_owned();
+        Ok(fleet)
     }
 
     /// Runs a command of the client and returns its JSON document.
