@@ -13,7 +13,7 @@ use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
 use fleetcast_core::tree::record::{NONE, encode_header};
 use fleetcast_core::wire::Malformed;
 use fleetcast_core::wire::control::Object;
-use fleetcast_core::wire::session::{Run, SegmentWriter};
+use fleetcast_core::wire::segment::{Run, SegmentWriter};
 
 use crate::packs::{ChunkStore, StoreError};
 
