@@ -74,6 +74,12 @@ impl<R: Read> Chunker<R> {
         Self { source, profile, buffer, start: 0, end: 0, finished: false }
     }
 
+    /// Goes to the beginning of another stream; its memory stays the same.
+    pub fn restart(&mut self, source: R) {
+        self.source = source;
+        (self.start, self.end, self.finished) = (0, 0, false);
+    }
+
     /// The next chunk, or `None` at the end of the stream.
     ///
     /// # Errors
@@ -197,6 +203,16 @@ mod tests {
         for profile in PROFILES {
             assert_eq!(chunks(Trickle(&bytes, 0), profile), chunks(&bytes[..], profile));
         }
+    }
+
+    #[test]
+    fn nothing_of_one_stream_reaches_the_next() {
+        let (one, other) = (noise(100_000, 5), noise(3_000, 6));
+        let mut chunker = Chunker::new(&one[..], Profile::Standard);
+        chunker.next_chunk().unwrap();
+        chunker.restart(&other);
+        assert_eq!(chunker.next_chunk().unwrap().unwrap().bytes, other);
+        assert_eq!(chunker.next_chunk().unwrap(), None);
     }
 
     #[test]

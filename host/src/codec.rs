@@ -3,7 +3,9 @@
 
 use std::io;
 
-use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
+use fleetcast_core::limits::MAX_CHUNK;
+use fleetcast_core::tree::record::{self, Record};
+use fleetcast_core::wire::Malformed;
 use fleetcast_core::wire::control::{CODEC_LZ4, CODEC_ZSTD};
 use lz4_flex::block::CompressTable;
 use thiserror::Error;
@@ -20,63 +22,26 @@ const WORTHWHILE: usize = 97;
 #[repr(u8)]
 pub enum Codec {
     /// As it is.
-    None = 0,
+    None = record::NONE,
     /// One LZ4 block.
-    Lz4 = 1,
+    Lz4 = record::LZ4,
     /// One zstd frame (RFC 8878).
-    Zstd = 2,
+    Zstd = record::ZSTD,
 }
 
-/// Why a record is not one.
+/// Why there is no record, or no chunk in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BadRecord {
-    /// The bytes end before the record does.
-    #[error("a chunk record is cut short")]
-    Truncated,
-    /// No codec has this number.
-    #[error("unknown codec {0} of a chunk record")]
-    Codec(u8),
-    /// The chunk, or its encoding, would have this many bytes: not 1 to `MAX_CHUNK`.
-    #[error("{0} bytes are too few or too many for a chunk")]
-    Length(usize),
+    /// Cut short, followed by something, an unknown codec, or a chunk whose length is not
+    /// 1 to `MAX_CHUNK`.
+    #[error("a chunk record is malformed: {0:?}")]
+    Malformed(Malformed),
     /// What is encoded is broken, or not as long as the record says.
     #[error("a chunk record does not decode to what it says")]
     Encoding,
-}
-
-/// One record, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// How the chunk is encoded.
-    pub codec: Codec,
-    /// Length of the chunk in bytes, 1 to `MAX_CHUNK`.
-    pub length: usize,
-    /// The chunk, encoded.
-    pub encoded: &'a [u8],
-}
-
-impl<'a> Record<'a> {
-    /// Takes the first record off `bytes`; returns it and what follows.
-    ///
-    /// # Errors
-    /// [`BadRecord`] unless a whole record with a bounded length stands there.
-    pub fn split(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BadRecord> {
-        let (header, rest) =
-            bytes.split_first_chunk::<RECORD_HEADER>().ok_or(BadRecord::Truncated)?;
-        let [codec, l0, l1, l2, e0, e1, e2] = *header;
-        let codec = match codec {
-            0 => Codec::None,
-            1 => Codec::Lz4,
-            2 => Codec::Zstd,
-            other => return Err(BadRecord::Codec(other)),
-        };
-        let length = u32::from_le_bytes([l0, l1, l2, 0]) as usize;
-        let encoded = u32::from_le_bytes([e0, e1, e2, 0]) as usize;
-        check(length)?;
-        check(encoded)?;
-        let (encoded, rest) = rest.split_at_checked(encoded).ok_or(BadRecord::Truncated)?;
-        Ok((Self { codec, length, encoded }, rest))
-    }
+    /// Our own fault: there is no memory for a decompressor.
+    #[error("there is no memory for a decompressor")]
+    Memory,
 }
 
 /// Makes records; keeps the compressors' memory from one to the next.
@@ -106,18 +71,16 @@ impl Encoder {
     /// Appends the record of `chunk` to `records`.
     ///
     /// # Errors
-    /// [`BadRecord::Length`] when the chunk is empty or longer than `MAX_CHUNK`.
+    /// [`BadRecord::Malformed`] when the chunk is empty or longer than `MAX_CHUNK`.
     pub fn encode(&mut self, chunk: &[u8], records: &mut Vec<u8>) -> Result<Codec, BadRecord> {
-        check(chunk.len())?;
+        bounded(chunk.len())?;
         let worthwhile = chunk.len() * WORTHWHILE / 100;
         let (codec, encoded) = match self.compress(chunk) {
             Some((codec, length)) if length <= worthwhile => (codec, &self.scratch[..length]),
             _ => (Codec::None, chunk),
         };
-        let mut header = [codec as u8; RECORD_HEADER];
-        header[1..4].copy_from_slice(&three_bytes(chunk.len()));
-        header[4..7].copy_from_slice(&three_bytes(encoded.len()));
-        records.extend_from_slice(&header);
+        let header = record::encode_header(codec as u8, chunk.len(), encoded.len());
+        records.extend_from_slice(&header.map_err(BadRecord::Malformed)?);
         records.extend_from_slice(encoded);
         Ok(codec)
     }
@@ -145,17 +108,20 @@ impl Encoder {
 }
 
 /// Takes records back to chunks; keeps the decompressor's memory from one to the next.
+///
+/// The default one gets that memory with its first zstd frame.
+#[derive(Default)]
 pub struct Decoder {
-    zstd: Decompressor<'static>,
+    zstd: Option<Decompressor<'static>>,
 }
 
 impl Decoder {
-    /// A decoder of all codecs.
+    /// A decoder that has all the memory it will need.
     ///
     /// # Errors
     /// When there is no memory for a decompressor.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { zstd: Decompressor::new()? })
+        Ok(Self { zstd: Some(Decompressor::new()?) })
     }
 
     /// Replaces what is in `chunk` by the record's chunk. The chunk is not verified yet.
@@ -164,19 +130,34 @@ impl Decoder {
     /// [`BadRecord`]; `chunk` is then unspecified, but never longer than `MAX_CHUNK`.
     // PROTOCOL R3
     pub fn decode(&mut self, record: &Record<'_>, chunk: &mut Vec<u8>) -> Result<(), BadRecord> {
-        check(record.length)?;
-        chunk.resize(record.length, 0);
+        bounded(record.len)?;
+        chunk.resize(record.len, 0);
         let length = match record.codec {
-            Codec::None if record.encoded.len() == record.length => {
+            record::NONE if record.encoded.len() == record.len => {
                 chunk.copy_from_slice(record.encoded);
-                record.length
+                record.len
             }
-            Codec::None => return Err(BadRecord::Encoding),
-            Codec::Lz4 => lz4_flex::block::decompress_into(record.encoded, chunk)
+            record::NONE => return Err(BadRecord::Encoding),
+            record::LZ4 => lz4_flex::block::decompress_into(record.encoded, chunk)
                 .map_err(|_| BadRecord::Encoding)?,
-            Codec::Zstd => self.zstd(record.encoded, chunk)?,
+            record::ZSTD => self.zstd(record.encoded, chunk)?,
+            unknown => return Err(BadRecord::Malformed(Malformed::Kind(unknown))),
         };
-        if length == record.length { Ok(()) } else { Err(BadRecord::Encoding) }
+        if length == record.len { Ok(()) } else { Err(BadRecord::Encoding) }
+    }
+
+    /// Replaces what is in `chunk` by the chunk of the one record that `bytes` are.
+    ///
+    /// # Errors
+    /// Those of [`Self::decode`], and [`BadRecord::Malformed`] when `bytes` are not exactly
+    /// one record.
+    pub fn decode_record(&mut self, bytes: &[u8], chunk: &mut Vec<u8>) -> Result<(), BadRecord> {
+        let (record, rest) = Record::parse(bytes).map_err(BadRecord::Malformed)?;
+        // PROTOCOL D2
+        if !rest.is_empty() {
+            return Err(BadRecord::Malformed(Malformed::Trailing));
+        }
+        self.decode(&record, chunk)
     }
 
     /// Exactly one frame: zstd itself would take several, and skippable ones.
@@ -185,13 +166,19 @@ impl Decoder {
         if zstd_safe::find_frame_compressed_size(encoded) != Ok(encoded.len()) {
             return Err(BadRecord::Encoding);
         }
-        self.zstd.decompress_to_buffer(encoded, chunk).map_err(|_| BadRecord::Encoding)
+        let zstd = match self.zstd.take() {
+            Some(ready) => ready,
+            None => Decompressor::new().map_err(|_| BadRecord::Memory)?,
+        };
+        let zstd = self.zstd.insert(zstd);
+        zstd.decompress_to_buffer(encoded, chunk).map_err(|_| BadRecord::Encoding)
     }
 }
 
 // PROTOCOL R3
-fn check(length: usize) -> Result<(), BadRecord> {
-    if (1..=MAX_CHUNK).contains(&length) { Ok(()) } else { Err(BadRecord::Length(length)) }
+fn bounded(length: usize) -> Result<(), BadRecord> {
+    let fits = (1..=MAX_CHUNK).contains(&length);
+    if fits { Ok(()) } else { Err(BadRecord::Malformed(Malformed::Bound)) }
 }
 
 /// Whether the bytes of `chunk` are all about as frequent, as in what is compressed or
@@ -212,18 +199,12 @@ fn lz4_bound(length: usize) -> usize {
     lz4_flex::block::get_maximum_output_size(length)
 }
 
-/// The three low bytes; lengths of chunks fit by `MAX_CHUNK`.
-const fn three_bytes(length: usize) -> [u8; 3] {
-    const { assert!(MAX_CHUNK < 1 << 24) };
-    let [low, middle, high, ..] = length.to_le_bytes();
-    [low, middle, high]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const ALL: u8 = CODEC_LZ4 | CODEC_ZSTD;
+    const BOUND: BadRecord = BadRecord::Malformed(Malformed::Bound);
 
     fn noise(length: usize) -> Vec<u8> {
         let mut state = 5_u64;
@@ -240,10 +221,8 @@ mod tests {
     }
 
     fn decode(bytes: &[u8]) -> Result<Vec<u8>, BadRecord> {
-        let (record, rest) = Record::split(bytes)?;
-        assert!(rest.is_empty());
         let mut chunk = vec![1, 2, 3];
-        Decoder::new().unwrap().decode(&record, &mut chunk).map(|()| chunk)
+        Decoder::default().decode_record(bytes, &mut chunk).map(|()| chunk)
     }
 
     fn record(codec: u8, length: u32, encoded: &[u8]) -> Vec<u8> {
@@ -296,7 +275,7 @@ mod tests {
         let mut rest = &records[..];
         let (mut decoder, mut decoded) = (Decoder::new().unwrap(), Vec::new());
         for chunk in &chunks {
-            let (record, after) = Record::split(rest).unwrap();
+            let (record, after) = Record::parse(rest).unwrap();
             assert_eq!(decoder.decode(&record, &mut decoded), Ok(()));
             assert_eq!(&decoded, chunk);
             rest = after;
@@ -310,7 +289,7 @@ mod tests {
             let mut records = Vec::new();
             let chunk = vec![0; length];
             let encoded = Encoder::new(ALL, true).unwrap().encode(&chunk, &mut records);
-            assert_eq!((encoded, records.len()), (Err(BadRecord::Length(length)), 0));
+            assert_eq!((encoded, records.len()), (Err(BOUND), 0));
         }
     }
 
@@ -325,7 +304,7 @@ mod tests {
             for lie in [1, 1_000, 131_071] {
                 assert_eq!(decode(&record(codec, lie, encoded)), Err(BadRecord::Encoding));
             }
-            assert_eq!(decode(&record(codec, 131_073, encoded)), Err(BadRecord::Length(131_073)));
+            assert_eq!(decode(&record(codec, 131_073, encoded)), Err(BOUND));
             let short = record(codec, 131_072, &encoded[..encoded.len() - 1]);
             assert_eq!(decode(&short), Err(BadRecord::Encoding));
         }
@@ -351,17 +330,29 @@ mod tests {
 
     #[test]
     fn hostile_headers_are_refused() {
-        assert_eq!(decode(b""), Err(BadRecord::Truncated));
-        assert_eq!(decode(&[0; 6]), Err(BadRecord::Truncated));
-        assert_eq!(decode(&[0, 1, 0, 0, 1, 0, 0]), Err(BadRecord::Truncated));
-        assert_eq!(decode(&record(3, 1, b"a")), Err(BadRecord::Codec(3)));
-        assert_eq!(decode(&record(0, 2, b"a")), Err(BadRecord::Encoding));
-        assert_eq!(decode(&record(0, 1, b"ab")), Err(BadRecord::Encoding));
-        assert_eq!(decode(&record(0, 0xFF_FFFF, b"a")), Err(BadRecord::Length(0xFF_FFFF)));
+        let malformed = |fault| Err(BadRecord::Malformed(fault));
+        let cut = |expected, found| malformed(Malformed::Length { expected, found });
+        assert_eq!(decode(b""), cut(7, 0));
+        assert_eq!(decode(&[0; 6]), cut(7, 6));
+        assert_eq!(decode(&[0, 1, 0, 0, 1, 0, 0]), cut(1, 0));
+        assert_eq!(decode(&record(3, 1, b"a")), malformed(Malformed::Kind(3)));
+        assert_eq!(decode(&record(0, 2, b"a")), cut(2, 1));
+        assert_eq!(decode(&record(0, 1, b"ab")), cut(1, 2));
+        assert_eq!(decode(&record(0, 0xFF_FFFF, b"a")), Err(BOUND));
+        // PROTOCOL D2
+        assert_eq!(decode(&[0, 1, 0, 0, 1, 0, 0, b'a', 0]), malformed(Malformed::Trailing));
+        // Records that no parser made.
+        let made = |codec, len| {
+            let record = Record { codec, len, encoded: b"ab" };
+            Decoder::new().unwrap().decode(&record, &mut Vec::new())
+        };
+        assert_eq!(made(record::NONE, 3), Err(BadRecord::Encoding));
+        assert_eq!(made(record::NONE, MAX_CHUNK + 1), Err(BOUND));
+        assert_eq!(made(9, 2), Err(BadRecord::Malformed(Malformed::Kind(9))));
         for codec in [1, 2] {
             assert_eq!(decode(&record(codec, 100, &noise(50))), Err(BadRecord::Encoding));
-            assert_eq!(decode(&record(codec, 0, &noise(50))), Err(BadRecord::Length(0)));
-            assert_eq!(decode(&record(codec, 100, b"")), Err(BadRecord::Length(0)));
+            assert_eq!(decode(&record(codec, 0, &noise(50))), Err(BOUND));
+            assert_eq!(decode(&record(codec, 100, b"")), Err(BOUND));
         }
     }
 }

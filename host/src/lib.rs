@@ -8,6 +8,8 @@ pub mod chunker;
 
 pub mod codec;
 
+pub mod ingest;
+
 pub mod gf;
 
 pub mod aead;

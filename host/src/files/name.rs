@@ -1,6 +1,10 @@
 //! Which names may travel (PROTOCOL R1): those that mean the same on every receiver.
+//!
+//! What a board can check too is `core`'s [`Component::parse`]; what needs Unicode's tables,
+//! normal form and case, is checked here, on the signer's side.
 
 use fleetcast_core::limits::MAX_COMPONENT;
+use fleetcast_core::tree::path::{Component, UnsafeName};
 use thiserror::Error;
 use unicode_normalization::is_nfc;
 
@@ -30,46 +34,32 @@ pub enum NameFault {
     Device,
 }
 
+impl From<UnsafeName> for NameFault {
+    fn from(fault: UnsafeName) -> Self {
+        match fault {
+            UnsafeName::Empty | UnsafeName::Dots => Self::Nameless,
+            UnsafeName::TooLong { .. } => Self::TooLong,
+            UnsafeName::NotUtf8 => Self::Encoding,
+            UnsafeName::Separator(_) => Self::Separator,
+            UnsafeName::Control(_) => Self::Control,
+            UnsafeName::DeviceName => Self::Device,
+        }
+    }
+}
+
 /// The name that `bytes` are, when it may travel.
+///
+/// # Errors
+/// [`NameFault`] says why it may not.
 // PROTOCOL R1
-pub(super) fn check(bytes: &[u8]) -> Result<&str, NameFault> {
-    if matches!(bytes, b"" | b"." | b"..") {
-        return Err(NameFault::Nameless);
-    }
-    if bytes.len() > MAX_COMPONENT {
-        return Err(NameFault::TooLong);
-    }
-    let name = str::from_utf8(bytes).map_err(|_| NameFault::Encoding)?;
-    if name.contains(is_control) {
-        return Err(NameFault::Control);
-    }
-    if name.contains(['/', '\\', ':']) {
-        return Err(NameFault::Separator);
-    }
-    if !is_nfc(name) {
-        return Err(NameFault::Form);
-    }
-    if is_device(name) { Err(NameFault::Device) } else { Ok(name) }
-}
-
-/// Also line and paragraph separators, and the embeddings, overrides and isolates of
-/// Unicode's UAX #9, which make a name look like another.
-fn is_control(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Windows looks at what stands before the first point, without spaces after it.
-fn is_device(name: &str) -> bool {
-    let stem = name.split('.').next().unwrap_or_default().trim_end_matches(' ');
-    let stem = stem.to_ascii_uppercase();
-    let numbered = stem.strip_prefix("COM").or_else(|| stem.strip_prefix("LPT"));
-    let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"];
-    matches!(&stem[..], "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$")
-        || numbered.is_some_and(|number| digits.contains(&number))
+pub fn check(bytes: &[u8]) -> Result<&str, NameFault> {
+    let name = Component::parse(bytes)?.as_str();
+    if is_nfc(name) { Ok(name) } else { Err(NameFault::Form) }
 }
 
 /// What two names have in common that differ only by case.
-pub(super) fn folded(name: &str) -> String {
+#[must_use]
+pub fn folded(name: &str) -> String {
     // Upper case first: it unites more (ß and SS) than lower case alone.
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
