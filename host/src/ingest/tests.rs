@@ -107,6 +107,26 @@ fn a_store_that_fails_ends_it_soon() {
 }
 
 #[test]
+fn a_store_that_answers_for_fewer_chunks_is_not_believed() {
+    struct Silent;
+    impl ChunkSink for Silent {
+        fn lacks(&mut self, _: &[Digest]) -> io::Result<Vec<bool>> {
+            Ok(Vec::new())
+        }
+        fn put(&mut self, _: Digest, _: &[u8]) -> io::Result<()> {
+            panic!("nothing is known to lack")
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("file"), "content").unwrap();
+    let entries = walk(&[root.path().join("file")], false).unwrap().entries;
+    let refused = ingest(&entries, Encoding::HOSTS, &mut Silent, &mut |_| {});
+    assert!(matches!(refused, Err(IngestError::Sink(_))));
+    let refused = DRAFT.build(&tree([file("f", &[1])]), Encoding::HOSTS, &mut Silent);
+    assert!(matches!(refused, Err(ReleaseError::Sink(_))));
+}
+
+#[test]
 fn a_byte_in_front_of_a_file_costs_little() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("d");
