@@ -19,6 +19,7 @@ pub mod units;
 pub mod chunker;
 pub mod codec;
 pub mod files;
+pub mod ingest;
 
 pub mod aead;
 pub mod gf;

@@ -29,14 +29,12 @@ use super::intake::Intake;
 use super::timers::Timers;
 use crate::crypto::aead::Aead;
 use crate::crypto::packet::Opener;
-use crate::crypto::sign::{Context, SIGNATURE, verify};
 use crate::erasure::{FIRST_PARITY, MulAdd};
-use crate::ids::{BlockIndex, Epoch, FleetId, SegmentIndex, SessionId, SymbolIndex, VerifyingKey};
-use crate::limits::{CONTROL_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE};
+use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, SymbolIndex, VerifyingKey};
+use crate::limits::PROBE_DEADLINE;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::NackWriter;
-use crate::wire::segment::SegmentView;
-use crate::wire::session::{Body, End, Header};
+use crate::wire::session::{Body, Header};
 
 /// A session that is silent for so long has nothing more to give.
 const SILENCE: Duration = Duration::from_secs(15);

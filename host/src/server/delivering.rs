@@ -1,36 +1,22 @@
 //! Deliveries: owed, planned, under way, settled.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::ids::{BlockIndex, GroupId, PeerSlot, ReceiverId, SessionId};
-use fleetcast_core::limits::CATCH_UP_SHARE;
-use fleetcast_core::session::rate::RateLimits;
-use fleetcast_core::session::sender::SenderEvent;
+use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun};
 
-use super::live::{LiveConfig, LiveSession};
-use super::planner::{Need, Planned, plan_sessions, slot_names};
 use super::{ServerNode, Wanted};
 use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 
 /// What is planned together: deliveries that come up within this time.
-const MERGE: Duration = Duration::from_millis(30);
+pub(super) const MERGE: Duration = Duration::from_millis(30);
 /// The same for rests, and for receivers that come back.
-const MERGE_LATE: Duration = Duration::from_millis(250);
-/// Catch-up sessions at a time.
-const MAX_CATCH_UPS: usize = 8;
-/// Multicast sessions at a time.
-const MAX_MULTICASTS: usize = 8;
+pub(super) const MERGE_LATE: Duration = Duration::from_millis(250);
 /// Rests that a receiver may ask for of one release before it counts as failed.
 const MAX_ROUNDS: u32 = 50;
-/// Slowest rate of a session in bytes per second.
-const FLOOR: u64 = 64 * 1_024;
-/// Where a session begins, in bytes per second.
-const START: u64 = 12_000_000;
 
 impl<A: Aead> ServerNode<A> {
     // --- owing ---
@@ -127,7 +113,7 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
-    fn busy_delivery(&self, receiver: &ReceiverId) -> Option<DeliveryRecord> {
+    pub(super) fn busy_delivery(&self, receiver: &ReceiverId) -> Option<DeliveryRecord> {
         let (_, link) = self.link_of(receiver)?;
         self.registry.delivery(link.busy?).cloned()
     }
@@ -207,7 +193,7 @@ impl<A: Aead> ServerNode<A> {
         self.requeue(now, receiver, MERGE);
     }
 
-    fn requeue(&mut self, now: Instant, receiver: ReceiverId, within: Duration) {
+    pub(super) fn requeue(&mut self, now: Instant, receiver: ReceiverId, within: Duration) {
         self.advance_delivery(receiver, DeliveryState::Queued);
         if let Some(&slot) = self.connected.get(&receiver)
             && let Some(link) = self.links.get_mut(&slot)

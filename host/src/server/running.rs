@@ -1,32 +1,26 @@
 //! Sessions: planned from what is owed, started, shared the rate, closed.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::ids::{BlockIndex, GroupId, PeerSlot, ReceiverId, SessionId};
+use fleetcast_core::ids::{BlockIndex, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::limits::CATCH_UP_SHARE;
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::SenderEvent;
 use fleetcast_core::time::{Duration, Instant};
-use fleetcast_core::wire::control::{Down, ReleaseName, WantRun};
+use fleetcast_core::wire::control::{Down, ReleaseName};
 
+use super::ServerNode;
+use super::delivering::{MERGE, MERGE_LATE};
 use super::live::{LiveConfig, LiveSession};
 use super::planner::{Need, Planned, plan_sessions, slot_names};
-use super::{ServerNode, Wanted};
 use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 
-/// What is planned together: deliveries that come up within this time.
-const MERGE: Duration = Duration::from_millis(30);
-/// The same for rests, and for receivers that come back.
-const MERGE_LATE: Duration = Duration::from_millis(250);
 /// Catch-up sessions at a time.
 const MAX_CATCH_UPS: usize = 8;
 /// Multicast sessions at a time.
 const MAX_MULTICASTS: usize = 8;
-/// Rests that a receiver may ask for of one release before it counts as failed.
-const MAX_ROUNDS: u32 = 50;
 /// Slowest rate of a session in bytes per second.
 const FLOOR: u64 = 64 * 1_024;
 /// Where a session begins, in bytes per second.
