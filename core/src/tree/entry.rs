@@ -473,5 +473,6 @@ fn parse_entry(entry: &[u8]) -> Result<TreeEvent<'_>, BadTree> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 #[path = "entry_tests.rs"]
 mod tests;

@@ -96,6 +96,7 @@ impl<'a> Iterator for Records<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::vec::Vec;
 

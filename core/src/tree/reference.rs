@@ -170,6 +170,7 @@ impl Default for ReferenceReader {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use std::vec::Vec;
 
