@@ -2,6 +2,16 @@
 
 pub mod model;
 
+pub mod files;
+
+pub mod chunker;
+
+pub mod codec;
+
+pub mod gf;
+
+pub mod aead;
+
 pub mod disk;
 
 pub mod staging;

@@ -1,7 +1,10 @@
 //! What staging asks of others: whether a root document counts, and how chunks decode.
 
-use fleetcast_core::tree::index::TreeTop;
+use fleetcast_core::tree::index::{IndexLayout, Levels, TreeTop};
+use fleetcast_core::trust::release::VerifiedRelease;
 use fleetcast_core::wire::control::{FailCode, ReleaseName};
+
+use crate::codec::{Codec, Decoder, Record};
 
 /// A release whose root document was checked (signatures, membership, order).
 ///
@@ -12,6 +15,60 @@ pub trait Evidence {
 
     /// The tree that is to be installed.
     fn tree(&self) -> TreeTop<'_>;
+}
+
+/// The evidence of a receiver: what is kept of a [`VerifiedRelease`], from which
+/// alone it is made, without the document that this borrows from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    name: ReleaseName,
+    directory: String,
+    tree: TreeTop<'static>,
+    top: Vec<u8>,
+}
+
+impl Admitted {
+    /// The standard tree of a release that passed the gate.
+    #[must_use]
+    pub fn new(release: &VerifiedRelease<'_>) -> Self {
+        let (tree, _): (&TreeTop<'_>, &IndexLayout) = release.standard();
+        Self {
+            name: release.name(),
+            directory: release.root().group_name.to_owned(),
+            top: tree.top.to_vec(),
+            tree: without_list(tree),
+        }
+    }
+
+    /// The group's name when the release was signed: its directory.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+}
+
+impl Evidence for Admitted {
+    fn name(&self) -> ReleaseName {
+        self.name
+    }
+
+    fn tree(&self) -> TreeTop<'_> {
+        TreeTop { top: &self.top, ..self.tree.clone() }
+    }
+}
+
+/// The numbers of a tree, which borrow from nothing.
+pub(crate) fn without_list(tree: &TreeTop<'_>) -> TreeTop<'static> {
+    TreeTop {
+        levels: Levels::clone(&tree.levels),
+        entries: tree.entries,
+        files: tree.files,
+        content_bytes: tree.content_bytes,
+        content_chunks: tree.content_chunks,
+        index_bytes: tree.index_bytes,
+        entry_bytes: tree.entry_bytes,
+        top: &[],
+    }
 }
 
 /// Why a root document does not count.
@@ -52,4 +109,24 @@ pub trait Decode {
         encoded: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Undecodable>;
+}
+
+impl Decode for Decoder {
+    fn decode(
+        &mut self,
+        codec: u8,
+        len: usize,
+        encoded: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Undecodable> {
+        let codec = match codec {
+            0 => Codec::None,
+            1 => Codec::Lz4,
+            2 => Codec::Zstd,
+            _ => return Err(Undecodable),
+        };
+        // PROTOCOL R3: the decoder is bounded by the record's length and MAX_CHUNK.
+        let record = Record { codec, length: len, encoded };
+        Self::decode(self, &record, out).map_err(|_| Undecodable)
+    }
 }

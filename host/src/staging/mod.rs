@@ -36,7 +36,9 @@ pub(crate) mod seed;
 pub(crate) mod table;
 
 use fleetcast_core::ids::Ordinal;
+use fleetcast_core::limits::{MAX_ROOT, MAX_SIGNATURES};
 use fleetcast_core::session::intake::{Intake, Taken};
+use fleetcast_core::trust::document::signed_len;
 use fleetcast_core::wire::control::{FailCode, Object, ReleaseName, WantRun};
 
 use self::area::{Area, INDEX, ROOT, stage_name};
@@ -48,7 +50,7 @@ use self::scratch::Scratch;
 use crate::disk::{self, Audience, Disk, DiskError, ensure_dir, read_small, write_small};
 
 /// Largest root document with its signatures that is read.
-const MAX_DOCUMENT: usize = 8 * 1024;
+const MAX_DOCUMENT: usize = signed_len(MAX_ROOT, MAX_SIGNATURES);
 
 /// What a [`Staging::step`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +265,9 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
     fn take_root(&mut self, document: &[u8]) -> disk::Result<Taken> {
         if self.evidence.is_some() {
             return Ok(Taken::Unneeded);
+        }
+        if document.len() > MAX_DOCUMENT {
+            return Ok(Taken::Poisoned);
         }
         if let Err(taken) = self.admit(document) {
             return Ok(taken);
