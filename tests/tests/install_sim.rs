@@ -1,6 +1,8 @@
 //! The real staging and install code on the simulated disk: power cut at every
 //! operation, faults, local changes, hostile records.
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 use std::collections::BTreeMap;
 
 use fleetcast::disk::{Disk, DiskError};
@@ -414,6 +416,42 @@ fn what_rots_in_staging_before_a_restart_is_found_and_received_again() {
     // The last three bytes of `run` stand nowhere else.
     assert_eq!(received, 3);
     assert_eq!(visible(&disk), Some(new_tree()));
+}
+
+#[test]
+fn a_torn_journal_is_read_up_to_its_last_whole_batch() {
+    let next = release(1, &new_tree());
+    let disk = SimDisk::new(ALL);
+    let mut staging = resume(&disk, &next).unwrap();
+    receive(&mut staging, &next).unwrap();
+    drop(staging);
+    let name = next.name.digest.to_string();
+    let journal = format!(".fleetcast/stage-{}/journal", &name[..16]);
+    let stage = disk.open_dir(&ours(&disk), format!("stage-{}", &name[..16]).as_bytes()).unwrap();
+    let whole = fleetcast::disk::read_small(&disk, &stage, b"journal", 4_096).unwrap();
+    let all: u64 = next.content.iter().map(|chunk| chunk.len() as u64).sum();
+    for len in 0..whole.len() {
+        let torn = disk.fork();
+        torn.tamper(&journal, &whole[..len]);
+        assert_eq!(deliver(&torn, &next).unwrap().1, all, "cut at {len}");
+        // A tail of garbage behind the whole batch costs nothing.
+        let longer = disk.fork();
+        longer.tamper(&journal, &[&whole[..], &whole[..len]].concat());
+        assert_eq!(deliver(&longer, &next).unwrap().1, 0);
+        assert_eq!(visible(&longer), Some(new_tree()));
+    }
+}
+
+#[test]
+fn a_stage_that_was_given_up_leaves_nothing_behind() {
+    let disk = with_old(ALL);
+    let next = release(2, &new_tree());
+    let mut staging = resume(&disk, &next).unwrap();
+    receive(&mut staging, &next).unwrap();
+    drop(staging);
+    Area::open(&disk).unwrap().abandon(&next.name).unwrap();
+    assert_eq!(disk.list(&ours(&disk)).unwrap(), [format!("held-{GROUP}").into_bytes()]);
+    assert_eq!(visible(&disk), Some(old_tree()));
 }
 
 #[test]

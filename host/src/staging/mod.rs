@@ -318,8 +318,8 @@ impl<D: Disk, C: Decode, G: Gate> Intake for Staging<D, C, G> {
     fn wants(&mut self, object: Object, first: Ordinal, count: u16) -> bool {
         let mut ordinals = first.0..first.0.saturating_add(u32::from(count));
         match object {
-            Object::Root => self.evidence.is_none(),
             _ if self.failure.is_some() => false,
+            Object::Root => self.evidence.is_none(),
             Object::Index => ordinals.any(|ordinal| {
                 let held = self
                     .index
