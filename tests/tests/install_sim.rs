@@ -449,7 +449,10 @@ fn a_stage_that_was_given_up_leaves_nothing_behind() {
     let mut staging = resume(&disk, &next).unwrap();
     receive(&mut staging, &next).unwrap();
     drop(staging);
-    Area::open(&disk).unwrap().abandon(&next.name).unwrap();
+    let area = Area::open(&disk).unwrap();
+    area.abandon(&next.name).unwrap();
+    assert_eq!(area.empty_trash(2), Ok(false), "it has more than two names");
+    assert_eq!(area.empty_trash(u32::MAX), Ok(true));
     assert_eq!(disk.list(&ours(&disk)).unwrap(), [format!("held-{GROUP}").into_bytes()]);
     assert_eq!(visible(&disk), Some(old_tree()));
 }

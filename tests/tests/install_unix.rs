@@ -223,3 +223,9 @@ fn many_small_files_are_installed_and_replaced() {
     assert_eq!(received, 7);
     assert_eq!(visible(&disk), files);
 }
+
+#[test]
+fn a_staging_can_live_on_a_thread_of_its_own() {
+    const fn assert_send<T: Send>() {}
+    assert_send::<fleetcast_tests::release::TestStaging<UnixDisk>>();
+}

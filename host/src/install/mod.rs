@@ -184,6 +184,5 @@ fn finish<D: Disk>(area: &Area<D>, stage: &D::Dir, held: &Held) -> disk::Result<
     disk.rename(&area.ours, stage_name.as_bytes(), &area.ours, held_name(group).as_bytes())?;
     disk.sync_dir(&area.ours)?;
     recover::tidy_record(area, stage)?;
-    area.empty_trash()?;
     Ok(installed)
 }

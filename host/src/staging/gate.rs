@@ -130,3 +130,31 @@ impl Decode for Decoder {
         Self::decode(self, &record, out).map_err(|_| Undecodable)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Encoder;
+
+    #[test]
+    fn records_of_every_codec_decode_to_exactly_their_length() {
+        // PROTOCOL R3
+        let chunk = b"fleetcast ".repeat(500);
+        let mut decoder = Decoder::new().expect("memory");
+        for codecs in 0..4 {
+            let mut record = Vec::new();
+            let mut encoder = Encoder::new(codecs, true).expect("memory");
+            encoder.encode(&chunk, &mut record).expect("a chunk");
+            let (codec, encoded) = (record[0], &record[7..]);
+            let mut out = b"left over".to_vec();
+            let mut decode = |codec, len, encoded: &[u8]| {
+                Decode::decode(&mut decoder, codec, len, encoded, &mut out).map(|()| out.clone())
+            };
+            assert_eq!(decode(codec, 5_000, encoded), Ok(chunk.clone()));
+            assert_eq!(decode(codec, 4_999, encoded), Err(Undecodable));
+            assert_eq!(decode(codec, 5_001, encoded), Err(Undecodable));
+            assert_eq!(decode(3, 5_000, encoded), Err(Undecodable));
+            assert_eq!(decode(codec, 1 << 24, encoded), Err(Undecodable));
+        }
+    }
+}

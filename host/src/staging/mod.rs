@@ -11,11 +11,11 @@
 //! as never written. What the journal names after a restart, and what comes from
 //! old files, is hashed again before it counts.
 //!
-//! Memory: 72 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
+//! Memory: 56 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
 //! occurrence of a chunk; 48 bytes per index chunk. While the tree is built
-//! also 24 bytes per chunk, and per older release its table and 16 bytes per
-//! chunk in common. For 5 GiB in 16 KiB chunks that is some 13 MB at the most,
-//! and under 1 MB while data arrives. At most 64 files and 16 directories of the
+//! also 24 to 48 bytes per chunk (a hash table), and per older release its table
+//! and 16 bytes per chunk in common. For 5 GiB in 16 KiB chunks that is some
+//! 20 MB at the most, and under 1 MB while data arrives. At most 64 files and 16 directories of the
 //! tree are open.
 //!
 //! Inputs: [`Intake`]'s methods, and [`Staging::step`] whenever there is time.

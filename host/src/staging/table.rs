@@ -1,6 +1,6 @@
 //! The entry table of a release in memory: names, sizes, times; not its chunks.
 //!
-//! 72 bytes and the name for each entry.
+//! 56 bytes and the name for each entry.
 
 use std::collections::HashSet;
 
@@ -65,6 +65,8 @@ pub(crate) struct Entry {
     /// Front of the SHA-256 of its references: equal for equal content.
     pub(crate) content: [u8; 16],
 }
+
+const _: () = assert!(size_of::<Entry>() == 56);
 
 /// All entries of a tree, in the order of the entry table.
 #[derive(Clone, Debug, Default)]
