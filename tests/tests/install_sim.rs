@@ -17,7 +17,7 @@ use fleetcast_tests::release::{TestRelease, deliver, kiosks, receive, resume};
 
 const GROUP: GroupId = GroupId([7; 16]);
 const ALL: Abilities = Abilities { clones: false, links: true, exchange: true, capacity: 1 << 30 };
-const SEEDS: u64 = 6;
+const SEEDS: u64 = 16;
 
 type Tree = BTreeMap<String, Node>;
 
@@ -121,6 +121,8 @@ fn survive_every_cut(abilities: Abilities, first: Option<&Tree>, may_be_missing:
             saw_old += u32::from(seen == old);
             deliver_after(&disk, &next, is_new);
             assert_eq!(visible(&disk), Some(new.clone()), "{fault:?} seed {seed}");
+            let predecessor = read_tree(&disk, &ours(&disk), &format!("old-{GROUP}")).ok();
+            assert_eq!(predecessor, old, "the predecessor, {fault:?} seed {seed}");
         }
     }
     assert!(saw_old > 100 && saw_new > 10, "old {saw_old}, new {saw_new}");
@@ -280,26 +282,28 @@ fn a_poisoned_content_record_never_reaches_the_tree() {
 
 #[test]
 fn what_a_failed_sync_dropped_is_never_taken_for_written() {
-    let next = release(2, &new_tree());
-    let base = with_old(ALL);
-    let run = base.fork();
-    run.set_fault(None);
-    deliver(&run, &next).unwrap();
-    let mut failed = 0;
-    for at in 0..run.calls() {
-        let disk = base.fork();
-        disk.set_fault(Some(Fault::sync(at)));
-        let first = deliver(&disk, &next);
-        failed += u32::from(first.is_err());
-        disk.set_fault(None);
-        if first.is_err() {
-            deliver_after(&disk, &next, false);
+    for clones in [false, true] {
+        let next = release(2, &new_tree());
+        let base = with_old(Abilities { clones, ..ALL });
+        let run = base.fork();
+        run.set_fault(None);
+        deliver(&run, &next).unwrap();
+        let mut failed = 0;
+        for at in 0..run.calls() {
+            let disk = base.fork();
+            disk.set_fault(Some(Fault::sync(at)));
+            let first = deliver(&disk, &next);
+            failed += u32::from(first.is_err());
+            disk.set_fault(None);
+            if first.is_err() {
+                deliver_after(&disk, &next, false);
+            }
+            disk.reboot(0);
+            recover(&Area::open(&disk).unwrap()).unwrap();
+            assert_eq!(visible(&disk), Some(new_tree()), "sync {at}, clones: {clones}");
         }
-        disk.reboot(0);
-        let _ = recover(&Area::open(&disk).unwrap()).unwrap();
-        assert_eq!(visible(&disk), Some(new_tree()), "sync {at}");
+        assert!(failed > 3, "the faults were not met: {failed}");
     }
-    assert!(failed > 3, "the faults were not met: {failed}");
 }
 
 #[test]
