@@ -19,7 +19,6 @@ mod recover;
 pub use self::conflicts::Conflict;
 pub use self::recover::{Recovered, recover};
 
-use fleetcast_core::tree::index::TreeTop;
 use fleetcast_core::tree::path::Component;
 use fleetcast_core::wire::control::ReleaseName;
 
@@ -28,7 +27,7 @@ use crate::staging::Staging;
 use crate::staging::area::{
     Area, Held, OURS, PRIOR, RELEASE, TREE, absent, held_name, old_name, stage_name,
 };
-use crate::staging::gate::{Decode, Evidence, Gate};
+use crate::staging::gate::{Decode, Evidence, Gate, without_list};
 
 /// The order of a release could not be persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +100,7 @@ pub fn install<D: Disk, C: Decode, G: Gate>(
         release: evidence.name(),
         directory: group.as_str().to_owned(),
         inode: disk.stat(&staging.stage, TREE)?.inode,
-        tree: TreeTop { top: &[], ..evidence.tree() },
+        tree: without_list(&evidence.tree()),
     };
     write_small(disk, &staging.stage, RELEASE, &held.encode())?;
     // PROTOCOL T4: the order is durable before the release is activated.
@@ -185,6 +184,5 @@ fn finish<D: Disk>(area: &Area<D>, stage: &D::Dir, held: &Held) -> disk::Result<
     disk.rename(&area.ours, stage_name.as_bytes(), &area.ours, held_name(group).as_bytes())?;
     disk.sync_dir(&area.ours)?;
     recover::tidy_record(area, stage)?;
-    area.empty_trash()?;
     Ok(installed)
 }

@@ -37,7 +37,6 @@ pub fn recover<D: Disk>(area: &Area<D>) -> disk::Result<Recovered> {
         }
     }
     disk.sync_dir(&area.ours)?;
-    area.empty_trash()?;
     Ok(recovered)
 }
 

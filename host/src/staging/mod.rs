@@ -11,11 +11,11 @@
 //! as never written. What the journal names after a restart, and what comes from
 //! old files, is hashed again before it counts.
 //!
-//! Memory: 72 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
+//! Memory: 56 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
 //! occurrence of a chunk; 48 bytes per index chunk. While the tree is built
-//! also 24 bytes per chunk, and per older release its table and 16 bytes per
-//! chunk in common. For 5 GiB in 16 KiB chunks that is some 13 MB at the most,
-//! and under 1 MB while data arrives. At most 64 files and 16 directories of the
+//! also 24 to 48 bytes per chunk (a hash table), and per older release its table
+//! and 16 bytes per chunk in common. For 5 GiB in 16 KiB chunks that is some
+//! 20 MB at the most, and under 1 MB while data arrives. At most 64 files and 16 directories of the
 //! tree are open.
 //!
 //! Inputs: [`Intake`]'s methods, and [`Staging::step`] whenever there is time.
@@ -36,7 +36,9 @@ pub(crate) mod seed;
 pub(crate) mod table;
 
 use fleetcast_core::ids::Ordinal;
+use fleetcast_core::limits::{MAX_ROOT, MAX_SIGNATURES};
 use fleetcast_core::session::intake::{Intake, Taken};
+use fleetcast_core::trust::document::signed_len;
 use fleetcast_core::wire::control::{FailCode, Object, ReleaseName, WantRun};
 
 use self::area::{Area, INDEX, ROOT, stage_name};
@@ -48,7 +50,7 @@ use self::scratch::Scratch;
 use crate::disk::{self, Audience, Disk, DiskError, ensure_dir, read_small, write_small};
 
 /// Largest root document with its signatures that is read.
-const MAX_DOCUMENT: usize = 8 * 1024;
+const MAX_DOCUMENT: usize = signed_len(MAX_ROOT, MAX_SIGNATURES);
 
 /// What a [`Staging::step`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,6 +271,9 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         if self.evidence.is_some() {
             return Ok(Taken::Unneeded);
         }
+        if document.len() > MAX_DOCUMENT {
+            return Ok(Taken::Poisoned);
+        }
         if let Err(taken) = self.admit(document) {
             return Ok(taken);
         }
@@ -318,8 +323,8 @@ impl<D: Disk, C: Decode, G: Gate> Intake for Staging<D, C, G> {
     fn wants(&mut self, object: Object, first: Ordinal, count: u16) -> bool {
         let mut ordinals = first.0..first.0.saturating_add(u32::from(count));
         match object {
-            Object::Root => self.evidence.is_none(),
             _ if self.failure.is_some() => false,
+            Object::Root => self.evidence.is_none(),
             Object::Index => ordinals.any(|ordinal| {
                 let held = self
                     .index
