@@ -69,7 +69,9 @@ async fn found(home: &Path) -> Fleet {
         fleet,
         admins: [admin.verifying_key()].into_iter().collect(),
         threshold: 1,
-        controllers: [Controller { exchange, signing: signing.verifying_key() }].into_iter().collect(),
+        controllers: [Controller { exchange, signing: signing.verifying_key() }]
+            .into_iter()
+            .collect(),
         roles: Default::default(),
         revoked: Default::default(),
         reset_epoch: 0,
@@ -140,9 +142,10 @@ impl Fleet {
         let unsigned = draft.build(&tree, Encoding::HOSTS, &mut sink).unwrap();
         let document = unsigned.sign(&[&self.admin]).unwrap().document;
         let options = SendOptions::default();
-        let sent = self.server.handle.run(move |node, now| {
-            node.submit_release(now, "test", document, options)
-        });
+        let sent = self
+            .server
+            .handle
+            .run(move |node, now| node.submit_release(now, "test", document, options));
         sent.await.unwrap().unwrap()
     }
 }
@@ -187,7 +190,8 @@ fn a_folder_crosses_loopback_by_multicast_with_losses() {
         }
         let folder = home.path().join("course");
         fs::create_dir(&folder).unwrap();
-        let big: Vec<u8> = (0..5_000_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let big: Vec<u8> =
+            (0..5_000_000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         fs::write(folder.join("big.bin"), &big).unwrap();
         fs::write(folder.join("empty"), b"").unwrap();
         fs::create_dir(folder.join("sub")).unwrap();
@@ -208,6 +212,7 @@ fn a_folder_crosses_loopback_by_multicast_with_losses() {
             node.traffic(&releases)
         });
         let traffic = traffic.await.unwrap();
+        println!("{traffic:?}");
         assert!(traffic.multicast >= 20_000_000, "{traffic:?}");
         assert!(traffic.unicast * 20 < traffic.multicast, "{traffic:?}");
         receivers.iter_mut().for_each(Receiver::stop);

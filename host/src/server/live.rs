@@ -120,11 +120,6 @@ impl<A: Aead> LiveSession<A> {
         self.config.to.ip().is_multicast()
     }
 
-    /// Where its datagrams go.
-    pub(super) const fn destination(&self) -> SocketAddr {
-        self.config.to
-    }
-
     /// Releases, one per slot.
     pub(super) fn releases(&self) -> &[ReleaseName] {
         &self.config.slots
@@ -138,11 +133,6 @@ impl<A: Aead> LiveSession<A> {
     /// The machine, for its counts and its rate.
     pub(super) const fn sender(&self) -> &SenderSession<A, Vec<BlockSlot>, Vec<u8>> {
         &self.sender
-    }
-
-    /// Bytes of all its blocks.
-    pub(super) fn payload(&self) -> u64 {
-        self.plan.payload()
     }
 
     /// The invitation of a member, from a block on.
@@ -278,11 +268,6 @@ impl<A: Aead> LiveSession<A> {
     /// What happened.
     pub(super) fn poll_event(&mut self) -> Option<SenderEvent> {
         self.sender.poll_event()
-    }
-
-    /// Blocks of the plan, for the status.
-    pub(super) fn blocks(&self) -> u32 {
-        self.plan.blocks()
     }
 
     /// Goes over to the new key when 95 % have confirmed it, or after a second.

@@ -8,7 +8,7 @@ use fleetcast_core::ids::{BlockIndex, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::limits::CATCH_UP_SHARE;
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::SenderEvent;
-use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::{Down, ReleaseName};
 
 use super::ServerNode;

@@ -26,6 +26,7 @@ pub mod area;
 mod bits;
 mod build;
 mod content;
+mod failure;
 pub(crate) mod files;
 pub mod gate;
 mod index;
@@ -39,11 +40,14 @@ use fleetcast_core::ids::Ordinal;
 use fleetcast_core::limits::{MAX_ROOT, MAX_SIGNATURES};
 use fleetcast_core::session::intake::{Intake, Taken};
 use fleetcast_core::trust::document::signed_len;
-use fleetcast_core::wire::control::{FailCode, Object, ReleaseName, WantRun};
+use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
 use self::area::{Area, INDEX, ROOT, stage_name};
 use self::build::Build;
 use self::content::Content;
+pub use self::failure::Failure;
+use self::files::fresh_file;
+use self::files::open_or_create;
 use self::gate::{Decode, Evidence, Gate, Refusal};
 use self::index::{BadIndex, Index, IndexTaken};
 use self::scratch::Scratch;
@@ -63,15 +67,6 @@ pub enum StepOutcome {
     Complete,
     /// It will not be installed; [`Staging::failure`] says why.
     Failed,
-}
-
-/// Why a release cannot be staged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The kind of reason, as told to the server.
-    pub code: FailCode,
-    /// The reason in words.
-    pub reason: String,
 }
 
 /// The storage of one release that is being received.
@@ -391,58 +386,4 @@ fn runs(object: Object, total: u32, lacks: &dyn Fn(u32) -> bool, each: &mut dyn 
         }
     }
     run.into_iter().for_each(each);
-}
-
-/// A new, empty file in place of whatever has the name.
-pub(crate) fn fresh_file<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> disk::Result<D::File> {
-    disk::remove_tree(disk, dir, name)?;
-    disk.create_file(dir, name)
-}
-
-/// A file of ours to be read and written, made where it is not there. One that
-/// has another name elsewhere, or is no file, is not ours and is replaced.
-pub(crate) fn open_or_create<D: Disk>(
-    disk: &D,
-    dir: &D::Dir,
-    name: &[u8],
-) -> disk::Result<D::File> {
-    match disk.stat(dir, name) {
-        Ok(stat) if stat.kind == disk::Kind::File && stat.links == 1 => {
-            files::open_writable(disk, dir, name)
-        }
-        Ok(_) | Err(DiskError::NotFound) => fresh_file(disk, dir, name),
-        Err(error) => Err(error),
-    }
-}
-
-impl From<DiskError> for Failure {
-    fn from(error: DiskError) -> Self {
-        let code = match error {
-            DiskError::NoSpace => FailCode::NoSpace,
-            _ => FailCode::Storage,
-        };
-        Self { code, reason: error.to_string() }
-    }
-}
-
-impl From<BadIndex> for Failure {
-    fn from(bad: BadIndex) -> Self {
-        match bad {
-            BadIndex::Disk(error) => error.into(),
-            bad => Self { code: FailCode::BadTree, reason: format!("index: {bad:?}") },
-        }
-    }
-}
-
-impl From<table::TableError> for Failure {
-    fn from(error: table::TableError) -> Self {
-        match error {
-            table::TableError::Disk(error) => error.into(),
-            table::TableError::TooLarge => {
-                let reason = "more entries than this receiver can hold".to_owned();
-                Self { code: FailCode::TooLarge, reason }
-            }
-            bad => Self { code: FailCode::BadTree, reason: format!("entry table: {bad:?}") },
-        }
-    }
 }
