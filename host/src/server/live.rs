@@ -10,7 +10,6 @@ use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
 use fleetcast_core::limits::{MAX_SOURCES, MAX_SYMBOL};
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
-use fleetcast_core::session::source::BlockSource;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
