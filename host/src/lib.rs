@@ -31,3 +31,11 @@ pub mod server;
 pub mod disk;
 pub mod install;
 pub mod staging;
+
+pub mod agent;
+
+pub mod net;
+
+pub mod driver;
+
+pub mod demo;

@@ -30,7 +30,8 @@ pub enum ServerEvent {
         /// Where it stands in the datagram just handled.
         body: Range<usize>,
     },
-    /// There is room again after [`SendError::Full`], or everything reliable is acknowledged.
+    /// There is room again after [`SendError::Full`](crate::channel::SendError::Full),
+    /// or everything reliable is acknowledged.
     Drained {
         /// To whom.
         slot: PeerSlot,

@@ -247,7 +247,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_are_found_as_in_a_map(steps in proptest::collection::vec((0u8..12, any::<bool>()), 0..200)) {
+        fn keys_are_found_as_in_a_map(
+            steps in proptest::collection::vec((0u8..12, any::<bool>()), 0..200),
+        ) {
             let mut peers: Vec<Peer<ChaCha>> = (0..8).map(|_| Peer::vacant()).collect();
             let mut table = Table::new(&mut peers[..], [3; 32]);
             let mut model = BTreeMap::new();

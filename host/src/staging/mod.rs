@@ -132,6 +132,11 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         self.release
     }
 
+    /// The release root, once it has passed the gate.
+    pub const fn evidence(&self) -> Option<&G::Evidence> {
+        self.evidence.as_ref()
+    }
+
     /// Why it will not be installed, if so.
     pub const fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()

@@ -7,7 +7,7 @@ use super::pair::{Book, Pair, RECEIVER_SECRET, SERVER_SECRET, config, receiver_k
 use crate::crypto::noise::{StaticPair, psk};
 use crate::ids::TokenId;
 use crate::limits::HANDSHAKES_PER_SECOND;
-use crate::receiver::{ReceiverConfig, ReceiverEndpoint};
+use crate::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
 
 const INITIATION: u8 = 1;
 const RESPONSE: u8 = 2;
@@ -300,4 +300,68 @@ fn handshake_bytes_are_those_of_version_1_and_snow_reads_them() {
     snow.write_message(&payload, &mut message).unwrap();
     assert_eq!(initiation.bytes[8..168], message);
     assert_eq!(snow.read_message(&response.bytes[12..60], &mut []).unwrap(), 0);
+}
+
+#[test]
+fn a_receiver_whose_first_answer_was_lost_is_answered_again() {
+    let mut pair = Pair::new(1);
+    pair.book.orders.insert(receiver_key(), (0, 0));
+    while pair.types() != [INITIATION, RESPONSE, TRANSPORT, TRANSPORT] {
+        pair.run(span(1));
+    }
+    pair.flights.clear();
+    // Longer than it waits for a sign of the server, shorter than any sign of life.
+    pair.run(span(6_000));
+    let events: Vec<_> = pair.receiver_events.iter().map(|(event, _)| event.clone()).collect();
+    assert_eq!(events, [ReceiverEvent::Connected]);
+}
+
+// PROTOCOL H3
+#[test]
+fn a_handshake_that_a_newer_one_overtook_is_not_confirmed_without_a_cookie() {
+    let mut server = server(4, 2);
+    let mut book = Book::default();
+    book.orders.insert(receiver_key(), (0, 0));
+    let now = Instant::ZERO;
+    let mut firsts = Vec::new();
+    for boot in [1, 2] {
+        let from = SocketAddr::from(([10, 0, 1, boot as u8], 1_000));
+        let config = ReceiverConfig { boot, ..config() };
+        let mut receiver = ReceiverEndpoint::<ChaCha>::new(&config, now);
+        let mut out = [0; MAX_DATAGRAM];
+        let len = receiver.poll_transmit(now, &mut out).unwrap().len;
+        server.handle_datagram(now, from, &mut out[..len], &mut book);
+        let len = server.poll_transmit(now, &mut out).unwrap().len;
+        receiver.handle_datagram(now, from, &mut out[..len]);
+        let len = receiver.poll_transmit(now, &mut out).unwrap().len;
+        firsts.push((from, out, len));
+    }
+    for (from, out, len) in firsts.iter_mut().rev() {
+        server.handle_datagram(now, *from, &mut out[..*len], &mut book);
+    }
+    assert!(matches!(server.poll_event(), Some(ServerEvent::Connected { .. })));
+    assert_eq!((server.poll_event(), server.connected()), (None, 1));
+    assert_eq!(book.orders[&receiver_key()], (2, 1));
+}
+
+// PROTOCOL H2, PROTOCOL C6
+#[test]
+fn an_address_that_the_handshake_did_not_use_is_not_proved_by_the_first_packet() {
+    let mut pair = Pair::new(1);
+    pair.book.orders.insert(receiver_key(), (0, 0));
+    let initiation = pair.receiver_sends().remove(0);
+    let here = pair.receiver_address;
+    pair.give_server(here, &initiation);
+    let response = pair.server_sends().remove(0).1;
+    pair.give_receiver(&response);
+    let first = pair.receiver_sends().remove(0);
+    let elsewhere = SocketAddr::from(([10, 0, 0, 66], 6_666));
+    pair.give_server(elsewhere, &first);
+    let slot = pair.slot();
+    assert_eq!(pair.server.address(slot), Some(elsewhere));
+    assert!(!pair.server.address_confirmed(slot));
+    pair.server.send(pair.now, slot, Sending::Reliable, &[0; 500]).unwrap();
+    pair.server_sends();
+    let (received, sent) = pair.tally[&elsewhere];
+    assert!(sent <= received, "{sent} bytes for {received}");
 }

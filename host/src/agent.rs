@@ -1,0 +1,381 @@
+//! The receiver as a sans-IO machine: endpoint, sessions, staging, install.
+//!
+//! ```text
+//! datagrams ─▶ endpoint ─▶ messages ─▶ one delivery at a time:
+//!     └──────▶ sessions ─▶ staging ─▶ install ─▶ receipt
+//! ```
+//!
+//! Inputs: [`Agent::handle_datagram`], [`Agent::handle_timeout`],
+//! [`Agent::set_time`]. Outputs: [`Agent::poll_transmit`],
+//! [`Agent::poll_event`], [`Agent::poll_timeout`]. Its storage is two disks:
+//! the destination, and the state directory.
+
+mod delivery;
+pub mod gate;
+mod messages;
+pub mod state;
+
+use std::collections::VecDeque;
+use std::net::{SocketAddr, SocketAddrV4};
+
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::noise::StaticPair;
+use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{ReceiverId, StaticKey};
+use fleetcast_core::limits::{MAX_DATAGRAM, MAX_MESSAGE, SEND_WINDOW};
+use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
+use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::transmit::Transmit;
+use fleetcast_core::trust::authority::TrustedAuthority;
+use fleetcast_core::wire::control::{ReleaseName, Up, encode};
+use fleetcast_core::wire::session;
+use fleetcast_core::wire::transport::Sending;
+
+use self::delivery::Delivery;
+use self::messages::Pieces;
+pub use self::state::Enrolment;
+use self::state::State;
+use crate::disk::{Disk, DiskError};
+use crate::install::recover;
+use crate::staging::area::Area;
+
+/// Bytes of staging work between two looks at the network.
+const WORK: u64 = 1024 * 1024;
+/// When to ask again for what is lacking and nobody sends.
+const WANT_AGAIN: Duration = Duration::from_secs(20);
+
+/// What a receiver is made from.
+pub struct AgentConfig {
+    /// Secret X25519 key of the device.
+    pub secret: [u8; 32],
+    /// Seed of its Ed25519 key.
+    pub signing_seed: [u8; 32],
+    /// The name that it asks for.
+    pub name: String,
+    /// 32 fresh random bytes.
+    pub seed: [u8; 32],
+    /// What the enrolment code told; `None`: what the state remembers.
+    pub enrolment: Option<Enrolment>,
+}
+
+/// Why a receiver cannot start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AgentError {
+    /// It has no enrolment, neither new nor remembered.
+    #[error("this receiver is not enrolled")]
+    NotEnrolled,
+    /// The destination or the state cannot be read or written.
+    #[error("storage: {0}")]
+    Storage(#[from] DiskError),
+}
+
+/// What a receiver tells its driver, and through it a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentEvent {
+    /// The server has taken it in for the first time.
+    Enrolled {
+        /// Its identity.
+        id: ReceiverId,
+        /// Its name.
+        name: String,
+    },
+    /// An admin must approve it.
+    Waiting {
+        /// What the admin compares.
+        fingerprint: Digest,
+    },
+    /// The channel is up and the server knows it.
+    Connected,
+    /// The channel is gone.
+    Disconnected {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The server refuses it for good.
+    Refused {
+        /// A code such as `invite-used`.
+        code: &'static str,
+    },
+    /// A release is on its way.
+    Offered {
+        /// Which.
+        release: ReleaseName,
+        /// Bytes that the session will send.
+        bytes: u64,
+    },
+    /// How far the release is.
+    Progress {
+        /// Bytes held and verified.
+        bytes: u64,
+        /// Bytes in all, 0 when not known yet.
+        total: u64,
+    },
+    /// A release is installed, durable.
+    Installed {
+        /// The group's name.
+        group: String,
+        /// Its number in the group.
+        sequence: u64,
+        /// Its digest.
+        release: Digest,
+    },
+    /// A release could not be installed.
+    Failed {
+        /// A code such as `no-space`.
+        code: &'static str,
+        /// The reason in words.
+        reason: String,
+    },
+    /// Join this multicast group.
+    Listen(SocketAddrV4),
+    /// Leave this multicast group.
+    Unlisten(SocketAddrV4),
+}
+
+/// Counts for a driver's last words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentStats {
+    /// Session datagrams received.
+    pub received: u64,
+    /// Session datagrams lost.
+    pub lost: u64,
+    /// NACK messages sent.
+    pub nacks: u64,
+}
+
+/// The receiver machine.
+pub struct Agent<D: Disk, A: Aead> {
+    endpoint: ReceiverEndpoint<A>,
+    server_key: StaticKey,
+    device: StaticKey,
+    signing: SigningKey,
+    name: String,
+    destination: D,
+    state_disk: D,
+    state: State,
+    authority: Option<TrustedAuthority>,
+    pieces: Option<Pieces>,
+    queue: VecDeque<Vec<u8>>,
+    delivery: Option<Delivery<D, A>>,
+    events: VecDeque<AgentEvent>,
+    unix: Option<u64>,
+    free: u64,
+    work_at: Option<Instant>,
+    seeds: u64,
+    stats: AgentStats,
+    /// Finished after a restart, to be told with a receipt.
+    untold: Vec<ReleaseName>,
+    member: bool,
+}
+
+impl<D: Disk, A: Aead> Agent<D, A> {
+    /// Opens both disks, finishes or undoes what a crash left, and begins to connect.
+    ///
+    /// # Errors
+    /// [`AgentError`] when there is no enrolment or the storage fails.
+    pub fn open(
+        config: AgentConfig,
+        destination: D,
+        state_disk: D,
+        now: Instant,
+    ) -> Result<Self, AgentError> {
+        let mut state = State::load(&state_disk)?;
+        if let Some(enrolment) = config.enrolment {
+            let moved = state.enrolment.as_ref().is_none_or(|e| e.authority != enrolment.authority);
+            if moved && state.authority.as_ref().is_none_or(|(d, _)| *d != enrolment.authority) {
+                state = State { boot: state.boot, ..State::default() };
+            }
+            state.enrolment = Some(enrolment);
+        }
+        let enrolment = state.enrolment.clone().ok_or(AgentError::NotEnrolled)?;
+        // PROTOCOL H6: durable before the first initiation.
+        state.boot += 1;
+        state.save(&state_disk)?;
+        let area = Area::open(&destination)?;
+        let recovered = recover(&area)?;
+        let untold = recovered.finished.iter().map(|installed| installed.release).collect();
+        let endpoint_config = ReceiverConfig {
+            static_secret: config.secret,
+            server_key: enrolment.server_key,
+            server: enrolment.server,
+            token: enrolment.token,
+            boot: state.boot,
+            constrained: false,
+            max_datagram: MAX_DATAGRAM as u16,
+            seed: config.seed,
+        };
+        let seeds = config.seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        Ok(Self {
+            endpoint: ReceiverEndpoint::new(&endpoint_config, now),
+            server_key: enrolment.server_key,
+            device: *StaticPair::from_secret(&config.secret).public(),
+            signing: SigningKey::from_seed(&config.signing_seed),
+            name: config.name,
+            free: destination.space().map_or(0, |space| space.free),
+            destination,
+            state_disk,
+            authority: state.trusted(),
+            state,
+            pieces: None,
+            queue: VecDeque::new(),
+            delivery: None,
+            events: VecDeque::new(),
+            unix: None,
+            work_at: None,
+            seeds,
+            stats: AgentStats::default(),
+            untold,
+            member: false,
+        })
+    }
+
+    // --- inputs ---
+
+    /// Tells the wall clock in seconds since 1970, or that there is none.
+    pub const fn set_time(&mut self, unix: Option<u64>) {
+        self.unix = unix;
+    }
+
+    /// Takes a datagram of either socket; decrypts it in place.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        if datagram.first() == Some(&session::TYPE) {
+            self.on_session_datagram(now, datagram);
+        } else {
+            self.endpoint.handle_datagram(now, from, datagram);
+            while let Some(event) = self.endpoint.poll_event() {
+                self.on_endpoint_event(now, event, datagram);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// The time told by `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        while let Some(event) = self.endpoint.poll_event() {
+            self.on_endpoint_event(now, event, &[]);
+        }
+        self.sessions_timeout(now);
+        if self.work_at.is_some_and(|at| at <= now) {
+            self.work_at = None;
+            self.work(now, WORK);
+        }
+        self.settle(now);
+    }
+
+    // --- outputs ---
+
+    /// The next datagram.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        self.endpoint.poll_transmit(now, out)
+    }
+
+    /// When `handle_timeout` has something to do.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let sessions = self.delivery.as_ref().and_then(Delivery::poll_timeout);
+        sessions.into_iter().chain(self.endpoint.poll_timeout()).chain(self.work_at).min()
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<AgentEvent> {
+        self.events.pop_front()
+    }
+
+    // --- getters ---
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> ReceiverId {
+        ReceiverId::of(&self.device)
+    }
+
+    /// Whether the server has acknowledged everything that was said.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty()
+            && (!self.endpoint.is_connected() || self.endpoint.room() == SEND_WINDOW)
+    }
+
+    /// Where its server is.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.state.enrolment.as_ref().map_or(any, |enrolment| enrolment.server)
+    }
+
+    /// What it has received.
+    #[must_use]
+    pub fn stats(&self) -> AgentStats {
+        let mut stats = self.stats;
+        if let Some(delivery) = &self.delivery {
+            delivery.add_stats(&mut stats);
+        }
+        stats
+    }
+
+    /// The persisted facts, for the tests' oracles.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    fn on_endpoint_event(&mut self, now: Instant, event: ReceiverEvent, datagram: &[u8]) {
+        match event {
+            ReceiverEvent::Connected => self.greet(now),
+            ReceiverEvent::Message { body, .. } => {
+                let body = datagram.get(body).unwrap_or(&[]).to_vec();
+                self.on_message(now, &body);
+            }
+            ReceiverEvent::Drained => self.flush(now),
+            ReceiverEvent::Disconnected { .. } => {
+                self.queue.clear();
+                self.drop_sessions();
+                if std::mem::take(&mut self.member) {
+                    self.tell(AgentEvent::Disconnected { reason: "server-silent" });
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        self.drain_sessions(now);
+        self.flush(now);
+    }
+
+    fn tell(&mut self, event: AgentEvent) {
+        self.events.push_back(event);
+    }
+
+    /// Sends a message reliably, now or when the channel has room.
+    fn say(&mut self, now: Instant, message: &Up<'_>) {
+        let mut buffer = [0; MAX_MESSAGE];
+        if let Ok(bytes) = encode(message, &mut buffer) {
+            self.queue.push_back(bytes.to_vec());
+            self.flush(now);
+        }
+    }
+
+    /// Sends a message that may be lost.
+    fn mention(&mut self, now: Instant, message: &Up<'_>) {
+        let mut buffer = [0; MAX_MESSAGE];
+        if let Ok(bytes) = encode(message, &mut buffer) {
+            // When the channel is full the next report says more.
+            let _ = self.endpoint.send(now, Sending::Unreliable, bytes);
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        while let Some(message) = self.queue.front() {
+            if self.endpoint.send(now, Sending::Reliable, message).is_err() {
+                return;
+            }
+            self.queue.pop_front();
+        }
+    }
+
+    fn save(&self) -> Result<(), DiskError> {
+        self.state.save(&self.state_disk)
+    }
+}

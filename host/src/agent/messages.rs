@@ -1,0 +1,197 @@
+//! What the server says, and what follows from it.
+
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::sign::Context;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{GroupId, ReceiverId};
+use fleetcast_core::limits::{MAX_AUTHORITY, MAX_SIGNATURES};
+use fleetcast_core::time::Instant;
+use fleetcast_core::trust::authority::TrustedAuthority;
+use fleetcast_core::trust::document::signed_len;
+use fleetcast_core::trust::membership::VerifiedMembership;
+use fleetcast_core::trust::statement::Receipt;
+use fleetcast_core::wire::control::{
+    CODEC_LZ4, CODEC_ZSTD, Down, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
+};
+
+use super::state::Certificate;
+use super::{Agent, AgentEvent};
+use crate::disk::Disk;
+use crate::staging::area::Area;
+
+/// A signed authority document that is arriving.
+pub(super) struct Pieces {
+    version: u32,
+    bytes: Vec<u8>,
+    total: usize,
+}
+
+impl<D: Disk, A: Aead> Agent<D, A> {
+    /// PROTOCOL M1: Hello and the whole inventory come first.
+    pub(super) fn greet(&mut self, now: Instant) {
+        self.queue.clear();
+        self.free = self.destination.space().map_or(self.free, |space| space.free);
+        let name = self.state.identity.as_ref().map_or(&self.name, |(_, name)| name).clone();
+        let authority = self.authority.as_ref().map_or(0, |trusted| trusted.document().version);
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&self.next_seed().to_le_bytes());
+        nonce[8..].copy_from_slice(&self.state.boot.to_le_bytes());
+        let hello = Up::Hello {
+            name: &name,
+            version: env!("CARGO_PKG_VERSION"),
+            signing: self.signing.verifying_key(),
+            codecs: CODEC_LZ4 | CODEC_ZSTD,
+            free: self.free,
+            authority,
+            nonce,
+        };
+        self.say(now, &hello);
+        let held: Vec<ReleaseName> = Area::open(&self.destination)
+            .and_then(|area| area.held())
+            .map(|held| held.iter().map(|held| held.release).collect())
+            .unwrap_or_default();
+        let pages = held.len().div_ceil(MAX_HELD).max(1);
+        for page in 0..pages {
+            let releases = held.iter().skip(page * MAX_HELD).take(MAX_HELD).copied().collect();
+            self.say(now, &Up::Holds { releases, more: page + 1 < pages });
+        }
+        for release in std::mem::take(&mut self.untold) {
+            self.confirm(now, release);
+        }
+    }
+
+    /// Tells the server that a release is installed, with a receipt.
+    pub(super) fn confirm(&mut self, now: Instant, release: ReleaseName) {
+        let at = self.unix.unwrap_or(0);
+        let receipt = Receipt { device: self.device, release, at };
+        let Ok(body) = receipt.body() else { return };
+        let signature = self.signing.sign(Context::Receipt, &[&body]);
+        self.say(now, &Up::Installed { release, at, receipt: &signature });
+    }
+
+    pub(super) fn on_message(&mut self, now: Instant, body: &[u8]) {
+        // PROTOCOL M3: what makes no sense is ignored.
+        let Ok(message) = decode::<Down<'_>>(body) else { return };
+        match message {
+            Down::Welcome { id, name, standing, .. } => self.on_welcome(id, name, standing),
+            Down::Refused { why } => self.on_refused(why),
+            Down::Authority { version, offset, total, bytes } => {
+                self.on_authority(version, offset.into(), total.into(), bytes);
+            }
+            Down::Membership { certificate, voucher } => self.on_membership(certificate, voucher),
+            Down::Removed { group } => self.on_removed(group),
+            Down::Invitation(invitation) => self.on_invitation(now, &invitation),
+            Down::Epoch { session, epoch, key } => self.on_epoch(now, session, epoch, &key),
+            Down::Ended { session } => self.on_ended(now, session),
+            Down::Cancelled { release } => self.cancel(&release),
+            Down::Ping { nonce } => self.say(now, &Up::Pong { nonce }),
+            Down::Freshness { .. } => {}
+        }
+    }
+
+    fn on_welcome(&mut self, id: ReceiverId, name: &str, standing: Standing) {
+        match standing {
+            Standing::Waiting => {
+                self.tell(AgentEvent::Waiting { fingerprint: Digest::of(&self.device.0) });
+            }
+            Standing::Revoked => self.on_refused(RefusedWhy::Revoked),
+            Standing::Member => {
+                let news = self.state.identity.as_ref().map(|(_, known)| known.as_str());
+                if news != Some(name) {
+                    let first = news.is_none();
+                    self.state.identity = Some((id, name.to_owned()));
+                    if let Some(enrolment) = &mut self.state.enrolment {
+                        // Used: a restart connects by the device key alone.
+                        enrolment.token = None;
+                    }
+                    // If it cannot be kept, the next start enrols by the key it has.
+                    let _ = self.save();
+                    if first {
+                        self.tell(AgentEvent::Enrolled { id, name: name.to_owned() });
+                    }
+                }
+                self.member = true;
+                self.tell(AgentEvent::Connected);
+            }
+        }
+    }
+
+    fn on_refused(&mut self, why: RefusedWhy) {
+        let code = match why {
+            RefusedWhy::Expired => "invite-expired",
+            RefusedWhy::Used => "invite-used",
+            RefusedWhy::Revoked => "invite-revoked",
+            RefusedWhy::Full => "waiting-list-full",
+            RefusedWhy::Unknown => "receiver-unknown",
+        };
+        self.member = false;
+        self.drop_delivery();
+        self.tell(AgentEvent::Refused { code });
+    }
+
+    fn on_authority(&mut self, version: u32, offset: usize, total: usize, bytes: &[u8]) {
+        let most = signed_len(MAX_AUTHORITY, MAX_SIGNATURES);
+        if offset == 0 {
+            self.pieces = Some(Pieces { version, bytes: Vec::new(), total });
+        }
+        let Some(pieces) = &mut self.pieces else { return };
+        let fits = pieces.version == version && pieces.bytes.len() == offset && total <= most;
+        if !fits || pieces.total != total || offset + bytes.len() > total {
+            self.pieces = None;
+            return;
+        }
+        pieces.bytes.extend_from_slice(bytes);
+        if pieces.bytes.len() == total {
+            let document = std::mem::take(&mut pieces.bytes);
+            self.pieces = None;
+            self.trust(document);
+        }
+    }
+
+    /// PROTOCOL T2: the pinned document first, then only successors.
+    fn trust(&mut self, document: Vec<u8>) {
+        let next = match &self.authority {
+            Some(trusted) => trusted.advance(&document).ok(),
+            None => {
+                let pinned = self.state.enrolment.as_ref().map(|enrolment| enrolment.authority);
+                pinned.and_then(|pinned| TrustedAuthority::pin(&document, pinned).ok())
+            }
+        };
+        let Some(next) = next else { return };
+        let before = self.state.authority.replace((next.digest(), document));
+        if self.save().is_ok() {
+            self.authority = Some(next);
+        } else {
+            self.state.authority = before;
+        }
+    }
+
+    fn on_membership(&mut self, certificate: &[u8], voucher: &[u8]) {
+        let Some(authority) = &self.authority else { return };
+        let verified = VerifiedMembership::verify(authority, &self.device, certificate, voucher);
+        let Ok(verified) = verified else { return };
+        let group = verified.membership().group;
+        let record =
+            Certificate { group, certificate: certificate.to_vec(), voucher: voucher.to_vec() };
+        if self.state.memberships.contains(&record) {
+            return;
+        }
+        self.state.memberships.retain(|known| known.group != group);
+        self.state.memberships.push(record);
+        // Kept in memory in any case; the server sends it again after a restart.
+        let _ = self.save();
+    }
+
+    fn on_removed(&mut self, group: GroupId) {
+        self.state.memberships.retain(|known| known.group != group);
+        let _ = self.save();
+        if self.delivery.as_ref().is_some_and(|delivery| delivery.release().group == group) {
+            self.drop_delivery();
+        }
+    }
+
+    pub(super) const fn next_seed(&mut self) -> u64 {
+        self.seeds = self.seeds.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(0x9E37_79B9);
+        self.seeds
+    }
+}

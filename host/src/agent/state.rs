@@ -1,0 +1,128 @@
+//! What a receiver must remember: one small file, replaced as a whole.
+
+use std::net::SocketAddr;
+
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder, StaticKey};
+use fleetcast_core::trust::authority::TrustedAuthority;
+use fleetcast_core::trust::membership::VerifiedMembership;
+use fleetcast_core::wire::control::ReleaseName;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{self, Disk, DiskError, read_small, write_small};
+
+const NAME: &[u8] = b"receiver.json";
+/// Largest state that is read.
+const MAX_STATE: usize = 1024 * 1024;
+
+/// What the enrolment code told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// Where the server is.
+    pub server: SocketAddr,
+    /// The controller's public X25519 key.
+    pub server_key: StaticKey,
+    /// Digest of the authority document to trust first.
+    pub authority: Digest,
+    /// The token, until it has been used.
+    pub token: Option<[u8; 16]>,
+}
+
+/// A certificate, and the voucher that it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Its group.
+    pub group: GroupId,
+    /// The signed certificate.
+    pub certificate: Vec<u8>,
+    /// The signed voucher, or empty.
+    pub voucher: Vec<u8>,
+}
+
+/// The highest order accepted for a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The group.
+    pub group: GroupId,
+    /// The order.
+    pub order: ReleaseOrder,
+    /// The digest that had it.
+    pub digest: Digest,
+}
+
+/// Everything that survives a restart of the receiver.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Grows by one with every start, before anything is sent (PROTOCOL H6).
+    pub boot: u64,
+    /// Whom to connect to.
+    pub enrolment: Option<Enrolment>,
+    /// Who the server says that we are.
+    pub identity: Option<(ReceiverId, String)>,
+    /// The newest trusted authority document, and its digest.
+    pub authority: Option<(Digest, Vec<u8>)>,
+    /// Memberships.
+    pub memberships: Vec<Certificate>,
+    /// Highest orders.
+    pub accepted: Vec<Accepted>,
+}
+
+impl State {
+    /// Reads the state, or begins with an empty one.
+    ///
+    /// # Errors
+    /// When the storage fails, or holds a state that cannot be read.
+    pub fn load<D: Disk>(disk: &D) -> disk::Result<Self> {
+        match read_small(disk, &disk.root()?, NAME, MAX_STATE) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| DiskError::Io(0)),
+            Err(DiskError::NotFound) => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the state durable.
+    ///
+    /// # Errors
+    /// When the storage fails; the state before is still there then.
+    pub fn save<D: Disk>(&self, disk: &D) -> disk::Result<()> {
+        let bytes = serde_json::to_vec(self).map_err(|_| DiskError::Io(0))?;
+        write_small(disk, &disk.root()?, NAME, &bytes)
+    }
+
+    /// The trusted authority, checked again against its pin.
+    #[must_use]
+    pub fn trusted(&self) -> Option<TrustedAuthority> {
+        let (digest, document) = self.authority.as_ref()?;
+        TrustedAuthority::pin(document, *digest).ok()
+    }
+
+    /// The membership in a group, checked again.
+    #[must_use]
+    pub fn membership(
+        &self,
+        authority: &TrustedAuthority,
+        device: &StaticKey,
+        group: GroupId,
+    ) -> Option<VerifiedMembership> {
+        let found = self.memberships.iter().find(|membership| membership.group == group)?;
+        let (certificate, voucher) = (&found.certificate, &found.voucher);
+        VerifiedMembership::verify(authority, device, certificate, voucher).ok()
+    }
+
+    /// The highest order accepted for a group.
+    #[must_use]
+    pub fn highest(&self, group: GroupId) -> Option<(ReleaseOrder, Digest)> {
+        let found = self.accepted.iter().find(|accepted| accepted.group == group)?;
+        Some((found.order, found.digest))
+    }
+
+    /// Notes a release as the highest accepted of its group.
+    pub fn accept(&mut self, release: &ReleaseName) {
+        let accepted =
+            Accepted { group: release.group, order: release.order, digest: release.digest };
+        match self.accepted.iter_mut().find(|known| known.group == release.group) {
+            Some(known) => *known = accepted,
+            None => self.accepted.push(accepted),
+        }
+    }
+}
