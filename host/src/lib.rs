@@ -20,6 +20,8 @@ pub mod chunker;
 pub mod codec;
 pub mod files;
 
+pub mod ingest;
+
 pub mod aead;
 pub mod gf;
 
@@ -38,4 +40,8 @@ pub mod net;
 
 pub mod driver;
 
+pub mod api;
+
 pub mod demo;
+
+pub mod cli;

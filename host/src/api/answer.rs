@@ -43,7 +43,7 @@ fn status(failure: &Failure) -> StatusCode {
         "not-trusted" => StatusCode::FORBIDDEN,
         "name-unsafe" | "bad-chunk" | "malformed" => StatusCode::BAD_REQUEST,
         "no-space" => StatusCode::INSUFFICIENT_STORAGE,
-        "stopping" => StatusCode::SERVICE_UNAVAILABLE,
+        "server-stopped" => StatusCode::SERVICE_UNAVAILABLE,
         _ if failure.exit == EXIT_USAGE => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

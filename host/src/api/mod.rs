@@ -19,52 +19,38 @@ mod receivers;
 mod releases;
 pub mod socket;
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
 use fleetcast_core::time::Instant;
 
-use crate::aead::RingChaCha;
 use crate::catalog::Catalog;
+use crate::driver::server::{Node, ServerHandle};
 use crate::error::Failure;
 use crate::packs::ChunkStore;
-use crate::server::ServerNode;
-
-/// The server machine with the host's cipher.
-pub type Node = ServerNode<RingChaCha>;
-
-/// Work for the data thread.
-pub type Job = Box<dyn FnOnce(&mut Node, Instant) + Send>;
-
-/// The thread that owns the server machine.
-pub trait DataThread: Send + Sync + 'static {
-    /// Does `job`; resolves when all changes that it made are durable.
-    fn run(&self, job: Job) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
-}
 
 /// What handlers reach.
 #[derive(Clone)]
 pub struct Api {
-    thread: Arc<dyn DataThread>,
+    handle: ServerHandle,
     chunks: Arc<dyn ChunkStore>,
-    catalog: Arc<Catalog>,
+    catalog: Catalog,
     listen: SocketAddr,
 }
 
 impl Api {
-    /// An API over the server machine behind `thread`, whose unicast socket is
+    /// An API over the server machine behind `handle`, whose unicast socket is
     /// bound to `listen`; `chunks` and `catalog` are that server's own.
+    #[must_use]
     pub fn new(
-        thread: Arc<dyn DataThread>,
+        handle: ServerHandle,
         chunks: Arc<dyn ChunkStore>,
-        catalog: Arc<Catalog>,
+        catalog: Catalog,
         listen: SocketAddr,
     ) -> Self {
-        Self { thread, chunks, catalog, listen }
+        Self { handle, chunks, catalog, listen }
     }
 
     /// All routes.
@@ -102,15 +88,7 @@ impl Api {
         &self,
         work: impl FnOnce(&mut Node, Instant) -> Result<R, Failure> + Send + 'static,
     ) -> Result<R, Failure> {
-        let (answer, mut answered) = tokio::sync::oneshot::channel();
-        let job: Job = Box::new(move |node, now| {
-            // Nobody waits any more where the connection was cut: the work counts all the same.
-            let _ = answer.send(work(node, now));
-        });
-        self.thread.run(job).await;
-        answered.try_recv().unwrap_or_else(|_| {
-            Err(Failure::failed("stopping", "the server is stopping", "start it again"))
-        })
+        self.handle.run(work).await?
     }
 }
 

@@ -164,7 +164,7 @@ pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<u64>) -> Answe
 pub(super) async fn retry(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
     let queued = api.run(move |node, now| {
         node.retry_delivery(now, ACTOR, id)?;
-        let newest = node.registry().deliveries().next_back();
+        let newest = node.registry().deliveries().last();
         Ok(node.delivery_item(newest.ok_or_else(|| gone(id))?))
     });
     Ok(Json(queued.await?))
