@@ -283,7 +283,8 @@ fn misunderstood() -> Failure {
 // By value, for `map_err`.
 #[allow(clippy::needless_pass_by_value)]
 fn lost(error: hyper::Error) -> Failure {
-    let hint = "`fleetcast status` tells whether it runs; repeat the command, nothing is done twice";
+    let hint =
+        "`fleetcast status` tells whether it runs; repeat the command, nothing is done twice";
     Failure::failed("server-lost", format!("the server went away: {error}"), hint)
 }
 

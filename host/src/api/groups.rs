@@ -76,10 +76,7 @@ pub(super) async fn remove(
     Ok(Json(removed.await?))
 }
 
-pub(super) async fn next(
-    State(api): State<Api>,
-    Path(group): Path<String>,
-) -> Answer<NextRelease> {
+pub(super) async fn next(State(api): State<Api>, Path(group): Path<String>) -> Answer<NextRelease> {
     let next = api.run(move |node, _| {
         let order = node.next_order(&group)?;
         let group = node.group(&group)?;

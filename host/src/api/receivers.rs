@@ -61,7 +61,11 @@ pub(super) async fn ping(
             let item = |id| {
                 let round_trip = node.round_trip(id).map(|span| span.as_micros());
                 let receiver = node.registry().receiver(id)?.name.clone();
-                Some(PingItem { receiver, answered: round_trip.is_some(), round_trip_us: round_trip })
+                Some(PingItem {
+                    receiver,
+                    answered: round_trip.is_some(),
+                    round_trip_us: round_trip,
+                })
             };
             Ok((waits, ids.iter().filter_map(item).collect::<Vec<_>>()))
         });

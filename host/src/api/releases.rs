@@ -49,9 +49,7 @@ const MIN_PREFIX: usize = 6;
 
 fn find(items: Vec<ReleaseItem>, wanted: &str) -> Result<ReleaseItem, Failure> {
     let fits = |item: &ReleaseItem| match wanted.rsplit_once('#') {
-        Some((group, sequence)) => {
-            item.group == group && sequence.parse() == Ok(item.sequence)
-        }
+        Some((group, sequence)) => item.group == group && sequence.parse() == Ok(item.sequence),
         None => {
             wanted.len() >= MIN_PREFIX && item.release.starts_with(&wanted.to_ascii_lowercase())
         }
@@ -120,9 +118,8 @@ pub(super) async fn deliveries(
         let mut digests: HashMap<Digest, bool> = HashMap::new();
         let mut wanted = |delivery: &&DeliveryRecord| {
             let digest = delivery.release.digest;
-            let whole = *digests
-                .entry(digest)
-                .or_insert_with(|| releases.contains(&digest.to_string()));
+            let whole =
+                *digests.entry(digest).or_insert_with(|| releases.contains(&digest.to_string()));
             whole || ids.contains(&delivery.id)
         };
         let records: Vec<&DeliveryRecord> =

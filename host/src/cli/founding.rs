@@ -3,9 +3,10 @@
 //! The order makes a crash harmless: keys first, then the authority document
 //! that names them; what is there already is used again.
 
+use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::Context as Purpose;
 use fleetcast_core::digest::Digest;
-use fleetcast_core::ids::{FleetId, StaticKey};
+use fleetcast_core::ids::FleetId;
 use fleetcast_core::limits::MAX_AUTHORITY;
 use fleetcast_core::trust::authority::{
     AuthorityDocument, AuthorityRefused, Controller, TrustedAuthority,
@@ -103,7 +104,7 @@ fn admin_key(keys: &Keys, seal: Option<SealBy>) -> Result<AdminKey, Failure> {
 /// Version 1: one admin, one controller, a random fleet.
 fn first_authority(admin: &AdminKey, controller: &NodeKey) -> Result<Vec<u8>, Failure> {
     let pair = Controller {
-        exchange: StaticKey(controller.public()),
+        exchange: StaticPair::from_secret(&controller.secret).public(),
         signing: controller.signing().verifying_key(),
     };
     let document = AuthorityDocument {
@@ -112,8 +113,8 @@ fn first_authority(admin: &AdminKey, controller: &NodeKey) -> Result<Vec<u8>, Fa
         admins: [admin.signing().verifying_key()].into_iter().collect(),
         threshold: 1,
         controllers: [pair].into_iter().collect(),
-        roles: heapless::Vec::new(),
-        revoked: heapless::Vec::new(),
+        roles: Default::default(),
+        revoked: Default::default(),
         reset_epoch: 0,
     };
     let mut body = [0; MAX_AUTHORITY];

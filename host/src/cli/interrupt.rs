@@ -12,8 +12,7 @@ pub(super) fn exit_when_interrupted() -> Result<(), Failure> {
     let io = |error: std::io::Error| Failure::io("signals", &error);
     let runtime = Builder::new_current_thread().enable_io().build().map_err(io)?;
     // Before the thread starts, so that no signal falls between.
-    let mut interrupts =
-        runtime.block_on(async { signal(SignalKind::interrupt()) }).map_err(io)?;
+    let mut interrupts = runtime.block_on(async { signal(SignalKind::interrupt()) }).map_err(io)?;
     let wait = move || {
         runtime.block_on(interrupts.recv());
         std::process::exit(EXIT_INTERRUPTED.into());

@@ -94,25 +94,24 @@ fn vouch(
     not_after: UnixTime,
 ) -> Result<[u8; 16], Failure> {
     let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
-    let mut groups = heapless::Vec::new();
+    let token: [u8; 16] = random()?;
+    let mut voucher = Voucher {
+        fleet: FleetId(fleet.fleet.array().ok_or_else(strange)?),
+        token: TokenId::of(&token),
+        groups: Default::default(),
+        uses: options.uses,
+        not_after,
+    };
     for group in &options.groups {
         let id = client.next_release(group)?.group.array().map(GroupId).ok_or_else(strange)?;
-        if groups.contains(&id) {
+        if voucher.groups.contains(&id) {
             continue;
         }
-        groups.push(id).map_err(|_| {
+        voucher.groups.push(id).map_err(|_| {
             let message = format!("a code can name {MAX_VOUCHER_GROUPS} groups at most");
             Failure::usage("too-many-groups", message, "add the others with `fleetcast groups add`")
         })?;
     }
-    let token: [u8; 16] = random()?;
-    let voucher = Voucher {
-        fleet: FleetId(fleet.fleet.array().ok_or_else(strange)?),
-        token: TokenId::of(&token),
-        groups,
-        uses: options.uses,
-        not_after,
-    };
     let key = context.admin_key()?.signing();
     let document = Hex(signed(&voucher, Purpose::Voucher, &key)?);
     client.add_voucher(&NewVoucher { document, token: Hex(token.to_vec()) })?;

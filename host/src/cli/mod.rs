@@ -164,10 +164,9 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Status(options) => status::run(context, &options),
         Command::Log(options) => log::run(context, &options),
         // They were dispatched before.
-        Command::Serve(_)
-        | Command::Receive(_)
-        | Command::Completions(_)
-        | Command::Demo(_) => Ok(DONE),
+        Command::Serve(_) | Command::Receive(_) | Command::Completions(_) | Command::Demo(_) => {
+            Ok(DONE)
+        }
     }
 }
 

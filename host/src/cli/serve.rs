@@ -80,7 +80,10 @@ impl FromStr for Web {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "off" => Ok(Self::Off),
-            text => text.parse().map(Self::At).map_err(|_| format!("neither `off` nor an address such as {WEB}")),
+            text => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| format!("neither `off` nor an address such as {WEB}")),
         }
     }
 }

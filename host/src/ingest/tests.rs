@@ -82,6 +82,21 @@ fn a_file_that_grew_or_shrank_after_it_was_listed_is_not_taken() {
 }
 
 #[test]
+fn a_file_that_changes_while_it_is_read_is_not_taken() {
+    // The reader is at most three batches of 2 MiB ahead of the first progress.
+    for length in [0, 31 << 20, 33 << 20] {
+        let root = tempfile::tempdir().unwrap();
+        let file = fs::File::create(root.path().join("file")).unwrap();
+        file.set_len(32 << 20).unwrap();
+        let entries = walk(&[root.path().join("file")], false).unwrap().entries;
+        let mut change = |_| file.set_len(length).unwrap();
+        let refused = ingest(&entries, Encoding::HOSTS, &mut Memory::default(), &mut change);
+        let Err(IngestError::File(refused)) = refused else { panic!("{refused:?}") };
+        assert_eq!(refused.code(), "path-changed");
+    }
+}
+
+#[test]
 fn a_store_that_fails_ends_it_soon() {
     struct Full(usize);
     impl ChunkSink for Full {
@@ -104,6 +119,26 @@ fn a_store_that_fails_ends_it_soon() {
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(last.read < 8 << 20);
     }
+}
+
+#[test]
+fn a_store_that_answers_for_fewer_chunks_is_not_believed() {
+    struct Silent;
+    impl ChunkSink for Silent {
+        fn lacks(&mut self, _: &[Digest]) -> io::Result<Vec<bool>> {
+            Ok(Vec::new())
+        }
+        fn put(&mut self, _: Digest, _: &[u8]) -> io::Result<()> {
+            panic!("nothing is known to lack")
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("file"), "content").unwrap();
+    let entries = walk(&[root.path().join("file")], false).unwrap().entries;
+    let refused = ingest(&entries, Encoding::HOSTS, &mut Silent, &mut |_| {});
+    assert!(matches!(refused, Err(IngestError::Sink(_))));
+    let refused = DRAFT.build(&tree([file("f", &[1])]), Encoding::HOSTS, &mut Silent);
+    assert!(matches!(refused, Err(ReleaseError::Sink(_))));
 }
 
 #[test]

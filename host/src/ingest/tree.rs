@@ -7,6 +7,7 @@
 //! Adding follows one rule: **what is sent is there afterwards, as it was sent**.
 //! Directories merge, as with `cp -r`; a file replaces a file of the same name. Where the
 //! kinds differ, what is sent replaces what was there, a directory with all that is in it.
+//! Mirroring is adding to the empty tree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -9,7 +9,7 @@ use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Ordinal};
 use crate::session::intake::{Intake, Taken};
 use crate::tree::record::Records;
-use crate::wire::session::BlockView;
+use crate::wire::segment::BlockView;
 
 impl<A, S, B, W> ReceiverSession<A, S, B, W>
 where
