@@ -10,20 +10,22 @@
 //! [`Agent::poll_event`], [`Agent::poll_timeout`]. Its storage is two disks:
 //! the destination, and the state directory.
 
+mod delivering;
 mod delivery;
+mod event;
 pub mod gate;
 mod messages;
+mod pieces;
 pub mod state;
 
 use std::collections::VecDeque;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::SigningKey;
-use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{ReceiverId, StaticKey};
-use fleetcast_core::limits::{MAX_DATAGRAM, MAX_MESSAGE};
+use fleetcast_core::limits::{MAX_DATAGRAM, MAX_MESSAGE, SEND_WINDOW};
 use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
@@ -33,7 +35,8 @@ use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
 
 use self::delivery::Delivery;
-use self::messages::Pieces;
+pub use self::event::{AgentEvent, AgentStats};
+use self::pieces::Pieces;
 pub use self::state::Enrolment;
 use self::state::State;
 use crate::disk::{Disk, DiskError};
@@ -68,80 +71,6 @@ pub enum AgentError {
     /// The destination or the state cannot be read or written.
     #[error("storage: {0}")]
     Storage(#[from] DiskError),
-}
-
-/// What a receiver tells its driver, and through it a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AgentEvent {
-    /// The server has taken it in for the first time.
-    Enrolled {
-        /// Its identity.
-        id: ReceiverId,
-        /// Its name.
-        name: String,
-    },
-    /// An admin must approve it.
-    Waiting {
-        /// What the admin compares.
-        fingerprint: Digest,
-    },
-    /// The channel is up and the server knows it.
-    Connected,
-    /// The channel is gone.
-    Disconnected {
-        /// Why.
-        reason: &'static str,
-    },
-    /// The server refuses it for good.
-    Refused {
-        /// A code such as `invite-used`.
-        code: &'static str,
-    },
-    /// A release is on its way.
-    Offered {
-        /// Which.
-        release: ReleaseName,
-        /// Bytes that the session will send.
-        bytes: u64,
-    },
-    /// How far the release is.
-    Progress {
-        /// Bytes held and verified.
-        bytes: u64,
-        /// Bytes in all, 0 when not known yet.
-        total: u64,
-    },
-    /// A release is installed, durable.
-    Installed {
-        /// The group's name.
-        group: String,
-        /// Its number in the group.
-        sequence: u64,
-        /// Its digest.
-        release: Digest,
-    },
-    /// A release could not be installed.
-    Failed {
-        /// A code such as `no-space`.
-        code: &'static str,
-        /// The reason in words.
-        reason: String,
-    },
-    /// Join this multicast group.
-    Listen(SocketAddrV4),
-    /// Leave this multicast group.
-    Unlisten(SocketAddrV4),
-}
-
-/// Counts for a driver's last words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AgentStats {
-    /// Session datagrams received.
-    pub received: u64,
-    /// Session datagrams lost.
-    pub lost: u64,
-    /// NACK messages sent.
-    pub nacks: u64,
 }
 
 /// The receiver machine.
@@ -289,6 +218,20 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     #[must_use]
     pub fn id(&self) -> ReceiverId {
         ReceiverId::of(&self.device)
+    }
+
+    /// Whether the server has acknowledged everything that was said.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.queue.is_empty()
+            && (!self.endpoint.is_connected() || self.endpoint.room() == SEND_WINDOW)
+    }
+
+    /// Where its server is.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        let any = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.state.enrolment.as_ref().map_or(any, |enrolment| enrolment.server)
     }
 
     /// What it has received.

@@ -12,7 +12,8 @@ use thiserror::Error;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe;
 
-/// zstd's own default: most of the gain at several hundred megabytes a second.
+/// zstd's own default. On programs level 1 is half as fast again, but its records are 4 to 6 %
+/// longer, and a chunk is encoded once and sent many times.
 const LEVEL: i32 = 3;
 /// Compression is worth a receiver's time when it leaves at most this share, in percent.
 const WORTHWHILE: usize = 97;

@@ -381,10 +381,23 @@ pub fn write_small<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8], bytes: &[u8]) -
 /// # Errors
 /// When the storage fails.
 pub fn remove_tree<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> Result<()> {
+    let mut names = u32::MAX;
+    while !remove_some(disk, dir, name, &mut names)? {
+        names = u32::MAX;
+    }
+    Ok(())
+}
+
+/// [`remove_tree`] in bounded steps: removes at most `names` files, which counts
+/// down, and directories that are empty; whether all is gone.
+///
+/// # Errors
+/// When the storage fails.
+pub fn remove_some<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8], names: &mut u32) -> Result<bool> {
     match disk.stat(dir, name) {
-        Err(DiskError::NotFound) => return Ok(()),
+        Err(DiskError::NotFound) => return Ok(true),
         Err(error) => return Err(error),
-        Ok(stat) if stat.kind != Kind::Directory => return disk.unlink(dir, name),
+        Ok(stat) if stat.kind != Kind::Directory => return disk.unlink(dir, name).map(|()| true),
         Ok(_) => {}
     }
     let mut open = vec![(disk.open_dir(dir, name)?, name.to_vec())];
@@ -395,6 +408,8 @@ pub fn remove_tree<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> Result<()> {
                 below = Some((disk.open_dir(here, &entry)?, entry));
                 break;
             }
+            let Some(left) = names.checked_sub(1) else { return Ok(false) };
+            *names = left;
             disk.unlink(here, &entry)?;
         }
         if let Some(below) = below {
@@ -406,5 +421,5 @@ pub fn remove_tree<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> Result<()> {
             disk.remove_dir(parent, &emptied)?;
         }
     }
-    Ok(())
+    Ok(true)
 }

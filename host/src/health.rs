@@ -87,70 +87,69 @@ impl Condition {
 
     /// Code, title, hint.
     const fn words(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::KeyUnsealed => (
-                "key-unsealed",
-                "the admin key is protected by its file's mode only",
-                "start the server with --seal passphrase",
-            ),
-            Self::ServerHoldsAdminKey => (
-                "server-holds-admin-key",
-                "the server itself can sign releases",
-                "keep the admin key on another machine; SECURITY.md says how",
-            ),
-            Self::MulticastBlocked => (
-                "multicast-blocked",
-                "many receivers hear no multicast",
-                "check IGMP snooping and the querier of the switches between",
-            ),
-            Self::LossTooHigh => (
-                "loss-too-high",
-                "most receivers lose too much; the session is paused",
-                "lower --rate, or check the network's links",
-            ),
-            Self::OrderRegressed => (
-                "order-regressed",
-                "a receiver's boot counter went back",
-                "it was restored from a copy, or two devices share one key",
-            ),
-            Self::DeliveryFailed => (
-                "delivery-failed",
-                "a receiver could not install a release",
-                "`fleetcast pending retry ID` once the reason is gone",
-            ),
-            Self::ReceiverBehind => (
-                "receiver-behind",
-                "deliveries wait for a receiver that is away",
-                "they start by themselves when it comes back",
-            ),
-            Self::Poisoned => (
-                "poisoned",
-                "somebody injects datagrams into a session",
-                "a member of the group holds its key; look at who it could be",
-            ),
-            Self::DiskNearlyFull => (
-                "disk-nearly-full",
-                "the disk of the state directory is nearly full",
-                "`fleetcast releases prune`, or make room",
-            ),
-            Self::StoreRepaired => (
-                "store-repaired",
-                "the chunk store was put right after a crash",
-                "`fleetcast doctor` tells whether releases lack chunks",
-            ),
-            Self::ReleaseExpiring => (
-                "release-expiring",
-                "a release can soon no longer be installed for the first time",
-                "send its group's content again",
-            ),
-            Self::ClockWentBack => (
-                "clock-went-back",
-                "the clock of this machine went back",
-                "check its time synchronisation",
-            ),
-        }
+        WORDS[self as usize]
     }
 }
+
+/// Code, title and hint of each condition, in the order of the enum.
+const WORDS: [(&str, &str, &str); 12] = [
+    (
+        "key-unsealed",
+        "the admin key is protected by its file's mode only",
+        "start the server with --seal passphrase",
+    ),
+    (
+        "server-holds-admin-key",
+        "the server itself can sign releases",
+        "keep the admin key on another machine; SECURITY.md says how",
+    ),
+    (
+        "multicast-blocked",
+        "many receivers hear no multicast",
+        "check IGMP snooping and the querier of the switches between",
+    ),
+    (
+        "loss-too-high",
+        "most receivers lose too much; the session is paused",
+        "lower --rate, or check the network's links",
+    ),
+    (
+        "order-regressed",
+        "a receiver's boot counter went back",
+        "it was restored from a copy, or two devices share one key",
+    ),
+    (
+        "delivery-failed",
+        "a receiver could not install a release",
+        "`fleetcast pending retry ID` once the reason is gone",
+    ),
+    (
+        "receiver-behind",
+        "deliveries wait for a receiver that is away",
+        "they start by themselves when it comes back",
+    ),
+    (
+        "poisoned",
+        "somebody injects datagrams into a session",
+        "a member of the group holds its key; look at who it could be",
+    ),
+    (
+        "disk-nearly-full",
+        "the disk of the state directory is nearly full",
+        "`fleetcast releases prune`, or make room",
+    ),
+    (
+        "store-repaired",
+        "the chunk store was put right after a crash",
+        "`fleetcast doctor` tells whether releases lack chunks",
+    ),
+    (
+        "release-expiring",
+        "a release can soon no longer be installed for the first time",
+        "send its group's content again",
+    ),
+    ("clock-went-back", "the clock of this machine went back", "check its time synchronisation"),
+];
 
 /// A condition as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

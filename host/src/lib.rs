@@ -20,6 +20,8 @@ pub mod chunker;
 pub mod codec;
 pub mod files;
 
+pub mod ingest;
+
 pub mod aead;
 pub mod gf;
 
@@ -33,3 +35,13 @@ pub mod install;
 pub mod staging;
 
 pub mod agent;
+
+pub mod net;
+
+pub mod driver;
+
+pub mod api;
+
+pub mod demo;
+
+pub mod cli;

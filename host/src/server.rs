@@ -25,6 +25,7 @@ mod messages;
 mod plan;
 mod planner;
 pub mod registry;
+mod running;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

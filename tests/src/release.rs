@@ -188,13 +188,13 @@ pub fn receive<D: Disk>(
     staging: &mut TestStaging<D>,
     release: &TestRelease,
 ) -> Result<u64, StepOutcome> {
-    let mut received = 0;
-    for _ in 0..10_000 {
+    let (mut received, mut rounds) = (0, 0);
+    while rounds < 100 {
         match staging.step(64 * 1024) {
             StepOutcome::More => continue,
             StepOutcome::Complete => return Ok(received),
             StepOutcome::Failed => return Err(StepOutcome::Failed),
-            StepOutcome::Waiting => {}
+            StepOutcome::Waiting => rounds += 1,
         }
         let mut runs = Vec::new();
         staging.missing(&mut |run| runs.push(run));
@@ -224,7 +224,11 @@ pub fn deliver<D: Disk>(disk: &D, release: &TestRelease) -> Result<(Installed, u
     for _ in 0..10 {
         let received = receive(&mut staging, release).map_err(|_| InstallError::Incomplete)?;
         match install(&mut staging, kiosks(), &mut |_| Ok::<(), NotPersisted>(())) {
-            Ok(installed) => return Ok((installed, received)),
+            Ok(installed) => {
+                let area = Area::open(disk)?;
+                while !area.empty_trash(3)? {}
+                return Ok((installed, received));
+            }
             Err(InstallError::Incomplete) => {}
             Err(error) => return Err(error),
         }

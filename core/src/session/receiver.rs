@@ -12,6 +12,7 @@
 //! ```
 
 mod deliver;
+mod headers;
 mod repair;
 mod slots;
 mod window;
@@ -28,13 +29,12 @@ use super::intake::Intake;
 use super::timers::Timers;
 use crate::crypto::aead::Aead;
 use crate::crypto::packet::Opener;
-use crate::crypto::sign::{Context, SIGNATURE, verify};
 use crate::erasure::{FIRST_PARITY, MulAdd};
-use crate::ids::{BlockIndex, Epoch, FleetId, SegmentIndex, SessionId, SymbolIndex, VerifyingKey};
-use crate::limits::{CONTROL_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE};
+use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, SymbolIndex, VerifyingKey};
+use crate::limits::PROBE_DEADLINE;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::NackWriter;
-use crate::wire::session::{Body, End, Header, SegmentView};
+use crate::wire::session::{Body, Header};
 
 /// A session that is silent for so long has nothing more to give.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -115,7 +115,7 @@ pub struct ReceiverStats {
     pub lost: u64,
     /// Datagrams that did not open or made no sense.
     pub refused: u64,
-    /// Blocks decoded with parity.
+    /// Lost sources that parity has replaced.
     pub repaired: u64,
     /// NACK messages sent.
     pub nacks: u64,
@@ -410,103 +410,6 @@ where
         }
     }
 
-    fn on_segment(
-        &mut self,
-        now: Instant,
-        counter: u64,
-        view: SegmentView<'_>,
-        store: &mut impl Intake,
-        mul: &impl MulAdd,
-    ) {
-        let segment = view.segment();
-        let news = match self.window.holds(segment) {
-            Some(closed) => view.is_sent() && !closed,
-            None => !self.window.is_past(segment),
-        };
-        let past = view.first_block() < self.config.first_block;
-        // PROTOCOL S5: nothing is verified that would change nothing.
-        if past || !news || !self.verify(now, view.signed(), &view.signature()) {
-            return;
-        }
-        self.passed_by(now, counter);
-        if self.window.holds(segment).is_none() {
-            self.open_segment(view, store, mul);
-        }
-        self.close_before(now, segment);
-        if view.is_sent() {
-            self.close(now, segment);
-        }
-        self.check_gap(now);
-    }
-
-    fn open_segment(&mut self, view: SegmentView<'_>, store: &mut impl Intake, mul: &impl MulAdd) {
-        let slots = &mut self.slots;
-        self.window.insert(&view, |lost| slots.free(lost));
-        self.header_requests = 0;
-        for n in 0..view.block_count() {
-            let block = BlockIndex(view.first_block().0 + n as u32);
-            let Some(place) = self.window.place(block) else { continue };
-            let lacking = view.block(n).is_some_and(|described| {
-                let mut runs = described.runs(self.config.slot);
-                runs.any(|run| store.wants(described.object, run.first, run.count))
-            });
-            let layout = self.window.layout(place).filter(|_| lacking);
-            let Some(layout) = layout else {
-                self.window.state(place).fate = Fate::Done;
-                self.slots.free(block);
-                continue;
-            };
-            if let Some(slot) = self.slots.find(block)
-                && self.slots.fit(slot, &layout)
-            {
-                self.deliver(place, block, slot, store, mul);
-            }
-        }
-    }
-
-    fn on_end(&mut self, now: Instant, counter: u64, end: End<'_>) {
-        if self.end.is_none() && !self.verify(now, end.signed(), &end.signature()) {
-            return;
-        }
-        self.end.get_or_insert(end.blocks());
-        self.passed_by(now, counter);
-        self.close_before(now, SegmentIndex(end.segments()));
-        self.check_gap(now);
-    }
-
-    /// Asks for a header when blocks are known to lie before or after those that are held.
-    fn check_gap(&mut self, now: Instant) {
-        let ends_later = self.end.is_some_and(|blocks| self.window.known().0 < blocks);
-        if self.window.after_gap().is_some() || ends_later {
-            self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
-        } else {
-            self.header_requests = 0;
-        }
-    }
-
-    fn request_header(&mut self, now: Instant) {
-        let known = self.window.known();
-        let beyond = self.window.after_gap();
-        let early = self.slots.lowest().filter(|&block| block >= known);
-        let ends_later = self.end.is_some_and(|blocks| known.0 < blocks);
-        if beyond.is_none() && early.is_none() && !ends_later {
-            return;
-        }
-        if self.header_requests >= HEADER_REQUESTS {
-            // What lies in the gap is asked for after the session.
-            self.header_requests = 0;
-            let next = beyond.or(self.end.map(BlockIndex)).or(early);
-            if let Some(next) = next {
-                self.window.skip_to(next);
-            }
-            return;
-        }
-        self.header_requests += 1;
-        self.tell(ReceiverEvent::HeaderRequest(known));
-        let pause = HEADER_WAIT.saturating_mul(2 << self.header_requests);
-        self.timers.set_earlier(Timer::Header, now + pause);
-    }
-
     fn report_progress(&mut self, now: Instant) {
         let expected = self.counter.saturating_sub(self.reported_counter);
         let lost = expected.saturating_sub(u64::from(self.received));
@@ -523,25 +426,6 @@ where
             self.key_requested = Some(now);
             self.tell(ReceiverEvent::KeyRequest);
         }
-    }
-
-    /// Checks a control signature within the budget.
-    fn verify(&mut self, now: Instant, signed: &[u8], signature: &[u8; SIGNATURE]) -> bool {
-        let second = now.as_micros() / 1_000_000;
-        if self.verified.0 != second {
-            self.verified = (second, 0);
-        }
-        // PROTOCOL S5
-        if self.verified.1 >= CONTROL_VERIFICATIONS_PER_SECOND {
-            return false;
-        }
-        self.verified.1 += 1;
-        let session = self.config.session.0.to_le_bytes();
-        let epoch = self.config.epoch.0.to_le_bytes();
-        let parts = [&self.config.fleet.0[..], &session, &epoch, signed];
-        let valid = verify(&self.config.controller, Context::Session, &parts, signature).is_ok();
-        self.stats.refused += u64::from(!valid);
-        valid
     }
 
     fn finish_if_done(&mut self, store: &mut impl Intake) {

@@ -4,7 +4,7 @@
 use super::layout::BlockLayout;
 use crate::ids::{BlockIndex, SegmentIndex};
 use crate::wire::Malformed;
-use crate::wire::session::SegmentWriter;
+use crate::wire::segment::SegmentWriter;
 
 /// The blocks of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

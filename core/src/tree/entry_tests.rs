@@ -1,3 +1,5 @@
+//! Entry tables made by hand, fed in all split positions, and each rule broken once.
+
 use std::string::String;
 use std::vec::Vec;
 

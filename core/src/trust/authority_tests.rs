@@ -1,3 +1,5 @@
+//! The authority chain: pins, successors, forks, thresholds.
+
 use std::vec::Vec as List;
 
 use super::super::fixtures::{FLEET, authority, body, public, revoke, signed, trusted};

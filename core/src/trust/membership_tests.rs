@@ -1,3 +1,5 @@
+//! Memberships and vouchers: whose, by whom, until when.
+
 use std::vec::Vec as List;
 
 use super::super::fixtures::{

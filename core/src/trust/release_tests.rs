@@ -1,3 +1,5 @@
+//! Releases refused, by the names of the attacks.
+
 use std::vec::Vec as List;
 
 use proptest::prelude::*;

@@ -153,6 +153,7 @@ pub struct Invitation {
 }
 
 /// A message from a receiver to the server.
+#[expect(clippy::large_enum_variant, reason = "no heap to box in; one lives at a time")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Up<'a> {
     /// Who I am; first on a new channel.
@@ -266,6 +267,7 @@ pub enum Up<'a> {
 }
 
 /// A message from the server to a receiver.
+#[expect(clippy::large_enum_variant, reason = "no heap to box in; one lives at a time")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Down<'a> {
     /// The answer to [`Up::Hello`].

@@ -6,6 +6,7 @@ pub mod control;
 pub mod datagram;
 pub mod handshake;
 pub mod nack;
+pub mod segment;
 pub mod session;
 pub mod transport;
 
@@ -31,4 +32,22 @@ pub enum Malformed {
     Bound,
     /// An encoding that is not the canonical one.
     NotCanonical,
+}
+
+/// Length of an Ed25519 signature at the end of a control body.
+pub(crate) const SIGNATURE: usize = 64;
+
+/// The little-endian number at an offset that was checked to be there.
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// The signature at the end of a control body.
+pub(crate) fn last_64(bytes: &[u8]) -> [u8; SIGNATURE] {
+    bytes.last_chunk().copied().unwrap_or([0; SIGNATURE])
+}
+
+/// Fewer bytes than the type needs.
+pub(crate) const fn short(bytes: &[u8], expected: usize) -> Malformed {
+    Malformed::Length { expected, found: bytes.len() }
 }

@@ -1,46 +1,31 @@
-//! One release on its way: its sessions, its staging, its installation.
+//! One release on its way: its staging, and the sessions that feed it.
 
 use std::net::SocketAddrV4;
 
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::ids::{Epoch, SessionId};
-use fleetcast_core::limits::{MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
-use fleetcast_core::session::intake::Intake as _;
-use fleetcast_core::session::receiver::{
-    ReceiveSlot, ReceiverConfig, ReceiverEvent, ReceiverSession, SegmentState,
-};
-use fleetcast_core::time::{Duration, Instant};
-use fleetcast_core::tree::path::Component;
-use fleetcast_core::trust::release::Circumstances;
-use fleetcast_core::wire::control::{
-    FailCode, Invitation, MAX_WANT_RUNS, ReleaseName, Up, WantRun,
-};
-use fleetcast_core::wire::session::Header;
-use fleetcast_core::wire::transport::Sending;
+use fleetcast_core::session::receiver::{ReceiveSlot, ReceiverSession, SegmentState};
+use fleetcast_core::time::Instant;
+use fleetcast_core::wire::control::ReleaseName;
 
+use super::event::AgentStats;
 use super::gate::TrustGate;
-use super::{Agent, AgentEvent, AgentStats, WANT_AGAIN};
 use crate::codec::Decoder;
-use crate::disk::{Disk, DiskError};
-use crate::gf::Fast;
-use crate::install::{InstallError, NotPersisted, install};
-use crate::staging::area::Area;
-use crate::staging::{Failure, Staging, StepOutcome};
+use crate::disk::Disk;
+use crate::staging::Staging;
 
-/// Blocks that are received at the same time at most.
-const SLOTS: usize = 4 * MAX_SEGMENT_BLOCKS;
+/// A session machine over buffers of its own.
+pub(super) type Session<A> = ReceiverSession<A, Vec<ReceiveSlot>, Vec<u8>, Vec<SegmentState>>;
 
-type Session<A> = ReceiverSession<A, Vec<ReceiveSlot>, Vec<u8>, Vec<SegmentState>>;
-
-struct Running<A> {
-    machine: Session<A>,
-    group: Option<SocketAddrV4>,
+/// A session that runs, and the multicast group that it listens to.
+pub(super) struct Running<A> {
+    pub(super) machine: Session<A>,
+    pub(super) group: Option<SocketAddrV4>,
 }
 
 /// A release that is being received.
 pub(super) struct Delivery<D: Disk, A> {
-    staging: Staging<D, Decoder, TrustGate>,
-    sessions: Vec<Running<A>>,
+    pub(super) staging: Staging<D, Decoder, TrustGate>,
+    pub(super) sessions: Vec<Running<A>>,
 }
 
 impl<D: Disk, A: Aead> Delivery<D, A> {
@@ -59,303 +44,10 @@ impl<D: Disk, A: Aead> Delivery<D, A> {
     }
 }
 
-fn add<A: Aead>(stats: &mut AgentStats, machine: &Session<A>) {
+/// Adds a session's counts.
+pub(super) fn add<A: Aead>(stats: &mut AgentStats, machine: &Session<A>) {
     stats.received += machine.stats().received;
     stats.lost += machine.stats().lost;
+    stats.repaired += machine.stats().repaired;
     stats.nacks += machine.stats().nacks;
-}
-
-impl<D: Disk, A: Aead> Agent<D, A> {
-    // --- sessions ---
-
-    pub(super) fn on_invitation(&mut self, now: Instant, invitation: &Invitation) {
-        let release = invitation.release;
-        if self.delivery.as_ref().is_some_and(|delivery| delivery.release() != release) {
-            self.drop_delivery();
-        }
-        if self.delivery.is_none() {
-            match self.open_staging(release) {
-                Ok(staging) => self.delivery = Some(Delivery { staging, sessions: Vec::new() }),
-                Err(failure) => return self.fail(now, release, &failure),
-            }
-            self.tell(AgentEvent::Offered { release, bytes: invitation.payload });
-        }
-        let seed = self.next_seed();
-        let Some(config) = self.session_config(invitation, seed) else { return };
-        let Some(delivery) = &mut self.delivery else { return };
-        if delivery.sessions.iter().any(|r| r.machine.session() == invitation.session) {
-            return;
-        }
-        let block = config.symbol * config.sources;
-        let blocks = usize::try_from(invitation.payload).unwrap_or(usize::MAX) / block.max(1);
-        let slots = blocks.saturating_add(MAX_SEGMENT_BLOCKS).min(SLOTS);
-        let machine = Session::new(
-            config,
-            vec![ReceiveSlot::default(); slots],
-            vec![0; slots * block],
-            vec![SegmentState::default(); SEGMENT_WINDOW],
-            now,
-        );
-        let group =
-            (invitation.port != 0).then(|| SocketAddrV4::new(invitation.address, invitation.port));
-        delivery.sessions.push(Running { machine, group });
-        self.events.extend(group.map(AgentEvent::Listen));
-        self.work_at = Some(now);
-    }
-
-    fn session_config(&self, invitation: &Invitation, seed: u64) -> Option<ReceiverConfig> {
-        let authority = self.authority.as_ref()?;
-        let mut controllers = authority.controllers();
-        let controller = controllers.find(|keys| keys.exchange == self.server_key)?;
-        let symbol = usize::from(invitation.symbol);
-        let fits = (1..=fleetcast_core::limits::MAX_SYMBOL).contains(&symbol)
-            && usize::from(invitation.sources) <= fleetcast_core::limits::MAX_SOURCES
-            && invitation.sources > 0;
-        fits.then(|| ReceiverConfig {
-            session: invitation.session,
-            epoch: invitation.epoch,
-            key: invitation.key,
-            fleet: authority.document().fleet,
-            controller: controller.signing,
-            slot: invitation.slot,
-            symbol,
-            sources: invitation.sources.into(),
-            first_block: invitation.first_block,
-            unicast: invitation.port == 0,
-            receivers: invitation.receivers,
-            backoff: Duration::from_micros(invitation.backoff_us.into()),
-            report: Duration::from_millis(invitation.report_ms.max(50).into()),
-            seed,
-        })
-    }
-
-    fn open_staging(
-        &self,
-        release: ReleaseName,
-    ) -> Result<Staging<D, Decoder, TrustGate>, Failure> {
-        let distrust =
-            |reason: &str| Failure { code: FailCode::NotTrusted, reason: reason.to_owned() };
-        let authority = self.authority.clone().ok_or_else(|| distrust("no authority document"))?;
-        let membership = self.state.membership(&authority, &self.device, release.group);
-        let membership =
-            membership.ok_or_else(|| distrust("not a member of the release's group"))?;
-        let area = Area::open(&self.destination)?;
-        let held = area.held()?;
-        let circumstances = Circumstances {
-            highest: self.state.highest(release.group),
-            now: self.unix,
-            installed_before: held.iter().any(|held| held.release == release),
-        };
-        let gate = TrustGate { authority, membership, circumstances };
-        let decoder = Decoder::new()
-            .map_err(|error| Failure { code: FailCode::Storage, reason: error.to_string() })?;
-        Ok(Staging::open(area, release, gate, decoder)?)
-    }
-
-    pub(super) fn on_session_datagram(&mut self, now: Instant, datagram: &mut [u8]) {
-        let Ok(header) = Header::parse(datagram) else { return };
-        let Some(delivery) = &mut self.delivery else { return };
-        let mut sessions = delivery.sessions.iter_mut();
-        if let Some(running) = sessions.find(|r| r.machine.session() == header.session) {
-            running.machine.handle_datagram(now, datagram, &mut delivery.staging, &Fast);
-        }
-    }
-
-    pub(super) fn sessions_timeout(&mut self, now: Instant) {
-        let Some(delivery) = &mut self.delivery else { return };
-        for running in &mut delivery.sessions {
-            if running.machine.poll_timeout().is_some_and(|at| at <= now) {
-                running.machine.handle_timeout(now, &mut delivery.staging);
-            }
-        }
-    }
-
-    /// Passes on what the sessions have to say.
-    pub(super) fn drain_sessions(&mut self, now: Instant) {
-        let mut at = 0;
-        while let Some(running) = self.delivery.as_mut().and_then(|d| d.sessions.get_mut(at)) {
-            match running.machine.poll_event() {
-                Some(event) => self.on_session_event(now, at, event),
-                None => at += 1,
-            }
-        }
-    }
-
-    fn on_session_event(&mut self, now: Instant, at: usize, event: ReceiverEvent) {
-        let Some(delivery) = &mut self.delivery else { return };
-        let machine = &delivery.sessions[at].machine;
-        let (session, epoch) = (machine.session(), machine.epoch());
-        let (held, total) = delivery.staging.progress();
-        match event {
-            ReceiverEvent::Joined { heard } => self.say(now, &Up::Joined { session, epoch, heard }),
-            ReceiverEvent::Nack => {
-                if let Some(report) = machine.nack() {
-                    // Lost or dropped, it is repeated.
-                    let _ = self.endpoint.send(now, Sending::Unreliable, report);
-                }
-            }
-            ReceiverEvent::HeaderRequest(block) => {
-                self.mention(now, &Up::HeaderRequest { session, block });
-            }
-            ReceiverEvent::Progress { received, lost } => {
-                self.mention(now, &Up::Progress { session, received, lost, held, total });
-                self.tell(AgentEvent::Progress { bytes: held, total });
-                self.work_at.get_or_insert(now);
-            }
-            ReceiverEvent::KeyRequest => self.say(now, &Up::KeyRequest { session }),
-            ReceiverEvent::Poisoned(block) => self.say(now, &Up::Poisoned { session, block }),
-            ReceiverEvent::Finished { poisoned } => {
-                self.say(now, &Up::Finished { session, poisoned });
-                self.end_session(now, session);
-            }
-        }
-    }
-
-    pub(super) fn on_epoch(
-        &mut self,
-        now: Instant,
-        session: SessionId,
-        epoch: Epoch,
-        key: &[u8; 32],
-    ) {
-        let Some(delivery) = &mut self.delivery else { return };
-        let mut sessions = delivery.sessions.iter_mut();
-        if let Some(running) = sessions.find(|r| r.machine.session() == session) {
-            running.machine.rekey(epoch, key);
-            let heard = true;
-            self.say(now, &Up::Joined { session, epoch, heard });
-        }
-    }
-
-    pub(super) fn on_ended(&mut self, now: Instant, session: SessionId) {
-        self.end_session(now, session);
-    }
-
-    /// A session has nothing more to give: the staging goes on alone.
-    fn end_session(&mut self, now: Instant, session: SessionId) {
-        let Some(delivery) = &mut self.delivery else { return };
-        let found = delivery.sessions.iter().position(|r| r.machine.session() == session);
-        let Some(at) = found else { return };
-        let running = delivery.sessions.remove(at);
-        add(&mut self.stats, &running.machine);
-        self.events.extend(running.group.map(AgentEvent::Unlisten));
-        self.work_at = Some(now);
-    }
-
-    pub(super) fn drop_sessions(&mut self) {
-        let Some(delivery) = &mut self.delivery else { return };
-        for running in delivery.sessions.drain(..) {
-            add(&mut self.stats, &running.machine);
-            self.events.extend(running.group.map(AgentEvent::Unlisten));
-        }
-    }
-
-    pub(super) fn drop_delivery(&mut self) {
-        self.drop_sessions();
-        self.delivery = None;
-        self.work_at = None;
-    }
-
-    pub(super) fn cancel(&mut self, release: &ReleaseName) {
-        if self.delivery.as_ref().is_some_and(|delivery| delivery.release() == *release) {
-            self.drop_delivery();
-        }
-    }
-
-    // --- staging and install ---
-
-    /// A bounded piece of staging work, and what follows when there is no more.
-    pub(super) fn work(&mut self, now: Instant, budget: u64) {
-        let Some(delivery) = &mut self.delivery else { return };
-        let release = delivery.release();
-        match delivery.staging.step(budget) {
-            StepOutcome::More => self.work_at = Some(now),
-            StepOutcome::Waiting if delivery.sessions.is_empty() => self.want(now, release),
-            StepOutcome::Waiting => {}
-            StepOutcome::Complete => self.install(now, release),
-            StepOutcome::Failed => {
-                if let Some(failure) = delivery.staging.failure().cloned() {
-                    self.fail(now, release, &failure);
-                }
-            }
-        }
-    }
-
-    /// Asks for what is lacking.
-    fn want(&mut self, now: Instant, release: ReleaseName) {
-        let Some(delivery) = &self.delivery else { return };
-        let mut runs: Vec<WantRun> = Vec::new();
-        delivery.staging.missing(&mut |run| runs.push(run));
-        if runs.is_empty() || !self.member {
-            return;
-        }
-        let pages = runs.chunks(MAX_WANT_RUNS).count();
-        for (page, some) in runs.chunks(MAX_WANT_RUNS).take(usize::from(u16::MAX)).enumerate() {
-            let more = page + 1 < pages;
-            let runs = some.iter().copied().collect();
-            self.say(now, &Up::Want { release, page: page as u16, more, runs });
-        }
-        self.work_at = Some(now + WANT_AGAIN);
-    }
-
-    fn install(&mut self, now: Instant, release: ReleaseName) {
-        self.drop_finished_sessions(now);
-        let Some(delivery) = &mut self.delivery else { return };
-        let directory = delivery.staging.evidence().map(|checked| checked.directory().to_owned());
-        let Some(directory) = directory else { return };
-        let Ok(group) = Component::parse(directory.as_bytes()) else { return };
-        let (state, disk) = (&mut self.state, &self.state_disk);
-        let mut persist = |release: ReleaseName| {
-            // PROTOCOL T4
-            state.accept(&release);
-            state.save(disk).map_err(|_| NotPersisted)
-        };
-        match install(&mut delivery.staging, group, &mut persist) {
-            Ok(installed) => {
-                self.drop_delivery();
-                self.confirm(now, release);
-                self.tell(AgentEvent::Installed {
-                    group: installed.directory,
-                    sequence: release.order.sequence,
-                    release: release.digest,
-                });
-            }
-            Err(InstallError::Incomplete) => self.work_at = Some(now),
-            Err(error) => {
-                let code = match error {
-                    InstallError::Disk(DiskError::NoSpace) => FailCode::NoSpace,
-                    InstallError::BadName => FailCode::BadTree,
-                    _ => FailCode::Storage,
-                };
-                let reason = format!("installing: {error:?}");
-                self.fail(now, release, &Failure { code, reason });
-            }
-        }
-    }
-
-    /// Everything is here: sessions that still run are told so.
-    fn drop_finished_sessions(&mut self, now: Instant) {
-        let Some(delivery) = &self.delivery else { return };
-        let open: Vec<SessionId> = delivery.sessions.iter().map(|r| r.machine.session()).collect();
-        for session in open {
-            self.say(now, &Up::Finished { session, poisoned: 0 });
-        }
-        self.drop_sessions();
-    }
-
-    fn fail(&mut self, now: Instant, release: ReleaseName, failure: &Failure) {
-        self.drop_finished_sessions(now);
-        self.drop_delivery();
-        let reason: String = failure.reason.chars().take(150).collect();
-        self.say(now, &Up::Failed { release, code: failure.code, reason: &reason });
-        let code = match failure.code {
-            FailCode::NoSpace => "no-space",
-            FailCode::Storage => "storage-failed",
-            FailCode::NotTrusted => "not-trusted",
-            FailCode::BadTree => "bad-tree",
-            FailCode::Expired => "expired",
-            FailCode::TooLarge => "too-large",
-        };
-        self.tell(AgentEvent::Failed { code, reason });
-    }
 }

@@ -4,27 +4,19 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId};
-use fleetcast_core::limits::{MAX_AUTHORITY, MAX_SIGNATURES};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::authority::TrustedAuthority;
-use fleetcast_core::trust::document::signed_len;
 use fleetcast_core::trust::membership::VerifiedMembership;
 use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{
     CODEC_LZ4, CODEC_ZSTD, Down, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
 };
 
+use super::pieces::Pieces;
 use super::state::Certificate;
 use super::{Agent, AgentEvent};
 use crate::disk::Disk;
 use crate::staging::area::Area;
-
-/// A signed authority document that is arriving.
-pub(super) struct Pieces {
-    version: u32,
-    bytes: Vec<u8>,
-    total: usize,
-}
 
 impl<D: Disk, A: Aead> Agent<D, A> {
     /// PROTOCOL M1: Hello and the whole inventory come first.
@@ -130,21 +122,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     fn on_authority(&mut self, version: u32, offset: usize, total: usize, bytes: &[u8]) {
-        let most = signed_len(MAX_AUTHORITY, MAX_SIGNATURES);
-        if offset == 0 {
-            self.pieces = Some(Pieces { version, bytes: Vec::new(), total });
-        }
-        let Some(pieces) = &mut self.pieces else { return };
-        let fits = pieces.version == version && pieces.bytes.len() == offset && total <= most;
-        if !fits || pieces.total != total || offset + bytes.len() > total {
-            self.pieces = None;
-            return;
-        }
-        pieces.bytes.extend_from_slice(bytes);
-        if pieces.bytes.len() == total {
-            let document = std::mem::take(&mut pieces.bytes);
-            self.pieces = None;
-            self.trust(document);
+        let pieces = self.pieces.take().filter(|_| offset > 0);
+        let mut pieces = pieces.unwrap_or_else(|| Pieces::new(version, total));
+        match pieces.add(version, offset, total, bytes) {
+            Some(document) => self.trust(document),
+            None => self.pieces = Some(pieces),
         }
     }
 

@@ -14,21 +14,21 @@
 //! directory is missing until `recover` when power fails just there.
 
 mod conflicts;
+mod finish;
 mod recover;
 
 pub use self::conflicts::Conflict;
+pub use self::finish::Installed;
+use self::finish::finish;
 pub use self::recover::{Recovered, recover};
 
-use fleetcast_core::tree::index::TreeTop;
 use fleetcast_core::tree::path::Component;
 use fleetcast_core::wire::control::ReleaseName;
 
 use crate::disk::{self, Disk, DiskError, Kind, write_small};
 use crate::staging::Staging;
-use crate::staging::area::{
-    Area, Held, OURS, PRIOR, RELEASE, TREE, absent, held_name, old_name, stage_name,
-};
-use crate::staging::gate::{Decode, Evidence, Gate};
+use crate::staging::area::{Area, Held, OURS, PRIOR, RELEASE, TREE, absent, held_name};
+use crate::staging::gate::{Decode, Evidence, Gate, without_list};
 
 /// The order of a release could not be persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,21 +53,6 @@ impl From<DiskError> for InstallError {
     fn from(error: DiskError) -> Self {
         Self::Disk(error)
     }
-}
-
-/// What an installation did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Installed {
-    /// The release that is visible now, durable.
-    pub release: ReleaseName,
-    /// Its directory.
-    pub directory: String,
-    /// Local changes that were found.
-    pub conflicts: Vec<Conflict>,
-    /// Where in our directory the conflicting files were moved, if any were.
-    pub kept_aside: Option<String>,
-    /// Whether the change was one exchange, or two renames.
-    pub atomic: bool,
 }
 
 /// Installs a complete staging as the directory `group` of the destination.
@@ -101,7 +86,7 @@ pub fn install<D: Disk, C: Decode, G: Gate>(
         release: evidence.name(),
         directory: group.as_str().to_owned(),
         inode: disk.stat(&staging.stage, TREE)?.inode,
-        tree: TreeTop { top: &[], ..evidence.tree() },
+        tree: without_list(&evidence.tree()),
     };
     write_small(disk, &staging.stage, RELEASE, &held.encode())?;
     // PROTOCOL T4: the order is durable before the release is activated.
@@ -151,40 +136,4 @@ fn follow_renaming<D: Disk>(area: &Area<D>, held: &Held) -> disk::Result<()> {
         disk.sync_dir(&area.root)?;
     }
     Ok(())
-}
-
-/// Everything behind the activation; can be begun again at any point.
-fn finish<D: Disk>(area: &Area<D>, stage: &D::Dir, held: &Held) -> disk::Result<Installed> {
-    let disk = &area.disk;
-    let group = held.release.group;
-    let mut installed = Installed {
-        release: held.release,
-        directory: held.directory.clone(),
-        conflicts: Vec::new(),
-        kept_aside: None,
-        atomic: true,
-    };
-    for old in [PRIOR, TREE] {
-        if absent(disk.stat(stage, old))? {
-            continue;
-        }
-        let record = disk.open_dir(&area.ours, held_name(group).as_bytes());
-        let aside = conflicts::keep_aside(area, stage, old, record.ok().as_ref(), held)?;
-        installed.conflicts.extend(aside.conflicts);
-        installed.kept_aside = aside.directory.or(installed.kept_aside);
-        if aside.is_predecessor {
-            let name = old_name(group);
-            area.discard(&area.ours, name.as_bytes())?;
-            disk.rename(stage, old, &area.ours, name.as_bytes())?;
-        }
-    }
-    disk.sync_dir(stage)?;
-    disk.sync_dir(&area.ours)?;
-    area.discard(&area.ours, held_name(group).as_bytes())?;
-    let stage_name = stage_name(&held.release);
-    disk.rename(&area.ours, stage_name.as_bytes(), &area.ours, held_name(group).as_bytes())?;
-    disk.sync_dir(&area.ours)?;
-    recover::tidy_record(area, stage)?;
-    area.empty_trash()?;
-    Ok(installed)
 }

@@ -1,9 +1,9 @@
 //! After a start: every stage is either behind its activation or before it.
 
 use crate::disk::{self, Disk, DiskError, Kind};
-use crate::staging::area::{Area, Held, INDEX, PRIOR, RELEASE, ROOT, TREE, absent, stage_name};
+use crate::staging::area::{Area, Held, PRIOR, RELEASE, TREE, absent, stage_name};
 
-use super::{Installed, finish};
+use super::finish::{Installed, finish, tidy_record};
 
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,18 +37,7 @@ pub fn recover<D: Disk>(area: &Area<D>) -> disk::Result<Recovered> {
         }
     }
     disk.sync_dir(&area.ours)?;
-    area.empty_trash()?;
     Ok(recovered)
-}
-
-/// Leaves in a record of what is held only what it is made of.
-pub(super) fn tidy_record<D: Disk>(area: &Area<D>, record: &D::Dir) -> disk::Result<()> {
-    for name in area.disk.list(record)? {
-        if ![ROOT, INDEX, RELEASE].contains(&name.as_slice()) {
-            area.discard(record, &name)?;
-        }
-    }
-    Ok(())
 }
 
 fn recover_stage<D: Disk>(

@@ -1,36 +1,22 @@
 //! Deliveries: owed, planned, under way, settled.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::ids::{BlockIndex, GroupId, PeerSlot, ReceiverId, SessionId};
-use fleetcast_core::limits::CATCH_UP_SHARE;
-use fleetcast_core::session::rate::RateLimits;
-use fleetcast_core::session::sender::SenderEvent;
+use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun};
 
-use super::live::{LiveConfig, LiveSession};
-use super::planner::{Need, Planned, plan_sessions, slot_names};
 use super::{ServerNode, Wanted};
 use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 
 /// What is planned together: deliveries that come up within this time.
-const MERGE: Duration = Duration::from_millis(30);
+pub(super) const MERGE: Duration = Duration::from_millis(30);
 /// The same for rests, and for receivers that come back.
-const MERGE_LATE: Duration = Duration::from_millis(250);
-/// Catch-up sessions at a time.
-const MAX_CATCH_UPS: usize = 8;
-/// Multicast sessions at a time.
-const MAX_MULTICASTS: usize = 8;
+pub(super) const MERGE_LATE: Duration = Duration::from_millis(250);
 /// Rests that a receiver may ask for of one release before it counts as failed.
 const MAX_ROUNDS: u32 = 50;
-/// Slowest rate of a session in bytes per second.
-const FLOOR: u64 = 64 * 1_024;
-/// Where a session begins, in bytes per second.
-const START: u64 = 12_000_000;
 
 impl<A: Aead> ServerNode<A> {
     // --- owing ---
@@ -127,7 +113,7 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
-    fn busy_delivery(&self, receiver: &ReceiverId) -> Option<DeliveryRecord> {
+    pub(super) fn busy_delivery(&self, receiver: &ReceiverId) -> Option<DeliveryRecord> {
         let (_, link) = self.link_of(receiver)?;
         self.registry.delivery(link.busy?).cloned()
     }
@@ -207,7 +193,7 @@ impl<A: Aead> ServerNode<A> {
         self.requeue(now, receiver, MERGE);
     }
 
-    fn requeue(&mut self, now: Instant, receiver: ReceiverId, within: Duration) {
+    pub(super) fn requeue(&mut self, now: Instant, receiver: ReceiverId, within: Duration) {
         self.advance_delivery(receiver, DeliveryState::Queued);
         if let Some(&slot) = self.connected.get(&receiver)
             && let Some(link) = self.links.get_mut(&slot)
@@ -253,249 +239,6 @@ impl<A: Aead> ServerNode<A> {
             self.settle_delivery(receiver, release, DeliveryState::Failed, "stalled", reason);
         } else if !more {
             self.requeue(now, receiver, MERGE_LATE);
-        }
-    }
-
-    // --- sessions ---
-
-    pub(super) fn settle_sessions(&mut self, now: Instant) {
-        let mut at = 0;
-        let mut closed = false;
-        while at < self.sessions.len() {
-            while let Some(event) = self.sessions[at].poll_event() {
-                self.on_sender_event(now, at, event);
-            }
-            if self.sessions[at].sender().is_closed() {
-                let session = self.sessions.remove(at);
-                self.close_session(now, &session);
-                closed = true;
-            } else {
-                at += 1;
-            }
-        }
-        if closed {
-            self.share_rate();
-            self.plan_soon(now, MERGE);
-        }
-    }
-
-    fn on_sender_event(&mut self, now: Instant, at: usize, event: SenderEvent) {
-        let members: Vec<ReceiverId> = self.sessions[at].members().keys().copied().collect();
-        match event {
-            SenderEvent::Started | SenderEvent::Closed { .. } => {}
-            SenderEvent::NobodyHeard => {
-                for member in members {
-                    if let Some(&slot) = self.connected.get(&member)
-                        && let Some(link) = self.links.get_mut(&slot)
-                    {
-                        link.deaf = true;
-                    }
-                }
-            }
-            SenderEvent::SourceFailed(block) => {
-                let what = format!("session {} block {block}", self.sessions[at].id());
-                self.registry.log("server", "chunk-unreadable", &what, "session given up");
-                let releases = self.sessions[at].releases().to_vec();
-                for member in members {
-                    for release in &releases {
-                        let reason = "the server cannot read a chunk of this release";
-                        let state = DeliveryState::Failed;
-                        self.settle_delivery(member, release, state, "server-storage", reason);
-                    }
-                    if let Some(&slot) = self.connected.get(&member) {
-                        self.idle(now, slot, member);
-                    }
-                }
-            }
-        }
-    }
-
-    fn close_session(&mut self, now: Instant, session: &LiveSession<A>) {
-        self.account(session);
-        for (&member, state) in session.members() {
-            if let Some(&slot) = self.connected.get(&member) {
-                self.tell(now, slot, &Down::Ended { session: session.id() });
-            }
-            if !state.finished {
-                self.requeue(now, member, MERGE);
-            }
-        }
-    }
-
-    /// Adds what a session has sent to the totals, and to its first release's.
-    fn account(&mut self, session: &LiveSession<A>) {
-        let stats = session.sender().stats();
-        let add = |traffic: &mut super::Traffic| {
-            traffic.payload += stats.payload_bytes;
-            traffic.repairs += stats.parity + stats.resent;
-            traffic.nacks += stats.nacks;
-            let path =
-                if session.is_multicast() { &mut traffic.multicast } else { &mut traffic.unicast };
-            *path += stats.wire_bytes;
-        };
-        add(&mut self.total);
-        if let Some(release) = session.releases().first() {
-            add(self.traffic.entry(release.digest).or_default());
-        }
-    }
-
-    /// Plans sessions for all receivers that are here, idle, and owed something.
-    pub(super) fn plan(&mut self, now: Instant) {
-        let mut needs = Vec::new();
-        let ready: Vec<(PeerSlot, ReceiverId, bool)> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.ready && link.busy.is_none())
-            .filter_map(|(&slot, link)| Some((slot, link.receiver?, link.deaf)))
-            .collect();
-        for (slot, receiver, deaf) in ready {
-            let Some(delivery) = self.next_delivery_of(receiver) else { continue };
-            if let Some(link) = self.links.get_mut(&slot) {
-                link.busy = Some(delivery.id);
-            }
-            if !self.join_running(now, slot, &delivery, deaf) {
-                needs.extend(self.need(&delivery, deaf));
-            }
-        }
-        needs.sort_by_key(|need| need.receiver);
-        match plan_sessions(needs, &self.chunks) {
-            Ok(planned) => planned.into_iter().for_each(|session| self.run(now, session)),
-            Err(fault) => self.registry.log("server", "plan-failed", "", &fault.to_string()),
-        }
-        self.share_rate();
-    }
-
-    fn next_delivery_of(&self, receiver: ReceiverId) -> Option<DeliveryRecord> {
-        let mut deliveries = self.registry.deliveries();
-        deliveries
-            .find(|d| d.receiver == receiver && d.state == DeliveryState::Queued)
-            .filter(|d| self.registry.is_member(receiver, d.release.group))
-            .cloned()
-    }
-
-    /// Takes a late receiver into a running session of its release.
-    fn join_running(
-        &mut self,
-        now: Instant,
-        slot: PeerSlot,
-        delivery: &DeliveryRecord,
-        deaf: bool,
-    ) -> bool {
-        if deaf || self.wanted.contains_key(&delivery.receiver) {
-            return false;
-        }
-        let running = self.sessions.iter_mut().find_map(|session| {
-            let at = session.releases().iter().position(|r| *r == delivery.release)?;
-            let first = session.late_entry().filter(|_| session.is_multicast())?;
-            session.add(delivery.receiver, at as u8);
-            session.invitation(&delivery.receiver, first)
-        });
-        let Some(invitation) = running else { return false };
-        self.offer(delivery, DeliveryPath::Multicast);
-        self.tell(now, slot, &Down::Invitation(invitation));
-        true
-    }
-
-    fn need(&mut self, delivery: &DeliveryRecord, deaf: bool) -> Option<Need> {
-        let release = self.contents_of(&delivery.release)?;
-        let asked = self.wanted.get(&delivery.receiver);
-        let asked = asked.filter(|wanted| wanted.complete && wanted.release == release.name.digest);
-        let wants = asked.map(|wanted| wanted.runs.clone());
-        let held: Vec<ReleaseName> =
-            self.registry.held_by(delivery.receiver).map(|held| held.release).collect();
-        let full = self.full_sends.contains(&release.name.digest);
-        let held = held.iter().filter(|_| !full);
-        let holds = held.filter_map(|name| self.contents_of(name)).collect();
-        Some(Need { receiver: delivery.receiver, release, wants, holds, deaf })
-    }
-
-    /// Starts a planned session and invites its members; or lets it wait.
-    fn run(&mut self, now: Instant, planned: Planned) {
-        let kind = self.sessions.iter().filter(|s| s.is_multicast() == planned.multicast).count();
-        let most = if planned.multicast { MAX_MULTICASTS } else { MAX_CATCH_UPS };
-        let to = self.destination(&planned);
-        let Some(to) = to.filter(|_| kind < most) else {
-            for &(receiver, _) in &planned.members {
-                self.requeue(now, receiver, MERGE_LATE);
-            }
-            return;
-        };
-        let mut key = [0; 32];
-        let mut salt = [0; 8];
-        self.rng.fill_bytes(&mut key);
-        self.rng.fill_bytes(&mut salt);
-        // PROTOCOL S1: no number twice while this server lives, and a new key each time.
-        self.next_session = self.next_session.wrapping_add(1);
-        let slots = slot_names(&planned);
-        let config = LiveConfig {
-            session: SessionId(self.next_session),
-            key,
-            salt,
-            fleet: self.authority.document().fleet,
-            signing: self.config.signing.clone(),
-            to,
-            root_lens: planned.slots.iter().map(|c| c.document.len() as u16).collect(),
-            slots: slots.clone(),
-            members: planned.members.clone(),
-            limits: self.limits(planned.multicast, &slots, kind as u64 + 1),
-        };
-        let session = LiveSession::new(config, planned.plan, now);
-        let path = if planned.multicast { DeliveryPath::Multicast } else { DeliveryPath::Unicast };
-        for &(receiver, _) in &planned.members {
-            let Some(&slot) = self.connected.get(&receiver) else { continue };
-            let Some(delivery) = self.busy_delivery(&receiver) else { continue };
-            if !self.wanted.contains_key(&receiver) {
-                self.offer(&delivery, path);
-            }
-            if let Some(invitation) = session.invitation(&receiver, BlockIndex(0)) {
-                self.tell(now, slot, &Down::Invitation(invitation));
-            }
-        }
-        self.sessions.push(session);
-    }
-
-    fn offer(&mut self, delivery: &DeliveryRecord, path: DeliveryPath) {
-        let state = DeliveryState::Offered;
-        self.registry.put_delivery(DeliveryRecord { state, path, ..delivery.clone() });
-    }
-
-    /// Where a planned session's datagrams go.
-    fn destination(&self, planned: &Planned) -> Option<SocketAddr> {
-        if planned.multicast {
-            return Some(self.pool_address(self.next_session.wrapping_add(1)));
-        }
-        let (receiver, _) = planned.members.first()?;
-        let slot = *self.connected.get(receiver)?;
-        // PROTOCOL C6: data goes only where a message was acknowledged from.
-        self.endpoint.address(slot).filter(|_| self.endpoint.address_confirmed(slot))
-    }
-
-    // --- rate ---
-
-    fn limits(&self, multicast: bool, releases: &[ReleaseName], sharers: u64) -> RateLimits {
-        let cap = self.config.rate;
-        let others = self.sessions.iter().any(|session| session.is_multicast() != multicast);
-        // All catch-up together has a fifth, beside a multicast.
-        let share = match (multicast, others) {
-            (_, false) => cap,
-            (true, true) => cap - cap / CATCH_UP_SHARE,
-            (false, true) => cap / CATCH_UP_SHARE,
-        };
-        let own = releases.iter().filter_map(|release| self.caps.get(&release.digest)).min();
-        let cap =
-            own.map_or(share / sharers.max(1), |own| (*own).min(share / sharers.max(1))).max(1);
-        RateLimits { cap, floor: FLOOR.min(cap), start: START.min(cap) }
-    }
-
-    /// Shares the cap among the sessions that run.
-    fn share_rate(&mut self) {
-        let multicasts = self.sessions.iter().filter(|session| session.is_multicast()).count();
-        let catch_ups = self.sessions.len() - multicasts;
-        for at in 0..self.sessions.len() {
-            let multicast = self.sessions[at].is_multicast();
-            let sharers = if multicast { multicasts } else { catch_ups } as u64;
-            let limits = self.limits(multicast, &self.sessions[at].releases().to_vec(), sharers);
-            self.sessions[at].change_limits(limits);
         }
     }
 

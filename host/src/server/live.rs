@@ -10,7 +10,6 @@ use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
 use fleetcast_core::limits::{MAX_SOURCES, MAX_SYMBOL};
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
-use fleetcast_core::session::source::BlockSource;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
@@ -31,43 +30,43 @@ const BACKOFF_US: u32 = 4_000;
 
 /// A receiver in a session.
 #[derive(Clone, Copy, Debug)]
-pub struct Member {
+pub(super) struct Member {
     /// Its release slot.
-    pub slot: u8,
+    pub(super) slot: u8,
     /// It hears the session.
-    pub joined: bool,
+    pub(super) joined: bool,
     /// It has said that the session can give it nothing more.
-    pub finished: bool,
+    pub(super) finished: bool,
     /// The epoch whose key it has confirmed.
-    pub epoch: Epoch,
+    pub(super) epoch: Epoch,
 }
 
 /// What a running session is made from.
-pub struct LiveConfig {
+pub(super) struct LiveConfig {
     /// Its number.
-    pub session: SessionId,
+    pub(super) session: SessionId,
     /// Key of the first epoch, random.
-    pub key: [u8; 32],
+    pub(super) key: [u8; 32],
     /// Salt of strict digests, random.
-    pub salt: [u8; 8],
+    pub(super) salt: [u8; 8],
     /// The fleet.
-    pub fleet: FleetId,
+    pub(super) fleet: FleetId,
     /// The controller's signing key.
-    pub signing: SigningKey,
+    pub(super) signing: SigningKey,
     /// Multicast group and port, or the receiver's address.
-    pub to: SocketAddr,
+    pub(super) to: SocketAddr,
     /// Releases, one per slot.
-    pub slots: Vec<ReleaseName>,
+    pub(super) slots: Vec<ReleaseName>,
     /// Lengths of their root documents.
-    pub root_lens: Vec<u16>,
+    pub(super) root_lens: Vec<u16>,
     /// Members and their slots.
-    pub members: Vec<(ReceiverId, u8)>,
+    pub(super) members: Vec<(ReceiverId, u8)>,
     /// Bounds of the rate.
-    pub limits: RateLimits,
+    pub(super) limits: RateLimits,
 }
 
 /// A running session.
-pub struct LiveSession<A> {
+pub(super) struct LiveSession<A> {
     config: LiveConfig,
     epoch: Epoch,
     sender: SenderSession<A, Vec<BlockSlot>, Vec<u8>>,
@@ -80,7 +79,7 @@ pub struct LiveSession<A> {
 
 impl<A: Aead> LiveSession<A> {
     /// Begins a session; invitations are the caller's.
-    pub fn new(config: LiveConfig, plan: SessionPlan, now: Instant) -> Self {
+    pub(super) fn new(config: LiveConfig, plan: SessionPlan, now: Instant) -> Self {
         let invited = config.members.len() as u32;
         let report_ms = (invited * 1_000 / REPORTS_PER_SECOND).max(REPORT_LEAST_MS);
         let epoch = Epoch(1);
@@ -111,42 +110,36 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// The session's number.
-    pub const fn id(&self) -> SessionId {
+    pub(super) const fn id(&self) -> SessionId {
         self.config.session
     }
 
     /// Whether its datagrams go by multicast.
-    pub fn is_multicast(&self) -> bool {
+    pub(super) fn is_multicast(&self) -> bool {
         self.config.to.ip().is_multicast()
     }
 
-    /// Where its datagrams go.
-    pub const fn destination(&self) -> SocketAddr {
-        self.config.to
-    }
-
     /// Releases, one per slot.
-    pub fn releases(&self) -> &[ReleaseName] {
+    pub(super) fn releases(&self) -> &[ReleaseName] {
         &self.config.slots
     }
 
     /// Who takes part.
-    pub const fn members(&self) -> &BTreeMap<ReceiverId, Member> {
+    pub(super) const fn members(&self) -> &BTreeMap<ReceiverId, Member> {
         &self.members
     }
 
     /// The machine, for its counts and its rate.
-    pub const fn sender(&self) -> &SenderSession<A, Vec<BlockSlot>, Vec<u8>> {
+    pub(super) const fn sender(&self) -> &SenderSession<A, Vec<BlockSlot>, Vec<u8>> {
         &self.sender
     }
 
-    /// Bytes of all its blocks.
-    pub fn payload(&self) -> u64 {
-        self.plan.payload()
-    }
-
     /// The invitation of a member, from a block on.
-    pub fn invitation(&self, member: &ReceiverId, first_block: BlockIndex) -> Option<Invitation> {
+    pub(super) fn invitation(
+        &self,
+        member: &ReceiverId,
+        first_block: BlockIndex,
+    ) -> Option<Invitation> {
         let slot = self.members.get(member)?.slot;
         let (address, port) = match self.config.to {
             SocketAddr::V4(to) if self.is_multicast() => (*to.ip(), to.port()),
@@ -177,12 +170,12 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// The block from which a receiver that joins now takes part, if it still can.
-    pub fn late_entry(&self) -> Option<BlockIndex> {
+    pub(super) fn late_entry(&self) -> Option<BlockIndex> {
         self.sender.takes_late_members().then(|| self.sender.next_segment_block(&self.plan))
     }
 
     /// Takes a late receiver in.
-    pub fn add(&mut self, id: ReceiverId, slot: u8) {
+    pub(super) fn add(&mut self, id: ReceiverId, slot: u8) {
         let member = Member { slot, joined: false, finished: false, epoch: self.epoch };
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
@@ -191,7 +184,7 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// A member hears the session, or has the key of an epoch.
-    pub fn joined(&mut self, now: Instant, id: &ReceiverId, epoch: Epoch) {
+    pub(super) fn joined(&mut self, now: Instant, id: &ReceiverId, epoch: Epoch) {
         let Some(member) = self.members.get_mut(id) else { return };
         member.epoch = epoch;
         if !std::mem::replace(&mut member.joined, true) {
@@ -200,7 +193,7 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// A member can be given nothing more.
-    pub fn finished(&mut self, id: &ReceiverId) {
+    pub(super) fn finished(&mut self, id: &ReceiverId) {
         if let Some(member) = self.members.get_mut(id) {
             member.finished = true;
             self.tell_members();
@@ -208,7 +201,7 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// A member is gone, or does not hear the session; whether it was one.
-    pub fn leave(&mut self, id: &ReceiverId) -> bool {
+    pub(super) fn leave(&mut self, id: &ReceiverId) -> bool {
         let was = self.members.remove(id).is_some();
         if was {
             self.tell_members();
@@ -217,7 +210,7 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// Prepares a new epoch because somebody was removed; returns it with its key.
-    pub fn new_epoch(&mut self, key: [u8; 32], now: Instant) -> (Epoch, [u8; 32]) {
+    pub(super) fn new_epoch(&mut self, key: [u8; 32], now: Instant) -> (Epoch, [u8; 32]) {
         let newest = self.next_key.map_or(self.epoch, |(epoch, ..)| epoch);
         let epoch = Epoch(newest.0.wrapping_add(1));
         self.next_key = Some((epoch, key, now + REKEY_PATIENCE));
@@ -225,38 +218,38 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// The newest epoch and its key, for a member that asks.
-    pub fn newest_key(&self) -> (Epoch, [u8; 32]) {
+    pub(super) fn newest_key(&self) -> (Epoch, [u8; 32]) {
         self.next_key.map_or((self.epoch, self.config.key), |(epoch, key, _)| (epoch, key))
     }
 
     /// Changes the bounds of the rate.
-    pub fn change_limits(&mut self, limits: RateLimits) {
+    pub(super) fn change_limits(&mut self, limits: RateLimits) {
         self.sender.change_limits(limits);
     }
 
     /// A member's NACK.
-    pub fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>) {
+    pub(super) fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>) {
         self.sender.handle_nack(now, nack, &mut self.plan);
     }
 
     /// A member's progress.
-    pub fn handle_progress(&mut self, now: Instant, received: u32, lost: u32) {
+    pub(super) fn handle_progress(&mut self, now: Instant, received: u32, lost: u32) {
         self.sender.handle_progress(now, received, lost);
     }
 
     /// A member lacks a header.
-    pub fn handle_header_request(&mut self, block: BlockIndex) {
+    pub(super) fn handle_header_request(&mut self, block: BlockIndex) {
         self.sender.handle_header_request(block, &self.plan);
     }
 
     /// The time told by `poll_timeout` has come.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.switch_key(now);
         self.sender.handle_timeout(now);
     }
 
     /// The next datagrams.
-    pub fn poll_transmit(
+    pub(super) fn poll_transmit(
         &mut self,
         now: Instant,
         out: &mut [u8],
@@ -266,19 +259,14 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// When there is something to do again.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let key = self.next_key.map(|(.., at)| at);
         self.sender.poll_timeout().into_iter().chain(key).min()
     }
 
     /// What happened.
-    pub fn poll_event(&mut self) -> Option<SenderEvent> {
+    pub(super) fn poll_event(&mut self) -> Option<SenderEvent> {
         self.sender.poll_event()
-    }
-
-    /// Blocks of the plan, for the status.
-    pub fn blocks(&self) -> u32 {
-        self.plan.blocks()
     }
 
     /// Goes over to the new key when 95 % have confirmed it, or after a second.

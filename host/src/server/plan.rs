@@ -13,7 +13,7 @@ use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
 use fleetcast_core::tree::record::{NONE, encode_header};
 use fleetcast_core::wire::Malformed;
 use fleetcast_core::wire::control::Object;
-use fleetcast_core::wire::session::{Run, SegmentWriter};
+use fleetcast_core::wire::segment::{Run, SegmentWriter};
 
 use crate::packs::{ChunkStore, StoreError};
 
@@ -53,15 +53,15 @@ struct Block {
 
 /// A chunk to be sent, and its ordinal in each release slot.
 #[derive(Clone, Copy, Debug)]
-pub struct PlannedChunk {
+pub(super) struct PlannedChunk {
     /// The chunk.
-    pub id: Digest,
+    pub(super) id: Digest,
     /// Its ordinals, one per slot.
-    pub ordinals: [u32; MAX_SLOTS],
+    pub(super) ordinals: [u32; MAX_SLOTS],
 }
 
 /// A session's blocks and segments over the chunk store.
-pub struct SessionPlan {
+pub(super) struct SessionPlan {
     chunks: Arc<dyn ChunkStore>,
     symbol: usize,
     sources: usize,
@@ -74,13 +74,18 @@ pub struct SessionPlan {
 impl SessionPlan {
     /// An empty plan for blocks of at most `sources` symbols of `symbol` bytes.
     #[must_use]
-    pub fn new(chunks: Arc<dyn ChunkStore>, symbol: usize, sources: usize, slots: usize) -> Self {
+    pub(super) fn new(
+        chunks: Arc<dyn ChunkStore>,
+        symbol: usize,
+        sources: usize,
+        slots: usize,
+    ) -> Self {
         let (items, blocks, segments) = (Vec::new(), Vec::new(), Vec::new());
         Self { chunks, symbol, sources, slots, items, blocks, segments }
     }
 
     /// Adds the root document of a session with one slot.
-    pub fn push_root(&mut self, document: &[u8]) {
+    pub(super) fn push_root(&mut self, document: &[u8]) {
         let len = (RECORD_HEADER + document.len()) as u32;
         let bytes = ItemBytes::Root(document.into());
         self.push(Object::Root, Item { bytes, len, ordinals: [0; MAX_SLOTS] });
@@ -90,7 +95,11 @@ impl SessionPlan {
     ///
     /// # Errors
     /// [`StoreError`] when the store does not have it.
-    pub fn push_chunk(&mut self, object: Object, chunk: &PlannedChunk) -> Result<(), StoreError> {
+    pub(super) fn push_chunk(
+        &mut self,
+        object: Object,
+        chunk: &PlannedChunk,
+    ) -> Result<(), StoreError> {
         let len = self.chunks.record_len(&chunk.id)?.ok_or(StoreError::Missing(chunk.id))? as u32;
         self.push(
             object,
@@ -101,7 +110,7 @@ impl SessionPlan {
 
     /// Cuts the blocks into segments whose headers fit one datagram each.
     #[must_use]
-    pub fn finish(mut self) -> Self {
+    pub(super) fn finish(mut self) -> Self {
         let room = self.symbol + SYMBOL_HEADER - HEADER_FRAME;
         let mut used = 0;
         for (at, block) in self.blocks.iter().enumerate() {
@@ -124,19 +133,19 @@ impl SessionPlan {
 
     /// Bytes of all blocks.
     #[must_use]
-    pub fn payload(&self) -> u64 {
+    pub(super) fn payload(&self) -> u64 {
         self.blocks.iter().map(|block| u64::from(block.bytes)).sum()
     }
 
     /// Whether it has nothing to send.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub(super) const fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
     /// Number of blocks.
     #[must_use]
-    pub const fn block_count(&self) -> usize {
+    pub(super) const fn block_count(&self) -> usize {
         self.blocks.len()
     }
 

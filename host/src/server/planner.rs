@@ -20,29 +20,29 @@ use crate::packs::{ChunkStore, StoreError};
 
 /// What one receiver needs of one release.
 #[derive(Clone, Debug)]
-pub struct Need {
+pub(super) struct Need {
     /// Who.
-    pub receiver: ReceiverId,
+    pub(super) receiver: ReceiverId,
     /// Of which release.
-    pub release: Arc<Contents>,
+    pub(super) release: Arc<Contents>,
     /// What it has asked for; `None`: all but what `holds` gives it.
-    pub wants: Option<Vec<WantRun>>,
+    pub(super) wants: Option<Vec<WantRun>>,
     /// Releases that it holds.
-    pub holds: Vec<Arc<Contents>>,
+    pub(super) holds: Vec<Arc<Contents>>,
     /// It does not hear multicast.
-    pub deaf: bool,
+    pub(super) deaf: bool,
 }
 
 /// A session to be run.
-pub struct Planned {
+pub(super) struct Planned {
     /// Releases, one per slot.
-    pub slots: Vec<Arc<Contents>>,
+    pub(super) slots: Vec<Arc<Contents>>,
     /// Members and their slots.
-    pub members: Vec<(ReceiverId, u8)>,
+    pub(super) members: Vec<(ReceiverId, u8)>,
     /// What it sends.
-    pub plan: SessionPlan,
+    pub(super) plan: SessionPlan,
     /// Whether by multicast.
-    pub multicast: bool,
+    pub(super) multicast: bool,
 }
 
 /// What is needed of one release, by ordinal, and by whom.
@@ -61,7 +61,7 @@ struct Demand {
 ///
 /// # Errors
 /// [`StoreError`] when the store lacks a chunk of a release.
-pub fn plan_sessions(
+pub(super) fn plan_sessions(
     needs: Vec<Need>,
     chunks: &Arc<dyn ChunkStore>,
 ) -> Result<Vec<Planned>, StoreError> {
@@ -249,6 +249,6 @@ fn shared_session(
 
 /// The name of a planned session's release in a slot.
 #[must_use]
-pub fn slot_names(planned: &Planned) -> Vec<ReleaseName> {
+pub(super) fn slot_names(planned: &Planned) -> Vec<ReleaseName> {
     planned.slots.iter().map(|contents| contents.name).collect()
 }

@@ -15,7 +15,7 @@ use fleetcast_core::tree::index::{Levels, TreeTop};
 use fleetcast_core::tree::path::Component;
 use fleetcast_core::wire::control::ReleaseName;
 
-use crate::disk::{self, Audience, Disk, DiskError, ensure_dir, read_small, remove_tree};
+use crate::disk::{self, Audience, Disk, DiskError, Kind, ensure_dir, read_small, remove_some};
 
 /// The one name in the destination root that is ours.
 pub(crate) const OURS: &[u8] = b".fleetcast";
@@ -54,7 +54,8 @@ impl<D: Disk> Area<D> {
         Ok(Self { disk: disk.clone(), root, ours })
     }
 
-    /// What is installed, as the records say, without looking at the files.
+    /// What is installed, as the records say, without looking at the files; a
+    /// release whose directory is gone is not.
     ///
     /// # Errors
     /// When the storage fails; records that cannot be read are left out.
@@ -66,11 +67,22 @@ impl<D: Disk> Area<D> {
             }
             let record = self.disk.open_dir(&self.ours, &name);
             if let Ok(record) = record.and_then(|dir| Held::load(&self.disk, &dir)) {
-                held.push(record);
+                let found = self.disk.stat(&self.root, record.directory.as_bytes());
+                if found.is_ok_and(|stat| stat.kind == Kind::Directory) {
+                    held.push(record);
+                }
             }
         }
         held.sort_by_key(|record| record.release.group);
         Ok(held)
+    }
+
+    /// Gives up a release that was being staged: one overtaken or cancelled.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn abandon(&self, release: &ReleaseName) -> disk::Result<()> {
+        self.discard(&self.ours, stage_name(release).as_bytes())
     }
 
     /// Moves something of ours out of the way; [`Self::empty_trash`] removes it.
@@ -82,14 +94,22 @@ impl<D: Disk> Area<D> {
         self.disk.rename(dir, name, &self.ours, trash.as_bytes())
     }
 
-    /// Removes what was discarded.
-    pub(crate) fn empty_trash(&self) -> disk::Result<()> {
+    /// Removes what is out of use, at most about `files` files; whether nothing
+    /// is left. To be called when there is time: after a start, after each
+    /// installation and after [`Self::abandon`]. With many files it is slow.
+    ///
+    /// # Errors
+    /// When the storage fails.
+    pub fn empty_trash(&self, files: u32) -> disk::Result<bool> {
+        let mut left = files;
         for name in self.disk.list(&self.ours)? {
-            if name.starts_with(b"trash-") {
-                remove_tree(&self.disk, &self.ours, &name)?;
+            if name.starts_with(b"trash-")
+                && !remove_some(&self.disk, &self.ours, &name, &mut left)?
+            {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A name of ours that is not taken: the prefix and the next number.

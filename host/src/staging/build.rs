@@ -6,9 +6,10 @@ use fleetcast_core::wire::control::FailCode;
 
 use super::area::Area;
 use super::content::Content;
+use super::failure::Failure;
+use super::files::{fresh_file, open_or_create};
 use super::seed::{Seed, seeds};
 use super::table::Table;
-use super::{Failure, fresh_file, open_or_create};
 use crate::disk::{self, Access, Audience, Disk, DiskError, Kind, read_exact, remove_tree};
 
 /// What an operation on a name counts as, in bytes of a step's budget.

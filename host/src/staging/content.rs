@@ -15,15 +15,14 @@ use fleetcast_core::tree::entry::BadTree;
 use fleetcast_core::tree::index::TreeTop;
 use fleetcast_core::tree::reference::{ChunkRef, VerifiedChunk};
 
-use super::Failure;
 use super::area::TREE;
 use super::bits::Bits;
-use super::files::Files;
+use super::failure::Failure;
+use super::files::{Files, fresh_file, open_or_create};
 use super::index::Index;
 use super::journal::Journal;
 use super::places::{Place, Places};
 use super::table::{Entry, TOP, Table, TableError, TableReader, name_slots};
-use super::{fresh_file, open_or_create};
 use crate::disk::{self, Access, Audience, Disk, DiskError, Kind, read_exact, remove_tree};
 
 /// New data after which it is synced and named in the journal (safety S9).

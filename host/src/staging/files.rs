@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::table::{TOP, Table};
-use crate::disk::{self, Access, Disk, DiskError};
+use crate::disk::{self, Access, Disk, DiskError, Kind};
 
 /// Files kept open at most.
 const OPEN_FILES: usize = 64;
@@ -130,5 +130,25 @@ pub(crate) fn open_writable<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> dis
             disk.open_file(dir, name, Access::Write)
         }
         other => other,
+    }
+}
+
+/// A new, empty file in place of whatever has the name.
+pub(crate) fn fresh_file<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> disk::Result<D::File> {
+    disk::remove_tree(disk, dir, name)?;
+    disk.create_file(dir, name)
+}
+
+/// A file of ours to be read and written, made where it is not there. One that
+/// has another name elsewhere, or is no file, is not ours and is replaced.
+pub(crate) fn open_or_create<D: Disk>(
+    disk: &D,
+    dir: &D::Dir,
+    name: &[u8],
+) -> disk::Result<D::File> {
+    match disk.stat(dir, name) {
+        Ok(stat) if stat.kind == Kind::File && stat.links == 1 => open_writable(disk, dir, name),
+        Ok(_) | Err(DiskError::NotFound) => fresh_file(disk, dir, name),
+        Err(error) => Err(error),
     }
 }

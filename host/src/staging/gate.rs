@@ -1,7 +1,11 @@
 //! What staging asks of others: whether a root document counts, and how chunks decode.
 
-use fleetcast_core::tree::index::TreeTop;
+use fleetcast_core::tree::index::{IndexLayout, Levels, TreeTop};
+use fleetcast_core::tree::record::Record;
+use fleetcast_core::trust::release::VerifiedRelease;
 use fleetcast_core::wire::control::{FailCode, ReleaseName};
+
+use crate::codec::Decoder;
 
 /// A release whose root document was checked (signatures, membership, order).
 ///
@@ -12,6 +16,60 @@ pub trait Evidence {
 
     /// The tree that is to be installed.
     fn tree(&self) -> TreeTop<'_>;
+}
+
+/// The evidence of a receiver: what is kept of a [`VerifiedRelease`], from which
+/// alone it is made, without the document that this borrows from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    name: ReleaseName,
+    directory: String,
+    tree: TreeTop<'static>,
+    top: Vec<u8>,
+}
+
+impl Admitted {
+    /// The standard tree of a release that passed the gate.
+    #[must_use]
+    pub fn new(release: &VerifiedRelease<'_>) -> Self {
+        let (tree, _): (&TreeTop<'_>, &IndexLayout) = release.standard();
+        Self {
+            name: release.name(),
+            directory: release.root().group_name.to_owned(),
+            top: tree.top.to_vec(),
+            tree: without_list(tree),
+        }
+    }
+
+    /// The group's name when the release was signed: its directory.
+    #[must_use]
+    pub fn directory(&self) -> &str {
+        &self.directory
+    }
+}
+
+impl Evidence for Admitted {
+    fn name(&self) -> ReleaseName {
+        self.name
+    }
+
+    fn tree(&self) -> TreeTop<'_> {
+        TreeTop { top: &self.top, ..self.tree.clone() }
+    }
+}
+
+/// The numbers of a tree, which borrow from nothing.
+pub(crate) fn without_list(tree: &TreeTop<'_>) -> TreeTop<'static> {
+    TreeTop {
+        levels: Levels::clone(&tree.levels),
+        entries: tree.entries,
+        files: tree.files,
+        content_bytes: tree.content_bytes,
+        content_chunks: tree.content_chunks,
+        index_bytes: tree.index_bytes,
+        entry_bytes: tree.entry_bytes,
+        top: &[],
+    }
 }
 
 /// Why a root document does not count.
@@ -52,4 +110,46 @@ pub trait Decode {
         encoded: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), Undecodable>;
+}
+
+impl Decode for Decoder {
+    fn decode(
+        &mut self,
+        codec: u8,
+        len: usize,
+        encoded: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Undecodable> {
+        // PROTOCOL R3: the decoder is bounded by the record's length and MAX_CHUNK.
+        let record = Record { codec, len, encoded };
+        Self::decode(self, &record, out).map_err(|_| Undecodable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Encoder;
+
+    #[test]
+    fn records_of_every_codec_decode_to_exactly_their_length() {
+        // PROTOCOL R3
+        let chunk = b"fleetcast ".repeat(500);
+        let mut decoder = Decoder::new().expect("memory");
+        for codecs in 0..4 {
+            let mut record = Vec::new();
+            let mut encoder = Encoder::new(codecs, true).expect("memory");
+            encoder.encode(&chunk, &mut record).expect("a chunk");
+            let (codec, encoded) = (record[0], &record[7..]);
+            let mut out = b"left over".to_vec();
+            let mut decode = |codec, len, encoded: &[u8]| {
+                Decode::decode(&mut decoder, codec, len, encoded, &mut out).map(|()| out.clone())
+            };
+            assert_eq!(decode(codec, 5_000, encoded), Ok(chunk.clone()));
+            assert_eq!(decode(codec, 4_999, encoded), Err(Undecodable));
+            assert_eq!(decode(codec, 5_001, encoded), Err(Undecodable));
+            assert_eq!(decode(3, 5_000, encoded), Err(Undecodable));
+            assert_eq!(decode(codec, 1 << 24, encoded), Err(Undecodable));
+        }
+    }
 }

@@ -11,11 +11,11 @@
 //! as never written. What the journal names after a restart, and what comes from
 //! old files, is hashed again before it counts.
 //!
-//! Memory: 72 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
+//! Memory: 56 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
 //! occurrence of a chunk; 48 bytes per index chunk. While the tree is built
-//! also 24 bytes per chunk, and per older release its table and 16 bytes per
-//! chunk in common. For 5 GiB in 16 KiB chunks that is some 13 MB at the most,
-//! and under 1 MB while data arrives. At most 64 files and 16 directories of the
+//! also 24 to 48 bytes per chunk (a hash table), and per older release its table
+//! and 16 bytes per chunk in common. For 5 GiB in 16 KiB chunks that is some
+//! 20 MB at the most, and under 1 MB while data arrives. At most 64 files and 16 directories of the
 //! tree are open.
 //!
 //! Inputs: [`Intake`]'s methods, and [`Staging::step`] whenever there is time.
@@ -26,6 +26,7 @@ pub mod area;
 mod bits;
 mod build;
 mod content;
+mod failure;
 pub(crate) mod files;
 pub mod gate;
 mod index;
@@ -36,19 +37,24 @@ pub(crate) mod seed;
 pub(crate) mod table;
 
 use fleetcast_core::ids::Ordinal;
+use fleetcast_core::limits::{MAX_ROOT, MAX_SIGNATURES};
 use fleetcast_core::session::intake::{Intake, Taken};
-use fleetcast_core::wire::control::{FailCode, Object, ReleaseName, WantRun};
+use fleetcast_core::trust::document::signed_len;
+use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
 use self::area::{Area, INDEX, ROOT, stage_name};
 use self::build::Build;
 use self::content::Content;
+pub use self::failure::Failure;
+use self::files::fresh_file;
+use self::files::open_or_create;
 use self::gate::{Decode, Evidence, Gate, Refusal};
 use self::index::{BadIndex, Index, IndexTaken};
 use self::scratch::Scratch;
 use crate::disk::{self, Audience, Disk, DiskError, ensure_dir, read_small, write_small};
 
 /// Largest root document with its signatures that is read.
-const MAX_DOCUMENT: usize = 8 * 1024;
+const MAX_DOCUMENT: usize = signed_len(MAX_ROOT, MAX_SIGNATURES);
 
 /// What a [`Staging::step`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +67,6 @@ pub enum StepOutcome {
     Complete,
     /// It will not be installed; [`Staging::failure`] says why.
     Failed,
-}
-
-/// Why a release cannot be staged.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The kind of reason, as told to the server.
-    pub code: FailCode,
-    /// The reason in words.
-    pub reason: String,
 }
 
 /// The storage of one release that is being received.
@@ -269,6 +266,9 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         if self.evidence.is_some() {
             return Ok(Taken::Unneeded);
         }
+        if document.len() > MAX_DOCUMENT {
+            return Ok(Taken::Poisoned);
+        }
         if let Err(taken) = self.admit(document) {
             return Ok(taken);
         }
@@ -318,8 +318,8 @@ impl<D: Disk, C: Decode, G: Gate> Intake for Staging<D, C, G> {
     fn wants(&mut self, object: Object, first: Ordinal, count: u16) -> bool {
         let mut ordinals = first.0..first.0.saturating_add(u32::from(count));
         match object {
-            Object::Root => self.evidence.is_none(),
             _ if self.failure.is_some() => false,
+            Object::Root => self.evidence.is_none(),
             Object::Index => ordinals.any(|ordinal| {
                 let held = self
                     .index
@@ -386,58 +386,4 @@ fn runs(object: Object, total: u32, lacks: &dyn Fn(u32) -> bool, each: &mut dyn 
         }
     }
     run.into_iter().for_each(each);
-}
-
-/// A new, empty file in place of whatever has the name.
-pub(crate) fn fresh_file<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8]) -> disk::Result<D::File> {
-    disk::remove_tree(disk, dir, name)?;
-    disk.create_file(dir, name)
-}
-
-/// A file of ours to be read and written, made where it is not there. One that
-/// has another name elsewhere, or is no file, is not ours and is replaced.
-pub(crate) fn open_or_create<D: Disk>(
-    disk: &D,
-    dir: &D::Dir,
-    name: &[u8],
-) -> disk::Result<D::File> {
-    match disk.stat(dir, name) {
-        Ok(stat) if stat.kind == disk::Kind::File && stat.links == 1 => {
-            files::open_writable(disk, dir, name)
-        }
-        Ok(_) | Err(DiskError::NotFound) => fresh_file(disk, dir, name),
-        Err(error) => Err(error),
-    }
-}
-
-impl From<DiskError> for Failure {
-    fn from(error: DiskError) -> Self {
-        let code = match error {
-            DiskError::NoSpace => FailCode::NoSpace,
-            _ => FailCode::Storage,
-        };
-        Self { code, reason: error.to_string() }
-    }
-}
-
-impl From<BadIndex> for Failure {
-    fn from(bad: BadIndex) -> Self {
-        match bad {
-            BadIndex::Disk(error) => error.into(),
-            bad => Self { code: FailCode::BadTree, reason: format!("index: {bad:?}") },
-        }
-    }
-}
-
-impl From<table::TableError> for Failure {
-    fn from(error: table::TableError) -> Self {
-        match error {
-            table::TableError::Disk(error) => error.into(),
-            table::TableError::TooLarge => {
-                let reason = "more entries than this receiver can hold".to_owned();
-                Self { code: FailCode::TooLarge, reason }
-            }
-            bad => Self { code: FailCode::BadTree, reason: format!("entry table: {bad:?}") },
-        }
-    }
 }

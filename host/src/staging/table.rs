@@ -1,6 +1,6 @@
 //! The entry table of a release in memory: names, sizes, times; not its chunks.
 //!
-//! 72 bytes and the name for each entry.
+//! 56 bytes and the name for each entry.
 
 use std::collections::HashSet;
 
@@ -65,6 +65,8 @@ pub(crate) struct Entry {
     /// Front of the SHA-256 of its references: equal for equal content.
     pub(crate) content: [u8; 16],
 }
+
+const _: () = assert!(size_of::<Entry>() == 56);
 
 /// All entries of a tree, in the order of the entry table.
 #[derive(Clone, Debug, Default)]
@@ -214,4 +216,67 @@ impl Build {
 fn fold(name: &str) -> String {
     let lower: String = name.nfd().flat_map(char::to_lowercase).collect();
     lower.chars().flat_map(char::to_uppercase).nfc().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use fleetcast_core::tree::entry::{FileEntry, MAX_ENTRY, encode_directory, encode_file};
+    use fleetcast_core::tree::path::Component;
+
+    use super::*;
+
+    /// Reads empty files and directories (those with a final `/`), all in the
+    /// release's own directory but for what is indented by a `>`.
+    fn read(names: &[&str]) -> Result<Table, TableError> {
+        let (mut bytes, mut files) = (Vec::new(), 0);
+        for text in names {
+            let depth = text.matches('>').count() as u8;
+            let name = text.trim_start_matches('>');
+            let component = Component::parse(name.trim_end_matches('/').as_bytes());
+            let component = component.expect("tests use safe names");
+            let mut out = [0; MAX_ENTRY];
+            let len = if name.ends_with('/') {
+                encode_directory(depth, component, 5, &mut out)
+            } else {
+                files += 1;
+                let (executable, mtime, size, chunks) = (false, 6, 0, 0);
+                let name = component;
+                encode_file(&FileEntry { depth, name, executable, mtime, size, chunks }, &mut out)
+            };
+            bytes.extend_from_slice(&out[..len.expect("it fits")]);
+        }
+        let entries = names.len() as u32;
+        let (content_bytes, entry_bytes) = (0, bytes.len() as u64);
+        let totals = TreeTotals { entries, files, content_bytes, entry_bytes };
+        let mut slots = name_slots();
+        let mut reader = TableReader::new(&mut slots, totals);
+        reader.feed(&bytes, &mut |_, _, _| Ok(()))?;
+        reader.finish()
+    }
+
+    #[test]
+    fn entries_know_their_directory_and_name() {
+        let table = read(&["a/", ">b/", ">>c", ">d", "e"]).expect("a good tree");
+        let parents: Vec<_> = table.entries.iter().map(|entry| entry.parent).collect();
+        assert_eq!(parents, [TOP, 0, 1, 0, TOP]);
+        let names: Vec<_> = table.entries.iter().map(|entry| table.name(entry)).collect();
+        assert_eq!(names, ["a", "b", "c", "d", "e"]);
+    }
+
+    #[test]
+    fn names_that_are_not_composed_are_refused() {
+        // PROTOCOL R1: U+00E9 is composed; e and U+0301 are not.
+        assert!(read(&["caf\u{e9}"]).is_ok());
+        assert_eq!(read(&["cafe\u{301}"]).err(), Some(TableError::NotComposed));
+    }
+
+    #[test]
+    fn names_that_differ_only_by_case_are_refused_within_a_directory() {
+        // PROTOCOL R1
+        for pair in [["README", "readme"], ["STRASSE", "stra\u{df}e"], ["\u{c9}", "\u{e9}"]] {
+            assert_eq!(read(&pair).err(), Some(TableError::SameButForCase), "{pair:?}");
+        }
+        assert!(read(&["A/", ">x", "B/", ">X"]).is_ok());
+        assert_eq!(read(&["A/", ">x", "a/"]).err(), Some(TableError::SameButForCase));
+    }
 }

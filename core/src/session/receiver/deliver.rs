@@ -9,7 +9,7 @@ use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Ordinal};
 use crate::session::intake::{Intake, Taken};
 use crate::tree::record::Records;
-use crate::wire::session::BlockView;
+use crate::wire::segment::BlockView;
 
 impl<A, S, B, W> ReceiverSession<A, S, B, W>
 where
@@ -36,6 +36,7 @@ where
         let (Some(described), Some(layout)) = (described, self.window.layout(place)) else {
             return;
         };
+        self.stats.repaired += self.slots.stand_ins(slot, &layout) as u64;
         let decoded = self.slots.decode(slot, &layout, mul);
         let intact =
             decoded.is_some_and(|bytes| take_records(described, self.config.slot, bytes, store));

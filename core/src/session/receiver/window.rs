@@ -6,7 +6,7 @@ use crate::ids::{BlockIndex, SegmentIndex};
 use crate::limits::{MAX_SEGMENT_BLOCKS, MAX_SYMBOL, SYMBOL_HEADER};
 use crate::session::layout::BlockLayout;
 use crate::time::Instant;
-use crate::wire::session::SegmentView;
+use crate::wire::segment::SegmentView;
 
 /// Longest segment header.
 const MAX_HEADER: usize = MAX_SYMBOL + SYMBOL_HEADER;

@@ -15,9 +15,8 @@ use crate::limits::{MAX_ECHOES, MAX_PARITY, PROBE_TIMES, SYMBOL_HEADER};
 use crate::session::layout::parity_index;
 use crate::session::source::BlockSource;
 use crate::time::Instant;
-use crate::wire::session::{
-    ECHO_ENTRY, END_SIGNED, End, SegmentHead, SegmentWriter, kind, symbol_head,
-};
+use crate::wire::segment::{SegmentHead, SegmentWriter};
+use crate::wire::session::{ECHO_ENTRY, END_SIGNED, End, kind, symbol_head};
 
 /// Rounds of source symbols are numbered from 0, those of proactive parity from here.
 const PARITY_ROUND: u8 = erasure::FIRST_PARITY;

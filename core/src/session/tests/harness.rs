@@ -24,7 +24,8 @@ use crate::tree::record::encode_header;
 use crate::wire::Malformed;
 use crate::wire::control::Object;
 use crate::wire::nack::Nack;
-use crate::wire::session::{Run, SegmentWriter, kind, symbol_head};
+use crate::wire::segment::{Run, SegmentWriter};
+use crate::wire::session::{kind, symbol_head};
 
 const SYMBOL: usize = 1_434;
 const SOURCES: usize = 192;
