@@ -51,12 +51,23 @@ pub struct Shape {
 /// One seed: a time of arbitrary faults, then a faultless one.
 #[must_use]
 pub fn run_seed(seed: u64) -> Outcome {
+    run_stormy(seed, false)
+}
+
+/// The same, telling on stderr what the receivers tell.
+#[must_use]
+pub fn run_seed_aloud(seed: u64) -> Outcome {
+    run_stormy(seed, true)
+}
+
+fn run_stormy(seed: u64, verbose: bool) -> Outcome {
     let mut random = Random::new(seed);
     let mut shape = wild_shape(&mut random);
     let faults = Faults::wild(&mut random, shape.receivers);
     let stormy = Duration::from_micros((random.wild(2.0, 60.0) * 1e6) as u64);
     shape.spread(&mut random, stormy);
     let mut world = world(&mut random, shape, faults);
+    world.verbose = verbose;
     world.run(Instant::ZERO + stormy, |_| false);
     world.calm();
     world.script.retries = true;

@@ -13,4 +13,5 @@ pub mod oracle;
 pub mod random;
 pub mod release;
 pub mod script;
+pub mod seeds;
 pub mod world;
