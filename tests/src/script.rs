@@ -123,6 +123,13 @@ impl World {
         }
     }
 
+    /// Whether every receiver has a channel.
+    #[must_use]
+    pub fn all_are_here(&self) -> bool {
+        let node = self.server.node.as_ref();
+        node.is_some_and(|node| self.receivers.iter().all(|r| node.is_here(&r.id())))
+    }
+
     /// Whether all is as it should be in the end, and if not, what is not.
     #[must_use]
     pub fn behind(&self) -> Option<String> {
