@@ -89,9 +89,9 @@ impl<A: Aead> ServerNode<A> {
                     self.on_deaf(now, slot, id, session);
                 }
             }
-            Up::Progress { session, received, lost, held, .. } => {
+            Up::Progress { session, received, lost, counter, held, .. } => {
                 if let Some(live) = self.session_of(session, &id) {
-                    live.handle_progress(now, received, lost);
+                    live.handle_progress(now, (received, lost), counter);
                 }
                 self.note_progress(id, held);
             }
