@@ -1,6 +1,6 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use fleetcast_core::crypto::aead::Aead;
@@ -71,7 +71,7 @@ pub(super) struct LiveSession<A> {
     epoch: Epoch,
     sender: SenderSession<A, Vec<BlockSlot>, Vec<u8>>,
     plan: SessionPlan,
-    members: HashMap<ReceiverId, Member>,
+    members: BTreeMap<ReceiverId, Member>,
     next_key: Option<(Epoch, [u8; 32], Instant)>,
     invited: u32,
     report_ms: u32,
@@ -125,7 +125,7 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// Who takes part.
-    pub(super) const fn members(&self) -> &HashMap<ReceiverId, Member> {
+    pub(super) const fn members(&self) -> &BTreeMap<ReceiverId, Member> {
         &self.members
     }
 
