@@ -104,7 +104,7 @@ fn admin_key(keys: &Keys, seal: Option<SealBy>) -> Result<AdminKey, Failure> {
 /// Version 1: one admin, one controller, a random fleet.
 fn first_authority(admin: &AdminKey, controller: &NodeKey) -> Result<Vec<u8>, Failure> {
     let pair = Controller {
-        exchange: StaticPair::from_secret(&controller.secret).public(),
+        exchange: *StaticPair::from_secret(&controller.secret).public(),
         signing: controller.signing().verifying_key(),
     };
     let document = AuthorityDocument {
