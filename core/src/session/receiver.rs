@@ -115,7 +115,7 @@ pub struct ReceiverStats {
     pub lost: u64,
     /// Datagrams that did not open or made no sense.
     pub refused: u64,
-    /// Blocks decoded with parity.
+    /// Lost sources that parity has replaced.
     pub repaired: u64,
     /// NACK messages sent.
     pub nacks: u64,

@@ -20,7 +20,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", default_value_t = 3,
           value_parser = clap::value_parser!(u32).range(1..))]
     receivers: u32,
-    /// Share of datagrams that each receiver loses, 0 to 1
+    /// Datagrams that each receiver loses: 5 or 5% is a percentage, 0.05 a share
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = super::receive::parse_share)]
     loss: f64,
     /// Leave the directories behind

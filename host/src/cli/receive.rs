@@ -48,9 +48,13 @@ pub(super) struct Options {
     drop: f64,
 }
 
+/// A loss: a percentage from 1 on or with its sign, a share below 1.
 pub(super) fn parse_share(text: &str) -> Result<f64, &'static str> {
-    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or("a share is a number from 0 to 1")
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
+    let is_percentage = |number: f64| number >= 1.0 || text.ends_with('%');
+    let share = number.map(|n| if is_percentage(n) { n / 100.0 } else { n });
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or("give a percentage such as 5 or 5%, or a share below 1 such as 0.05")
 }
 
 pub(super) fn run(context: &Context, options: Options) -> Outcome {
@@ -164,6 +168,7 @@ impl Listener<'_> {
                     let body = json!({
                         "received": stats.received,
                         "lost": stats.lost,
+                        "repaired": stats.repaired,
                         "nacks": stats.nacks,
                     });
                     printer::event(self.context, "stopped", &body, "");
