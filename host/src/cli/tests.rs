@@ -82,7 +82,7 @@ fn what_makes_no_sense_is_refused() {
         "fleetcast invite --uses 0",
         "fleetcast serve --web 7412",
         "fleetcast serve --multicast 10.0.0.0/8:7413",
-        "fleetcast receive --into d --drop 2",
+        "fleetcast receive --into d --drop 101",
         "fleetcast pending cancel x",
     ] {
         let refused = usage_failure(&parse(line).unwrap_err());
