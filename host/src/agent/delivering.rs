@@ -161,8 +161,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             ReceiverEvent::HeaderRequest(block) => {
                 self.mention(now, &Up::HeaderRequest { session, block });
             }
-            ReceiverEvent::Progress { received, lost } => {
-                self.mention(now, &Up::Progress { session, received, lost, held, total });
+            ReceiverEvent::Progress { received, lost, counter } => {
+                let report = Up::Progress { session, received, lost, counter, held, total };
+                self.mention(now, &report);
                 self.tell(AgentEvent::Progress { bytes: held, total });
                 self.work_at.get_or_insert(now);
             }
