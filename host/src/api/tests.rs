@@ -1,6 +1,7 @@
 //! A whole server behind its socket, and the client in front of it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use fleetcast_core::crypto::noise::StaticPair;
@@ -18,8 +19,9 @@ use tokio::runtime::Runtime;
 use super::client::Client;
 use super::model::{Hex, NewRelease, NewVoucher};
 use super::*;
+use crate::catalog::Catalog;
 use crate::driver::server::{Founding, ServeOptions, start};
-use crate::packs::MemoryChunks;
+use crate::packs::{ChunkStore, MemoryChunks};
 use crate::server::registry::Registry;
 
 const FLEET: FleetId = FleetId([7; 16]);

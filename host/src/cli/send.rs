@@ -17,9 +17,8 @@ use fleetcast_core::wire::control::CODEC_LZ4;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::build::Target;
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
 use super::upload::Upload;
-use super::{DONE, Outcome};
 use crate::api::client::Client;
 use crate::api::model::{Hex, NewRelease, Submitted};
 use crate::error::Failure;

@@ -11,9 +11,9 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
 use super::founding::{Founded, SealBy, found};
-use super::{DONE, Outcome, printer};
+use super::printer;
 use crate::api::{Api, socket};
 use crate::catalog::Catalog;
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};

@@ -1,7 +1,8 @@
+//! The command line as it is written, and what it ends with.
+
 use std::time::Duration;
 
-use clap::CommandFactory as _;
-
+use super::context::Color;
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
