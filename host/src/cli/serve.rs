@@ -5,15 +5,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::context::Context;
-use super::founding::{Founded, found};
-use super::{DONE, Outcome, printer};
+use super::context::{Context, DONE, Outcome};
+use super::founding::{Founded, SealBy, found};
+use super::printer;
 use crate::api::{Api, socket};
 use crate::catalog::Catalog;
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
@@ -56,15 +56,6 @@ pub(super) struct Options {
     /// What protects a new admin key [default: passphrase on a terminal, else file]
     #[arg(long, value_name = "HOW")]
     seal: Option<SealBy>,
-}
-
-/// What protects a new admin key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum SealBy {
-    /// The mode of its file.
-    File,
-    /// A passphrase, asked for or in the file that `FLEETCAST_PASSPHRASE_FILE` names.
-    Passphrase,
 }
 
 /// Where the web page is to be.
