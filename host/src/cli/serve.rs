@@ -25,8 +25,8 @@ use crate::units::parse_rate;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7411);
 const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
 const POOL: Pool = Pool { address: Ipv4Addr::new(239, 77, 0, 0), prefix: 16, port: 7413 };
-/// Cap where none is given, in bytes per second: 10 Gbit/s.
-const RATE: u64 = 1_250_000_000;
+/// Cap where none is given, in bytes per second: what a gigabit port carries.
+const RATE: u64 = 115_000_000;
 /// How long the end may take; the contract gives it 5 s.
 const END: Duration = Duration::from_secs(4);
 /// How often to look whether the data thread still lives.

@@ -65,9 +65,12 @@ pub(super) struct Faults {
     pub(super) jitter: u32,
 }
 
-/// A datagram under way.
 pub(super) type Server = ServerEndpoint<ChaCha, Vec<Peer>, Vec<HalfOpen>>;
 
+<<<<<<< HEAD
+=======
+/// A datagram under way.
+>>>>>>> refs/heads/sim
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
     arrival: Instant,
