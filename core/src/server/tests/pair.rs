@@ -67,10 +67,7 @@ pub(super) struct Faults {
 
 pub(super) type Server = ServerEndpoint<ChaCha, Vec<Peer>, Vec<HalfOpen>>;
 
-<<<<<<< HEAD
-=======
 /// A datagram under way.
->>>>>>> refs/heads/sim
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
     arrival: Instant,
