@@ -19,6 +19,7 @@ pub mod units;
 pub mod chunker;
 pub mod codec;
 pub mod files;
+
 pub mod ingest;
 
 pub mod aead;
@@ -39,4 +40,8 @@ pub mod net;
 
 pub mod driver;
 
+pub mod api;
+
 pub mod demo;
+
+pub mod cli;

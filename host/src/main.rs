@@ -1,3 +1,7 @@
 //! The fleetcast command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fleetcast::cli::main()
+}

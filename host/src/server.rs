@@ -28,7 +28,7 @@ pub mod registry;
 mod running;
 pub mod views;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
@@ -127,18 +127,18 @@ pub struct ServerNode<A: Aead> {
     chunks: Arc<dyn ChunkStore>,
     authority: TrustedAuthority,
     authority_chain: Vec<(u32, Vec<u8>)>,
-    links: HashMap<PeerSlot, Link>,
-    connected: HashMap<ReceiverId, PeerSlot>,
+    links: BTreeMap<PeerSlot, Link>,
+    connected: BTreeMap<ReceiverId, PeerSlot>,
     sessions: Vec<LiveSession<A>>,
     /// Which session is asked first for datagrams: they take turns.
     turn: usize,
     next_session: u32,
-    contents: HashMap<Digest, Arc<Contents>>,
-    wanted: HashMap<ReceiverId, Wanted>,
-    caps: HashMap<Digest, u64>,
+    contents: BTreeMap<Digest, Arc<Contents>>,
+    wanted: BTreeMap<ReceiverId, Wanted>,
+    caps: BTreeMap<Digest, u64>,
     /// Releases that are sent whole, whatever receivers hold.
-    full_sends: HashSet<Digest>,
-    traffic: HashMap<Digest, Traffic>,
+    full_sends: BTreeSet<Digest>,
+    traffic: BTreeMap<Digest, Traffic>,
     total: Traffic,
     plan_at: Option<Instant>,
     batch: u64,
@@ -174,16 +174,16 @@ impl<A: Aead> ServerNode<A> {
             chunks,
             authority,
             authority_chain,
-            links: HashMap::new(),
-            connected: HashMap::new(),
+            links: BTreeMap::new(),
+            connected: BTreeMap::new(),
             sessions: Vec::new(),
             turn: 0,
             next_session,
-            contents: HashMap::new(),
-            wanted: HashMap::new(),
-            caps: HashMap::new(),
-            full_sends: HashSet::new(),
-            traffic: HashMap::new(),
+            contents: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            caps: BTreeMap::new(),
+            full_sends: BTreeSet::new(),
+            traffic: BTreeMap::new(),
             total: Traffic::default(),
             plan_at: None,
             batch: 0,
@@ -303,7 +303,7 @@ impl<A: Aead> ServerNode<A> {
                 self.on_message(now, slot, &body);
             }
             ServerEvent::Drained { slot } => self.flush(now, slot),
-            ServerEvent::Moved { slot } => self.on_moved(slot),
+            ServerEvent::Moved { slot } => self.on_moved(now, slot),
             ServerEvent::Gone { slot, .. } => self.on_gone(now, slot),
             ServerEvent::OrderRegressed { key } => {
                 let id = ReceiverId::of(&key);

@@ -48,11 +48,17 @@ pub fn own_default_directory() -> Result<PathBuf, Failure> {
     default_directory(rustix::process::geteuid().is_root(), |name| std::env::var_os(name))
 }
 
-/// A state directory that exists.
+/// A state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
 
 impl StateDir {
+    /// The directory at `path`, which may not exist; nothing is made.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     /// Makes the directory, with mode 0700, unless it exists; parents get the usual mode.
     ///
     /// # Errors

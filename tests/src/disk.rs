@@ -132,6 +132,12 @@ impl SimDisk {
         self.store().tamper(path, bytes);
     }
 
+    /// A number that changes when a name in the root directory does, or what it names.
+    #[must_use]
+    pub fn root_stamp(&self) -> u64 {
+        self.store().root_stamp()
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,7 +31,8 @@ pub struct TestRelease {
     pub content: Vec<Vec<u8>>,
     /// What a reader must see when it is installed.
     pub expected: BTreeMap<String, Node>,
-    tree: TreeTop<'static>,
+    /// The tree as a release root states it.
+    pub tree: TreeTop<'static>,
 }
 
 impl TestRelease {

@@ -260,14 +260,15 @@ impl<A: Aead, const LOOSE: usize> Channel<A, LOOSE> {
         self.outbox.is_acknowledged(number)
     }
 
-    /// What is sent next and fits `room` bytes; an acknowledgement where the
-    /// messages are too long for it.
+    /// What is sent next, if it fits `room` bytes. A message that must wait for
+    /// room keeps everything back: acknowledgements would use up again and again
+    /// what an unproved address may be sent, and its challenge would never go out.
     fn next_content(&self, room: usize) -> Option<(Content, &[u8])> {
         let room = room.checked_sub(OVERHEAD).filter(|_| self.counter < u64::MAX)?;
         let reliable = self.outbox.due().map(|(number, body)| (Content::Reliable(number), body));
         let loose = self.loose.due().map(|body| (Content::Unreliable, body));
         let bare = self.acknowledge.then_some((Content::Acknowledgement, &[][..]));
-        [reliable, loose, bare].into_iter().flatten().find(|(_, body)| body.len() <= room)
+        reliable.or(loose).or(bare).filter(|(_, body)| body.len() <= room)
     }
 }
 

@@ -94,6 +94,8 @@ pub enum ReceiverEvent {
         received: u32,
         /// Datagrams lost.
         lost: u32,
+        /// Highest send counter taken.
+        counter: u64,
     },
     /// Ask for the key of an epoch that is not ours.
     KeyRequest,
@@ -115,7 +117,7 @@ pub struct ReceiverStats {
     pub lost: u64,
     /// Datagrams that did not open or made no sense.
     pub refused: u64,
-    /// Blocks decoded with parity.
+    /// Lost sources that parity has replaced.
     pub repaired: u64,
     /// NACK messages sent.
     pub nacks: u64,
@@ -416,7 +418,8 @@ where
         self.reported_counter = self.counter;
         self.stats.lost += lost;
         let received = core::mem::take(&mut self.received);
-        self.tell(ReceiverEvent::Progress { received, lost: lost as u32 });
+        let counter = self.counter;
+        self.tell(ReceiverEvent::Progress { received, lost: lost as u32, counter });
         self.timers.set(Timer::Report, now + self.config.report);
     }
 

@@ -48,5 +48,6 @@ impl<D: Disk, A: Aead> Delivery<D, A> {
 pub(super) fn add<A: Aead>(stats: &mut AgentStats, machine: &Session<A>) {
     stats.received += machine.stats().received;
     stats.lost += machine.stats().lost;
+    stats.repaired += machine.stats().repaired;
     stats.nacks += machine.stats().nacks;
 }

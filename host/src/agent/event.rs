@@ -76,6 +76,8 @@ pub struct AgentStats {
     pub received: u64,
     /// Session datagrams lost.
     pub lost: u64,
+    /// Lost sources that parity has replaced.
+    pub repaired: u64,
     /// NACK messages sent.
     pub nacks: u64,
 }

@@ -26,10 +26,10 @@ use crate::model::{Change, LogRecord, Snapshot};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// The catalog's database.
+/// The catalog's database; clones share it.
 ///
 /// The caller holds the lock of the state directory: one process per catalog.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Catalog {
     /// One connection: changes come from one place, and reads are few.
     pool: SqlitePool,

@@ -4,28 +4,30 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant as Clock;
 
 use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::time::Instant;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc as tasks;
 
+use super::reader::{Backlog, Input, Reader};
 use super::server::{now_since, unix_time};
-use super::wake::{Sleeper, Waker, pair};
 use crate::aead::RingChaCha;
 use crate::agent::{Agent, AgentConfig, AgentError, AgentEvent, AgentStats, Enrolment};
 use crate::disk::unix::UnixDisk;
 use crate::error::Failure;
 use crate::keys::NodeKey;
-use crate::net::{BatchSocket, Interface, ReceiveBuffers, find_interface, interface_of};
+use crate::net::{BatchSocket, Interface, find_interface, interface_of};
 
 /// Longest sleep, so that a stop is noticed.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_millis(500);
 /// How long a stop waits for the server's acknowledgements.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
-/// Batches taken from one socket before the others get a turn.
-const TURNS: usize = 4;
+/// Batches taken before time is looked at again: what waits here is not lost, so
+/// timers should see it first.
+const TURNS: usize = 1_000;
 
 /// How a receiver is run.
 pub struct ReceiveOptions {
@@ -53,8 +55,8 @@ pub enum Told {
 /// A running receiver.
 pub struct Receiver {
     /// What happens.
-    pub told: mpsc::UnboundedReceiver<Told>,
-    waker: Waker,
+    pub told: tasks::UnboundedReceiver<Told>,
+    inputs: Sender<Input>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -63,7 +65,8 @@ impl Receiver {
     /// Stops the machine and waits for it; its last counts are told before.
     pub fn stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.waker.wake();
+        // The thread may have ended by itself.
+        let _ = self.inputs.send(Input::Look);
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was printed by its own hook.
             let _ = thread.join();
@@ -97,24 +100,28 @@ pub fn start(options: ReceiveOptions, into: &Path, state: &Path) -> Result<Recei
         Some(wanted) => find_interface(Some(wanted))?,
         None => interface_towards(server)?,
     };
-    let unicast = BatchSocket::client()?;
-    let (waker, sleeper) = pair().map_err(|error| Failure::io("waker", &error))?;
-    let (tell, told) = mpsc::unbounded_channel();
+    let (inputs, waiting) = channel();
+    let (tell, told) = tasks::unbounded_channel();
     let stop = Arc::new(AtomicBool::new(false));
+    let sockets = Sockets {
+        interface,
+        inputs: inputs.clone(),
+        backlog: Backlog::default(),
+        drop: options.drop,
+        multicast: Vec::new(),
+    };
     let looping = Loop {
         agent,
-        unicast,
-        multicast: Vec::new(),
-        interface,
-        sleeper,
+        unicast: sockets.read(BatchSocket::client()?)?,
+        sockets,
+        waiting,
         tell,
         stop: Arc::clone(&stop),
         begin: Clock::now(),
-        drop: Dropper::new(options.drop),
     };
     let thread = thread::Builder::new().name("fleetcast-receive".to_owned());
     let thread = thread.spawn(move || looping.run()).map_err(|e| Failure::io("thread", &e))?;
-    Ok(Receiver { told, waker, stop, thread: Some(thread) })
+    Ok(Receiver { told, inputs, stop, thread: Some(thread) })
 }
 
 fn agent_failure(error: &AgentError) -> Failure {
@@ -144,22 +151,52 @@ fn interface_towards(server: SocketAddr) -> Result<Interface, Failure> {
     }
 }
 
+/// The sockets of a receiver, each with its reader.
+struct Sockets {
+    interface: Interface,
+    inputs: Sender<Input>,
+    backlog: Backlog,
+    drop: f64,
+    multicast: Vec<(SocketAddrV4, Reader)>,
+}
+
+impl Sockets {
+    fn read(&self, socket: BatchSocket) -> Result<Reader, Failure> {
+        let mut dropper = Dropper::new(self.drop);
+        let keep = move || !dropper.drops();
+        Reader::start(socket, self.inputs.clone(), self.backlog.clone(), keep)
+            .map_err(|error| Failure::io("reader thread", &error))
+    }
+
+    fn listen(&mut self, group: SocketAddrV4) {
+        let reader = BatchSocket::multicast(group, &self.interface).and_then(|s| self.read(s));
+        match reader {
+            Ok(reader) => self.multicast.push((group, reader)),
+            // Catch-up serves whoever cannot join.
+            Err(error) => tracing::warn!(%group, %error, "cannot join"),
+        }
+    }
+
+    fn unlisten(&mut self, group: SocketAddrV4) {
+        if let Some(at) = self.multicast.iter().position(|(known, _)| *known == group) {
+            self.multicast.remove(at);
+        }
+    }
+}
+
 struct Loop {
     agent: Agent<UnixDisk, RingChaCha>,
-    unicast: BatchSocket,
-    multicast: Vec<(SocketAddrV4, BatchSocket)>,
-    interface: Interface,
-    sleeper: Sleeper,
-    tell: mpsc::UnboundedSender<Told>,
+    unicast: Reader,
+    sockets: Sockets,
+    waiting: mpsc::Receiver<Input>,
+    tell: tasks::UnboundedSender<Told>,
     stop: Arc<AtomicBool>,
     begin: Clock,
-    drop: Dropper,
 }
 
 impl Loop {
     /// The numbered loop of `core/README.md`.
     fn run(mut self) {
-        let mut buffers = ReceiveBuffers::default();
         let mut out = vec![0; MAX_DATAGRAM];
         let mut stopping: Option<Clock> = None;
         loop {
@@ -170,59 +207,43 @@ impl Loop {
                     break;
                 }
             }
+            // 5, 1: sleep until something comes, or the time is over.
+            let first = self.waiting.recv_timeout(self.sleep_time());
             self.agent.set_time(Some(unix_time()));
-            // 1, 2: datagrams first, so that the sockets' buffers stay empty; then time.
-            let busy = self.receive(&mut buffers);
+            // 2: datagrams first, then time.
+            let mut input = first.ok();
+            for _ in 0..TURNS {
+                let Some(taken) = input.take() else { break };
+                self.take(taken);
+                input = self.waiting.try_recv().ok();
+            }
+            input.into_iter().for_each(|taken| self.take(taken));
             self.agent.handle_timeout(now_since(self.begin));
             // 3: drain what happened.
             self.drain_events();
             // 4: drain what is to be sent.
             while let Some(transmit) = self.agent.poll_transmit(now_since(self.begin), &mut out) {
+                let bytes = &out[..transmit.len];
                 // Lost like any datagram when the socket is full: it is repeated.
-                let _ = self.unicast.send(transmit.to, &out[..transmit.len], transmit.segment_size);
-            }
-            // 5: sleep until something happens.
-            if !busy {
-                let sockets = self.multicast.iter().map(|(_, socket)| socket);
-                let time = self.sleep_time();
-                self.sleeper.sleep(sockets.chain([&self.unicast]), false, time);
+                let _ = self.unicast.socket().send(transmit.to, bytes, transmit.segment_size);
             }
         }
         let _ = self.tell.send(Told::Stopped(self.agent.stats()));
     }
 
-    fn receive(&mut self, buffers: &mut ReceiveBuffers) -> bool {
-        let Self { agent, unicast, multicast, drop, begin, .. } = self;
-        let mut busy = false;
-        for socket in multicast.iter().map(|(_, socket)| socket).chain([&*unicast]) {
-            for turn in 1..=TURNS {
-                let count = socket.receive(buffers, &mut |from, datagram| {
-                    if !drop.drops() {
-                        agent.handle_datagram(now_since(*begin), from, datagram);
-                    }
-                });
-                if count == 0 {
-                    break;
-                }
-                busy |= turn == TURNS;
-            }
+    fn take(&mut self, input: Input) {
+        if let Input::Batch(mut batch) = input {
+            self.sockets.backlog.taken(&batch);
+            let (agent, begin) = (&mut self.agent, self.begin);
+            batch.each(|from, datagram| agent.handle_datagram(now_since(begin), from, datagram));
         }
-        busy
     }
 
     fn drain_events(&mut self) {
         while let Some(event) = self.agent.poll_event() {
             match event {
-                AgentEvent::Listen(group) => match BatchSocket::multicast(group, &self.interface) {
-                    Ok(socket) => self.multicast.push((group, socket)),
-                    // Catch-up serves whoever cannot join.
-                    Err(error) => tracing::warn!(%group, %error, "cannot join"),
-                },
-                AgentEvent::Unlisten(group) => {
-                    if let Some(at) = self.multicast.iter().position(|(known, _)| *known == group) {
-                        self.multicast.remove(at);
-                    }
-                }
+                AgentEvent::Listen(group) => self.sockets.listen(group),
+                AgentEvent::Unlisten(group) => self.sockets.unlisten(group),
                 event => {
                     // Nobody listens any more when the process is stopping.
                     let _ = self.tell.send(Told::Event(event));

@@ -410,12 +410,19 @@ impl<A: Aead> ServerNode<A> {
         Ok(())
     }
 
-    /// Queues a delivery that failed once more.
+    /// Queues a delivery that failed once more, if nothing newer took its place.
     ///
     /// # Errors
-    /// `delivery-unknown`.
+    /// `delivery-unknown`, `release-superseded`.
     pub fn retry_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
         let delivery = self.registry.delivery(id).cloned().ok_or_else(|| unknown_delivery(id))?;
+        let current = self.registry.current_release(delivery.release.group);
+        if current.is_none_or(|current| current.name != delivery.release) {
+            // Owing it again would take the place of the newer one.
+            let message = format!("delivery {id} is of a release that is not its group's newest");
+            let hint = "the newest release contains everything: fleetcast pending list";
+            return Err(Failure::failed("release-superseded", message, hint));
+        }
         self.registry.log(actor, "delivery-retried", &id.to_string(), "ok");
         self.owe(now, delivery.receiver, delivery.release);
         Ok(())

@@ -1,5 +1,6 @@
 //! What receivers say, and what follows from it.
 
+use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
@@ -89,9 +90,9 @@ impl<A: Aead> ServerNode<A> {
                     self.on_deaf(now, slot, id, session);
                 }
             }
-            Up::Progress { session, received, lost, held, .. } => {
+            Up::Progress { session, received, lost, counter, held, .. } => {
                 if let Some(live) = self.session_of(session, &id) {
-                    live.handle_progress(now, received, lost);
+                    live.handle_progress(now, (received, lost), counter);
                 }
                 self.note_progress(id, held);
             }
@@ -418,7 +419,11 @@ impl<A: Aead> ServerNode<A> {
 
     // --- the end of a channel ---
 
-    pub(super) fn on_moved(&mut self, slot: PeerSlot) {
+    /// A receiver is elsewhere: it is asked whether it really is there, since
+    /// catch-up waits for an answer that may never be due otherwise (PROTOCOL C6).
+    pub(super) fn on_moved(&mut self, now: Instant, slot: PeerSlot) {
+        let nonce = self.rng.next_u64();
+        self.tell(now, slot, &Down::Ping { nonce });
         let address = self.endpoint.address(slot);
         if let Some(id) = self.links.get(&slot).and_then(|link| link.receiver) {
             self.registry.touch_receiver(&id, |record| record.address = address);

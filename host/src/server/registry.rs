@@ -4,7 +4,7 @@
 //! Every write goes through here and leaves a [`Change`], so that what the
 //! catalog holds is what this held, a batch ago.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId};
@@ -20,13 +20,13 @@ use crate::model::{
 /// Facts by their keys.
 #[derive(Default)]
 pub struct Registry {
-    receivers: HashMap<ReceiverId, ReceiverRecord>,
+    receivers: BTreeMap<ReceiverId, ReceiverRecord>,
     groups: BTreeMap<GroupId, GroupRecord>,
-    memberships: HashMap<(ReceiverId, GroupId), MembershipRecord>,
-    vouchers: HashMap<TokenId, VoucherRecord>,
-    releases: HashMap<Digest, ReleaseRecord>,
+    memberships: BTreeMap<(ReceiverId, GroupId), MembershipRecord>,
+    vouchers: BTreeMap<TokenId, VoucherRecord>,
+    releases: BTreeMap<Digest, ReleaseRecord>,
     deliveries: BTreeMap<u64, DeliveryRecord>,
-    held: HashMap<(ReceiverId, GroupId), HeldRecord>,
+    held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
     last_log: Option<LogRecord>,
     recent_log: VecDeque<LogRecord>,
     changes: Vec<Change>,

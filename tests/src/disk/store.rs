@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleetcast::disk::{DiskError, Kind, Result};
 
 use super::{Abilities, Fault, FaultKind};
+use crate::random::hash;
 
 /// An inode's number; 1 is the root.
 pub(super) type Ino = u64;
@@ -192,6 +193,11 @@ impl Store {
                 dir.names.insert(name.as_bytes().to_vec(), ino);
             }
         }
+    }
+
+    pub(super) fn root_stamp(&self) -> u64 {
+        let names = self.cache.get(&1).map(|root| &root.names);
+        names.into_iter().flatten().fold(0, |stamp, (name, ino)| hash(stamp ^ ino, name))
     }
 
     fn find(&self, path: &str) -> Option<Ino> {

@@ -4,6 +4,7 @@ use std::vec::Vec;
 
 use super::super::*;
 use super::pair::{Book, Pair, RECEIVER_SECRET, SERVER_SECRET, config, receiver_key, server};
+use crate::crypto::aead::ChaCha;
 use crate::crypto::noise::{StaticPair, psk};
 use crate::ids::TokenId;
 use crate::limits::HANDSHAKES_PER_SECOND;

@@ -1,12 +1,12 @@
 //! One server, one receiver and the link between them.
 
-use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use rand_core::{Rng as _, SeedableRng as _};
 
 use super::super::*;
+use crate::crypto::aead::ChaCha;
 use crate::crypto::noise::StaticPair;
 use crate::ids::{StaticKey, TokenId};
 use crate::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
@@ -66,9 +66,9 @@ pub(super) struct Faults {
 }
 
 /// A datagram under way.
-#[derive(Clone, Debug)]
 pub(super) type Server = ServerEndpoint<ChaCha, Vec<Peer>, Vec<HalfOpen>>;
 
+#[derive(Clone, Debug)]
 pub(super) struct Flight {
     arrival: Instant,
     pub(super) to_server: bool,

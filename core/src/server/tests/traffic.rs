@@ -136,6 +136,21 @@ fn a_new_address_counts_once_something_sent_there_was_acknowledged_from_there() 
     assert!(sent <= received);
 }
 
+// PROTOCOL C6, PROTOCOL C5
+#[test]
+fn signs_of_life_alone_are_credit_enough_for_a_challenge() {
+    let mut pair = Pair::connected(1);
+    let slot = pair.slot();
+    // Nothing but bare acknowledgements of 41 bytes will come from the new address.
+    pair.receiver_address = SocketAddr::from(([10, 0, 0, 3], 5_001));
+    pair.run(Duration::from_secs(9));
+    assert_eq!(pair.server.address(slot), Some(pair.receiver_address));
+    pair.server.send(pair.now, slot, Sending::Reliable, &[0; 20]).unwrap();
+    // Two of them pay for the 61 bytes, if none is spent on acknowledgements.
+    pair.run(Duration::from_secs(20));
+    assert!(pair.server.address_confirmed(slot));
+}
+
 // PROTOCOL C6
 #[test]
 fn an_old_packet_from_elsewhere_moves_nobody() {

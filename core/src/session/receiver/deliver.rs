@@ -36,6 +36,7 @@ where
         let (Some(described), Some(layout)) = (described, self.window.layout(place)) else {
             return;
         };
+        self.stats.repaired += self.slots.stand_ins(slot, &layout) as u64;
         let decoded = self.slots.decode(slot, &layout, mul);
         let intact =
             decoded.is_some_and(|bytes| take_records(described, self.config.slot, bytes, store));

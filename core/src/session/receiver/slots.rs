@@ -148,6 +148,12 @@ where
         slot.filled.len() == k
     }
 
+    /// Parity symbols that stand in for sources which never came.
+    pub(super) fn stand_ins(&self, at: usize, layout: &BlockLayout) -> usize {
+        let held = self.slots[at].held.iter().take(layout.sources());
+        held.filter(|index| index.0 >= FIRST_PARITY).count()
+    }
+
     /// Decodes a complete block in place and lends its bytes.
     pub(super) fn decode(
         &mut self,

@@ -221,10 +221,11 @@ impl World {
                     message.extend(block.0.to_le_bytes());
                 }
                 ReceiverEvent::Finished { .. } => message = vec![0xF2],
-                ReceiverEvent::Progress { received, lost } => {
+                ReceiverEvent::Progress { received, lost, counter } => {
                     message = vec![0xF3];
                     message.extend(received.to_le_bytes());
                     message.extend(lost.to_le_bytes());
+                    message.extend(counter.to_le_bytes());
                 }
                 ReceiverEvent::KeyRequest => {
                     let epoch = self.epoch;
@@ -316,7 +317,10 @@ impl World {
                 let left = self.receivers.iter().filter(|r| !r.finished).count();
                 self.sender.members(left as u32);
             }
-            0xF3 => self.sender.handle_progress(now, number(1), number(5)),
+            0xF3 => {
+                let counter = u64::from(number(9)) | u64::from(number(13)) << 32;
+                self.sender.handle_progress(now, (number(1), number(5)), counter);
+            }
             3 => {
                 let nack = Nack::parse(&flight.bytes).unwrap();
                 self.sender.handle_nack(now, &nack, &mut self.plan);

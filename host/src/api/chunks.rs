@@ -1,0 +1,108 @@
+//! Chunks: which are lacking, taking them in, giving them back.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use fleetcast_core::digest::Digest;
+use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
+use http_body_util::BodyExt as _;
+
+use super::Api;
+use super::answer::{Answer, Refusal, malformed};
+use super::frames::Frames;
+use super::model::{Hex, Stored};
+use crate::error::Failure;
+use crate::packs::{ChunkStore, StoreError, verify};
+
+/// One bit per id asked about, the first one lowest: set when the chunk is lacking.
+pub(super) async fn lacking(State(api): State<Api>, ids: Bytes) -> Result<Vec<u8>, Refusal> {
+    let chunks = Arc::clone(&api.chunks);
+    Ok(blocking(move || lacking_bits(&*chunks, &ids)).await?)
+}
+
+fn lacking_bits(chunks: &dyn ChunkStore, ids: &[u8]) -> Result<Vec<u8>, Failure> {
+    let (ids, rest) = ids.as_chunks::<{ Digest::LEN }>();
+    if !rest.is_empty() {
+        return Err(malformed("ids have 32 bytes each"));
+    }
+    let mut bits = vec![0; ids.len().div_ceil(8)];
+    for (place, id) in ids.iter().enumerate() {
+        if !chunks.contains(&Digest(*id))? {
+            bits[place / 8] |= 1 << (place % 8);
+        }
+    }
+    Ok(bits)
+}
+
+/// Takes a stream of frames; answers when all are verified, stored and durable.
+pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> {
+    let mut body = body;
+    let mut intake = Intake::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| malformed("the upload was cut"))?;
+        let Ok(bytes) = frame.into_data() else { continue };
+        let chunks = Arc::clone(&api.chunks);
+        // A few records at a time: memory stays bounded by the piece.
+        intake = blocking(move || intake.take(&*chunks, &bytes)).await?;
+    }
+    if !intake.frames.is_empty() {
+        return Err(malformed("the upload ends within a chunk").into());
+    }
+    let chunks = Arc::clone(&api.chunks);
+    blocking(move || Ok(chunks.sync()?)).await?;
+    Ok(Json(intake.stored))
+}
+
+#[derive(Default)]
+struct Intake {
+    frames: Frames,
+    scratch: Vec<u8>,
+    stored: Stored,
+}
+
+impl Intake {
+    fn take(mut self, chunks: &dyn ChunkStore, bytes: &[u8]) -> Result<Self, Failure> {
+        self.frames.push(bytes);
+        while let Some((id, record)) = self.frames.next_frame().map_err(StoreError::from)? {
+            // The store believes ids: here is where they are checked.
+            verify(&id, record, &mut self.scratch).map_err(StoreError::from)?;
+            self.stored.received += 1;
+            self.stored.new += u64::from(chunks.put(id, record)?);
+        }
+        Ok(self)
+    }
+}
+
+/// A chunk's record, as it is stored.
+pub(super) async fn read(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Vec<u8>, Refusal> {
+    let id: Hex = serde_json::from_value(id.into()).map_err(|_| malformed("an id is hex"))?;
+    let id = Digest(id.array().ok_or_else(|| malformed("an id has 32 bytes"))?);
+    let chunks = Arc::clone(&api.chunks);
+    let record = blocking(move || {
+        let mut record = vec![0; RECORD_HEADER + MAX_CHUNK];
+        let length = chunks.read(&id, &mut record).map_err(|error| match error {
+            StoreError::Missing(id) => {
+                let message = format!("the server does not have chunk {id}");
+                Failure::failed("chunk-unknown", message, "send the files again")
+            }
+            other => other.into(),
+        })?;
+        record.truncate(length);
+        Ok(record)
+    });
+    Ok(record.await?)
+}
+
+/// Disk work, away from the runtime's own threads.
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, Failure> + Send + 'static,
+) -> Result<R, Failure> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(Failure::failed("internal", "the server stumbled over a request", ""))
+    })
+}

@@ -1,0 +1,316 @@
+//! The client of the API: one function per route, blocking, for the command line.
+//!
+//! It has a runtime of its own and one connection, made anew when the server
+//! has closed it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use fleetcast_core::digest::Digest;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::{Builder, Runtime};
+
+use super::model::{
+    Deliveries, FleetInfo, Hex, LogItem, NewGroup, NewMember, NewName, NewRelease, NewVoucher,
+    NextRelease, PingItem, PingRequest, ReceiverDetail, Stored, Submitted,
+};
+use super::socket;
+use crate::error::Failure;
+use crate::status::{DeliveryItem, GroupItem, Item, Items, ReceiverItem, ReleaseItem, StatusItem};
+
+/// A connection to a server.
+pub struct Client {
+    socket: PathBuf,
+    runtime: Runtime,
+    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+type Outcome<T> = Result<T, Failure>;
+
+impl Client {
+    /// A client of the server that listens at `socket`; connects with the first request.
+    ///
+    /// # Errors
+    /// Failure `io` when the process gets no event queue.
+    pub fn new(socket: &Path) -> Outcome<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::io("runtime", &error))?;
+        Ok(Self { socket: socket.to_owned(), runtime, connection: Mutex::new(None) })
+    }
+
+    // Each of these fails as the server says, or with `server-not-running` and `server-lost`.
+
+    /// Whom the fleet trusts, and where its server is.
+    pub fn fleet(&self) -> Outcome<FleetInfo> {
+        self.get("/fleet")
+    }
+
+    /// The picture of now.
+    pub fn status(&self) -> Outcome<StatusItem> {
+        self.get::<Item<StatusItem>>("/status").map(|document| document.item)
+    }
+
+    /// Lines of the log after a number, oldest first; empty at its end.
+    pub fn log_after(&self, number: u64) -> Outcome<Vec<LogItem>> {
+        self.items(&format!("/log?after={number}"))
+    }
+
+    /// Takes an invitation.
+    pub fn add_voucher(&self, voucher: &NewVoucher) -> Outcome<Hex> {
+        self.post("/vouchers", voucher)
+    }
+
+    /// All groups.
+    pub fn groups(&self) -> Outcome<Vec<GroupItem>> {
+        self.items("/groups")
+    }
+
+    /// Creates a group.
+    pub fn create_group(&self, name: &str, open: bool) -> Outcome<GroupItem> {
+        self.post("/groups", &NewGroup { name: name.to_owned(), open })
+    }
+
+    /// Renames a group.
+    pub fn rename_group(&self, group: &str, to: &str) -> Outcome<GroupItem> {
+        let path = format!("/groups/{}", segment(group));
+        self.send_json(Method::PATCH, &path, &NewName { name: to.to_owned() })
+    }
+
+    /// Deletes a group.
+    pub fn delete_group(&self, group: &str) -> Outcome<()> {
+        self.delete(&format!("/groups/{}", segment(group)))
+    }
+
+    /// The receivers of a group.
+    pub fn members(&self, group: &str) -> Outcome<Vec<ReceiverItem>> {
+        self.items(&format!("/groups/{}/members", segment(group)))
+    }
+
+    /// Adds a receiver to a group.
+    pub fn add_member(&self, group: &str, member: &NewMember) -> Outcome<()> {
+        self.post(&format!("/groups/{}/members", segment(group)), member)
+    }
+
+    /// Removes a receiver from a group.
+    pub fn remove_member(&self, group: &str, receiver: &str) -> Outcome<()> {
+        self.delete(&format!("/groups/{}/members/{}", segment(group), segment(receiver)))
+    }
+
+    /// What the next release of a group is made from.
+    pub fn next_release(&self, group: &str) -> Outcome<NextRelease> {
+        self.get(&format!("/groups/{}/next", segment(group)))
+    }
+
+    /// All receivers.
+    pub fn receivers(&self) -> Outcome<Vec<ReceiverItem>> {
+        self.items("/receivers")
+    }
+
+    /// A receiver, with its key.
+    pub fn receiver(&self, receiver: &str) -> Outcome<ReceiverDetail> {
+        self.get(&format!("/receivers/{}", segment(receiver)))
+    }
+
+    /// Takes a waiting receiver in.
+    pub fn approve_receiver(&self, receiver: &str) -> Outcome<()> {
+        self.post(&format!("/receivers/{}/approve", segment(receiver)), &())
+    }
+
+    /// Renames a receiver.
+    pub fn rename_receiver(&self, receiver: &str, to: &str) -> Outcome<()> {
+        let path = format!("/receivers/{}/rename", segment(receiver));
+        self.post(&path, &NewName { name: to.to_owned() })
+    }
+
+    /// Forgets a receiver.
+    pub fn remove_receiver(&self, receiver: &str) -> Outcome<()> {
+        self.delete(&format!("/receivers/{}", segment(receiver)))
+    }
+
+    /// Asks receivers whether they are there; all where none is named.
+    pub fn ping(&self, receivers: &[String]) -> Outcome<Vec<PingItem>> {
+        let request = PingRequest { receivers: receivers.to_vec() };
+        self.post::<Items<PingItem>>("/receivers/ping", &request).map(|document| document.items)
+    }
+
+    /// Which of these chunks the server lacks: one answer per id.
+    pub fn lacking(&self, ids: &[Digest]) -> Outcome<Vec<bool>> {
+        let body: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
+        let bits = self.request(Method::POST, "/chunks/lacking", BINARY, body)?;
+        if bits.len() != ids.len().div_ceil(8) {
+            return Err(misunderstood());
+        }
+        let bit = |place: usize| bits.get(place / 8).is_some_and(|b| b >> (place % 8) & 1 == 1);
+        Ok((0..ids.len()).map(bit).collect())
+    }
+
+    /// Stores chunks: `frames` is `id (32) ‖ record`, again and again. Durable on return.
+    pub fn store_chunks(&self, frames: Vec<u8>) -> Outcome<Stored> {
+        parse(&self.request(Method::PUT, "/chunks", BINARY, frames)?)
+    }
+
+    /// The record of a chunk.
+    pub fn chunk(&self, id: &Digest) -> Outcome<Bytes> {
+        self.request(Method::GET, &format!("/chunks/{id}"), BINARY, Vec::new())
+    }
+
+    /// Submits a signed release.
+    pub fn submit(&self, release: &NewRelease) -> Outcome<Submitted> {
+        self.post("/releases", release)
+    }
+
+    /// Releases of a group, or all.
+    pub fn releases(&self, group: Option<&str>) -> Outcome<Vec<ReleaseItem>> {
+        match group {
+            Some(group) => self.items(&format!("/releases?group={}", segment(group))),
+            None => self.items("/releases"),
+        }
+    }
+
+    /// A release by its digest or by `GROUP#SEQUENCE`.
+    pub fn release(&self, release: &str) -> Outcome<ReleaseItem> {
+        let path = format!("/releases/{}", segment(release));
+        self.get::<Item<ReleaseItem>>(&path).map(|document| document.item)
+    }
+
+    /// The deliveries of releases, and what was sent for them.
+    pub fn deliveries(&self, releases: &[String]) -> Outcome<Deliveries> {
+        self.get(&format!("/deliveries?releases={}", releases.join(",")))
+    }
+
+    /// Deliveries that wait, run or have failed.
+    pub fn pending(&self) -> Outcome<Vec<DeliveryItem>> {
+        self.items("/pending")
+    }
+
+    /// Takes a delivery back.
+    pub fn cancel(&self, delivery: u64) -> Outcome<DeliveryItem> {
+        self.post(&format!("/pending/{delivery}/cancel"), &())
+    }
+
+    /// Queues a delivery once more.
+    pub fn retry(&self, delivery: u64) -> Outcome<DeliveryItem> {
+        self.post(&format!("/pending/{delivery}/retry"), &())
+    }
+
+    // --- requests ---
+
+    fn items<T: DeserializeOwned>(&self, path: &str) -> Outcome<Vec<T>> {
+        self.get::<Items<T>>(path).map(|document| document.items)
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        parse(&self.request(Method::GET, path, JSON, Vec::new())?)
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Outcome<T> {
+        self.send_json(Method::POST, path, body)
+    }
+
+    fn delete(&self, path: &str) -> Outcome<()> {
+        parse(&self.request(Method::DELETE, path, JSON, Vec::new())?)
+    }
+
+    fn send_json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Outcome<T> {
+        let body = serde_json::to_vec(body).map_err(|_| misunderstood())?;
+        parse(&self.request(method, path, JSON, body)?)
+    }
+
+    fn request(&self, method: Method, path: &str, kind: &str, body: Vec<u8>) -> Outcome<Bytes> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("host", "fleetcast")
+            .header("content-type", kind)
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|_| misunderstood())?;
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.runtime.block_on(async {
+            let mut kept = connection.take();
+            let alive = match &mut kept {
+                Some(sender) => sender.ready().await.is_ok(),
+                None => false,
+            };
+            let mut sender = match kept {
+                Some(sender) if alive => sender,
+                _ => self.connect().await?,
+            };
+            let response = sender.send_request(request).await.map_err(lost)?;
+            let status = response.status();
+            let body = response.into_body().collect().await.map_err(lost)?.to_bytes();
+            *connection = Some(sender);
+            if status.is_success() { Ok(body) } else { Err(refusal(&body)) }
+        })
+    }
+
+    async fn connect(&self) -> Outcome<SendRequest<Full<Bytes>>> {
+        let stream = socket::connect(&self.socket).await?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        // Its end is noticed by the next request.
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+}
+
+const JSON: &str = "application/json";
+const BINARY: &str = "application/octet-stream";
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
+    serde_json::from_slice(body).map_err(|_| misunderstood())
+}
+
+/// The server's own failure; exit codes are the client's affair.
+fn refusal(body: &[u8]) -> Failure {
+    serde_json::from_slice(body).unwrap_or_else(|_| misunderstood())
+}
+
+fn misunderstood() -> Failure {
+    let hint = "server and command line should be of one version";
+    Failure::failed("server-misunderstood", "the server answered something else", hint)
+}
+
+// By value, for `map_err`.
+#[allow(clippy::needless_pass_by_value)]
+fn lost(error: hyper::Error) -> Failure {
+    let hint =
+        "`fleetcast status` tells whether it runs; repeat the command, nothing is done twice";
+    Failure::failed("server-lost", format!("the server went away: {error}"), hint)
+}
+
+/// A name as one segment of a path, or as a value of a query (RFC 3986).
+fn segment(name: &str) -> String {
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_name_is_one_segment_of_a_path() {
+        // RFC 3986, section 2.1; dots too, so that no name is `..`.
+        assert_eq!(segment("kiosk-1"), "kiosk-1");
+        assert_eq!(segment("a/b?c#d e"), "a%2Fb%3Fc%23d%20e");
+        assert_eq!(segment(".."), "%2E%2E");
+        assert_eq!(segment("ü"), "%C3%BC");
+    }
+}

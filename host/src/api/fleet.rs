@@ -1,0 +1,82 @@
+//! The fleet as a whole: whom it trusts, how it is, what happened; invitations.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use serde::Deserialize;
+
+use super::Api;
+use super::answer::{ACTOR, Answer, malformed};
+use super::model::{FleetInfo, Hex, LogItem, NewVoucher};
+use crate::error::Failure;
+use crate::model::LogRecord;
+use crate::status::{Item, Items, StatusItem};
+
+/// Most lines of the log in one answer.
+const LOG_PAGE: u32 = 1_000;
+
+pub(super) async fn fleet(State(api): State<Api>) -> Answer<FleetInfo> {
+    let listen = api.listen;
+    let info = api.run(move |node, _| {
+        let authority = node.authority();
+        let document = authority.document();
+        let controller = authority.controllers().next().ok_or_else(no_controller)?;
+        Ok(FleetInfo {
+            fleet: Hex(document.fleet.0.to_vec()),
+            version: document.version,
+            digest: Hex(authority.digest().0.to_vec()),
+            threshold: document.threshold,
+            admins: authority.admins().map(|key| Hex(key.0.to_vec())).collect(),
+            controller: Hex(controller.exchange.0.to_vec()),
+            listen: listen.to_string(),
+            time: node.time(),
+        })
+    });
+    Ok(Json(info.await?))
+}
+
+pub(super) async fn status(State(api): State<Api>) -> Answer<Item<StatusItem>> {
+    let status = api.run(|node, now| Ok(node.status(now))).await?;
+    Ok(Json(Item::new("status", status)))
+}
+
+pub(super) async fn add_voucher(
+    State(api): State<Api>,
+    Json(voucher): Json<NewVoucher>,
+) -> Answer<Hex> {
+    let token = voucher.token.array().ok_or_else(|| malformed("a token has 16 bytes"))?;
+    let added = api.run(move |node, _| node.add_voucher(ACTOR, voucher.document.0, token));
+    Ok(Json(Hex(added.await?.0.to_vec())))
+}
+
+/// Which page of the log.
+#[derive(Deserialize)]
+pub(super) struct LogQuery {
+    #[serde(default)]
+    after: u64,
+}
+
+/// Lines after a number, oldest first, at most [`LOG_PAGE`].
+pub(super) async fn log(
+    State(api): State<Api>,
+    Query(query): Query<LogQuery>,
+) -> Answer<Items<LogItem>> {
+    let lines = api.catalog.log_after(query.after, LOG_PAGE).await.map_err(Failure::from)?;
+    Ok(Json(Items::new("log", lines.into_iter().map(log_item).collect())))
+}
+
+fn log_item(line: LogRecord) -> LogItem {
+    LogItem {
+        number: line.number,
+        time: line.time,
+        actor: line.actor,
+        action: line.action,
+        subject: line.subject,
+        result: line.result,
+        digest: Hex(line.digest.0.to_vec()),
+    }
+}
+
+fn no_controller() -> Failure {
+    let hint = "sign an authority document that names this server";
+    Failure::failed("no-controller", "the authority document names no server", hint)
+}

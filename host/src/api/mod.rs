@@ -1,0 +1,97 @@
+//! The server's HTTP API, `/api/v1`: what the command line speaks, over the Unix
+//! socket in the state directory.
+//!
+//! Bodies are JSON in the models of [`crate::status`] and of [`model`]; chunks
+//! travel as bytes. A failure is the error document of the contract with a
+//! fitting status. Who may open the socket is an admin; nothing here signs.
+//!
+//! Every handler does its work on the data thread in one go ([`Api::run`]), and
+//! answers when the changes that it made are durable.
+
+mod answer;
+mod chunks;
+pub mod client;
+mod fleet;
+mod frames;
+mod groups;
+pub mod model;
+mod receivers;
+mod releases;
+pub mod socket;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use fleetcast_core::time::Instant;
+
+use crate::catalog::Catalog;
+use crate::driver::server::{Node, ServerHandle};
+use crate::error::Failure;
+use crate::packs::ChunkStore;
+
+/// What handlers reach.
+#[derive(Clone)]
+pub struct Api {
+    handle: ServerHandle,
+    chunks: Arc<dyn ChunkStore>,
+    catalog: Catalog,
+    listen: SocketAddr,
+}
+
+impl Api {
+    /// An API over the server machine behind `handle`, whose unicast socket is
+    /// bound to `listen`; `chunks` and `catalog` are that server's own.
+    #[must_use]
+    pub fn new(
+        handle: ServerHandle,
+        chunks: Arc<dyn ChunkStore>,
+        catalog: Catalog,
+        listen: SocketAddr,
+    ) -> Self {
+        Self { handle, chunks, catalog, listen }
+    }
+
+    /// All routes.
+    pub fn router(self) -> Router {
+        let v1 = Router::new()
+            .route("/fleet", get(fleet::fleet))
+            .route("/status", get(fleet::status))
+            .route("/log", get(fleet::log))
+            .route("/vouchers", post(fleet::add_voucher))
+            .route("/groups", get(groups::list).post(groups::create))
+            .route("/groups/{group}", axum::routing::patch(groups::rename).delete(groups::delete))
+            .route("/groups/{group}/members", get(groups::members).post(groups::add))
+            .route("/groups/{group}/members/{receiver}", axum::routing::delete(groups::remove))
+            .route("/groups/{group}/next", get(groups::next))
+            .route("/receivers", get(receivers::list))
+            .route("/receivers/ping", post(receivers::ping))
+            .route("/receivers/{receiver}", get(receivers::show).delete(receivers::remove))
+            .route("/receivers/{receiver}/approve", post(receivers::approve))
+            .route("/receivers/{receiver}/rename", post(receivers::rename))
+            .route("/chunks/lacking", post(chunks::lacking))
+            .route("/chunks", put(chunks::store))
+            .route("/chunks/{id}", get(chunks::read))
+            .route("/releases", get(releases::list).post(releases::submit))
+            .route("/releases/{release}", get(releases::show))
+            .route("/deliveries", get(releases::deliveries))
+            .route("/pending", get(releases::pending))
+            .route("/pending/{id}/cancel", post(releases::cancel))
+            .route("/pending/{id}/retry", post(releases::retry))
+            .layer(axum::extract::DefaultBodyLimit::max(model::MAX_BODY));
+        Router::new().nest("/api/v1", v1).fallback(answer::no_route).with_state(self)
+    }
+
+    /// Does `work` on the data thread; its answer comes when it is durable.
+    async fn run<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Node, Instant) -> Result<R, Failure> + Send + 'static,
+    ) -> Result<R, Failure> {
+        self.handle.run(work).await?
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,236 @@
+//! Bodies of requests and answers that are not lists of [`crate::status`].
+//!
+//! Signed documents, keys and ids travel as lower-case hex.
+
+use data_encoding::HEXLOWER_PERMISSIVE;
+use serde::{Deserialize, Serialize};
+
+use crate::model::UnixTime;
+use crate::status::{DeliveryItem, InstalledItem, ReceiverItem};
+use crate::units::rfc3339;
+
+/// Largest body of a request other than a stream of chunks, in bytes.
+pub const MAX_BODY: usize = 2 * 1024 * 1024;
+/// Most ids that one request asks about.
+pub const MAX_IDS: usize = MAX_BODY / 32;
+
+/// Bytes as hex.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hex(pub Vec<u8>);
+
+impl Hex {
+    /// The bytes, if there are exactly `N`.
+    #[must_use]
+    pub fn array<const N: usize>(&self) -> Option<[u8; N]> {
+        self.0.as_slice().try_into().ok()
+    }
+}
+
+impl Serialize for Hex {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes());
+        bytes.map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// `GET /fleet`: whom the fleet trusts, and where its server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetInfo {
+    /// The fleet's identity.
+    pub fleet: Hex,
+    /// Version of the authority document.
+    pub version: u32,
+    /// Its digest, which receivers pin.
+    pub digest: Hex,
+    /// Admins that must sign.
+    pub threshold: u8,
+    /// Ed25519 keys of the admins.
+    pub admins: Vec<Hex>,
+    /// X25519 key of the controller.
+    pub controller: Hex,
+    /// Where the server's unicast socket is bound.
+    pub listen: String,
+    /// The server's wall clock.
+    #[serde(with = "rfc3339")]
+    pub time: UnixTime,
+}
+
+/// `POST /groups`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewGroup {
+    /// Its name.
+    pub name: String,
+    /// Receivers may join without approval.
+    pub open: bool,
+}
+
+/// `PATCH /groups/{group}` and `POST /receivers/{receiver}/rename`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewName {
+    /// The name from now on.
+    pub name: String,
+}
+
+/// `POST /groups/{group}/members`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewMember {
+    /// Name or identity.
+    pub receiver: String,
+    /// The membership that an admin has signed.
+    pub certificate: Hex,
+}
+
+/// `GET /groups/{group}/next`: what the next release of a group is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextRelease {
+    /// The fleet's identity.
+    pub fleet: Hex,
+    /// Version of the authority document.
+    pub authority: u32,
+    /// The group's identity.
+    pub group: Hex,
+    /// The group's name.
+    pub name: String,
+    /// The reset epoch of the next release.
+    pub reset_epoch: u32,
+    /// Its sequence number.
+    pub sequence: u64,
+    /// The current release's signed document.
+    pub current: Option<Hex>,
+    /// Receivers of the group.
+    pub receivers: u64,
+    /// Whether any of them is a constrained device.
+    pub constrained: bool,
+}
+
+/// `GET /receivers/{receiver}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverDetail {
+    /// As in lists.
+    #[serde(flatten)]
+    pub item: ReceiverItem,
+    /// Its X25519 device key, which memberships name.
+    pub key: Hex,
+}
+
+/// `POST /receivers/ping`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingRequest {
+    /// Names or identities; empty for all.
+    pub receivers: Vec<String>,
+}
+
+/// What became of a ping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingItem {
+    /// Name of the receiver.
+    pub receiver: String,
+    /// Whether it answered.
+    pub answered: bool,
+    /// The round trip in microseconds, when it answered.
+    pub round_trip_us: Option<u64>,
+}
+
+/// `POST /vouchers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewVoucher {
+    /// The voucher that an admin has signed.
+    pub document: Hex,
+    /// The secret token behind it.
+    pub token: Hex,
+}
+
+/// `PUT /chunks`: what was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Records received.
+    pub received: u64,
+    /// Of these, new.
+    pub new: u64,
+}
+
+/// `POST /releases`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewRelease {
+    /// The root that admins have signed.
+    pub document: Hex,
+    /// Cap in bytes per second, below the server's.
+    pub rate: Option<u64>,
+    /// Send every chunk, whatever receivers hold.
+    pub full: bool,
+}
+
+/// What a submitted release has become.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The release.
+    pub release: InstalledItem,
+    /// Its deliveries, durably queued.
+    pub deliveries: Vec<DeliveryItem>,
+}
+
+/// `GET /deliveries`: deliveries of releases, and what was sent for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deliveries {
+    /// The deliveries that were asked for and exist.
+    pub deliveries: Vec<DeliveryItem>,
+    /// What the server has sent for their releases.
+    pub traffic: TrafficItem,
+}
+
+/// What a server has sent for releases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficItem {
+    /// Bytes of blocks sent once.
+    pub payload_bytes: u64,
+    /// Bytes of IP packets sent by multicast.
+    pub multicast_bytes: u64,
+    /// Bytes of IP packets sent by unicast.
+    pub unicast_bytes: u64,
+    /// Parity and repeated symbols.
+    pub repair_symbols: u64,
+    /// NACK messages received.
+    pub nacks: u64,
+}
+
+/// A line of the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogItem {
+    /// Position, from 1.
+    pub number: u64,
+    /// When.
+    #[serde(with = "rfc3339")]
+    pub time: UnixTime,
+    /// Who: an account, a receiver, or `server`.
+    pub actor: String,
+    /// What, as a code such as `release-sent`.
+    pub action: String,
+    /// To whom or what.
+    pub subject: String,
+    /// With what result.
+    pub result: String,
+    /// Digest of the line before and of this one's fields.
+    pub digest: Hex,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_lower_case_hex() {
+        let json = serde_json::to_string(&Hex(vec![0, 0xab, 0xff])).unwrap();
+        assert_eq!(json, "\"00abff\"");
+        assert_eq!(serde_json::from_str::<Hex>("\"00abFF\"").unwrap().0, [0, 0xab, 0xff]);
+        assert!(serde_json::from_str::<Hex>("\"0g\"").is_err());
+        assert_eq!(Hex(vec![1, 2]).array::<2>(), Some([1, 2]));
+        assert_eq!(Hex(vec![1, 2]).array::<3>(), None);
+    }
+}

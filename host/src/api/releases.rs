@@ -1,0 +1,204 @@
+//! Releases, their deliveries, and what waits.
+
+use std::collections::{HashMap, HashSet};
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use fleetcast_core::digest::Digest;
+use serde::Deserialize;
+
+use super::Api;
+use super::answer::{ACTOR, Answer, malformed};
+use super::model::{Deliveries, NewRelease, Submitted, TrafficItem};
+use crate::error::Failure;
+use crate::model::DeliveryRecord;
+use crate::server::Traffic;
+use crate::server::commands::SendOptions;
+use crate::status::{DeliveryItem, InstalledItem, Item, Items, ReleaseItem};
+
+/// Whose releases.
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    group: Option<String>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(query): Query<ListQuery>,
+) -> Answer<Items<ReleaseItem>> {
+    let items = api.run(move |node, _| {
+        if let Some(group) = &query.group {
+            node.group(group)?;
+        }
+        Ok(node.release_items(query.group.as_deref()))
+    });
+    Ok(Json(Items::new("releases", items.await?)))
+}
+
+/// A release by the beginning of its digest, or by `GROUP#SEQUENCE`.
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(wanted): Path<String>,
+) -> Answer<Item<ReleaseItem>> {
+    let found = api.run(move |node, _| find(node.release_items(None), &wanted));
+    Ok(Json(Item::new("release", found.await?)))
+}
+
+/// Shortest beginning of a digest that names a release.
+const MIN_PREFIX: usize = 6;
+
+fn find(items: Vec<ReleaseItem>, wanted: &str) -> Result<ReleaseItem, Failure> {
+    let fits = |item: &ReleaseItem| match wanted.rsplit_once('#') {
+        Some((group, sequence)) => item.group == group && sequence.parse() == Ok(item.sequence),
+        None => {
+            wanted.len() >= MIN_PREFIX && item.release.starts_with(&wanted.to_ascii_lowercase())
+        }
+    };
+    let mut found = items.into_iter().filter(fits);
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(_)) => {
+            let message = format!("several releases begin with {wanted:?}");
+            Err(Failure::failed("release-ambiguous", message, "write more of its digest"))
+        }
+        (None, _) => {
+            let message = format!("there is no release {wanted:?}");
+            Err(Failure::failed("release-unknown", message, "fleetcast releases list"))
+        }
+    }
+}
+
+pub(super) async fn submit(
+    State(api): State<Api>,
+    Json(release): Json<NewRelease>,
+) -> Answer<Submitted> {
+    let submitted = api.run(move |node, now| {
+        let options = SendOptions { rate: release.rate, full: release.full };
+        let ids = node.submit_release(now, ACTOR, release.document.0, options)?;
+        let records: Vec<&DeliveryRecord> =
+            ids.iter().filter_map(|id| node.registry().delivery(*id)).collect();
+        let newest = records.first().map(|record| record.release);
+        let deliveries: Vec<DeliveryItem> =
+            records.into_iter().map(|record| node.delivery_item(record)).collect();
+        // A group may have lost its last receiver a moment ago: nothing to tell then.
+        let release = newest.and_then(|name| {
+            let group = node.registry().group(&name.group)?.name.clone();
+            let release = name.digest.to_string();
+            Some(InstalledItem { group, sequence: name.order.sequence, release })
+        });
+        let release = release.ok_or_else(|| {
+            let hint = "add receivers with `fleetcast groups add`; they get it then";
+            Failure::failed("group-empty", "no receiver is in the group any more", hint)
+        })?;
+        Ok(Submitted { release, deliveries })
+    });
+    Ok(Json(submitted.await?))
+}
+
+/// Which deliveries: of these releases, digests with commas between.
+#[derive(Deserialize)]
+pub(super) struct DeliveriesQuery {
+    releases: Option<String>,
+    ids: Option<String>,
+}
+
+pub(super) async fn deliveries(
+    State(api): State<Api>,
+    Query(query): Query<DeliveriesQuery>,
+) -> Answer<Deliveries> {
+    let mut ids = HashSet::new();
+    for id in query.ids.iter().flat_map(|ids| ids.split(',')) {
+        ids.insert(id.parse::<u64>().map_err(|_| malformed("ids are numbers"))?);
+    }
+    let mut releases = HashSet::new();
+    for release in query.releases.iter().flat_map(|releases| releases.split(',')) {
+        releases.insert(release.to_owned());
+    }
+    let found = api.run(move |node, _| {
+        let mut digests: HashMap<Digest, bool> = HashMap::new();
+        let mut wanted = |delivery: &&DeliveryRecord| {
+            let digest = delivery.release.digest;
+            let whole =
+                *digests.entry(digest).or_insert_with(|| releases.contains(&digest.to_string()));
+            whole || ids.contains(&delivery.id)
+        };
+        let records: Vec<&DeliveryRecord> =
+            node.registry().deliveries().filter(&mut wanted).collect();
+        let mut sent: Vec<Digest> = records.iter().map(|record| record.release.digest).collect();
+        sent.sort_unstable();
+        sent.dedup();
+        let deliveries = records.into_iter().map(|record| node.delivery_item(record)).collect();
+        Ok(Deliveries { deliveries, traffic: traffic_item(&node.traffic(&sent)) })
+    });
+    Ok(Json(found.await?))
+}
+
+const fn traffic_item(traffic: &Traffic) -> TrafficItem {
+    TrafficItem {
+        payload_bytes: traffic.payload,
+        multicast_bytes: traffic.multicast,
+        unicast_bytes: traffic.unicast,
+        repair_symbols: traffic.repairs,
+        nacks: traffic.nacks,
+    }
+}
+
+pub(super) async fn pending(State(api): State<Api>) -> Answer<Items<DeliveryItem>> {
+    let items = api.run(|node, _| Ok(node.pending_items())).await?;
+    Ok(Json(Items::new("pending", items)))
+}
+
+pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
+    let cancelled = api.run(move |node, now| {
+        node.cancel_delivery(now, ACTOR, id)?;
+        let record = node.registry().delivery(id).ok_or_else(|| gone(id))?;
+        Ok(node.delivery_item(record))
+    });
+    Ok(Json(cancelled.await?))
+}
+
+/// Answers with the new delivery that takes the failed one's place.
+pub(super) async fn retry(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
+    let queued = api.run(move |node, now| {
+        node.retry_delivery(now, ACTOR, id)?;
+        let newest = node.registry().deliveries().last();
+        Ok(node.delivery_item(newest.ok_or_else(|| gone(id))?))
+    });
+    Ok(Json(queued.await?))
+}
+
+fn gone(id: u64) -> Failure {
+    let message = format!("there is no such open delivery: {id}");
+    Failure::failed("delivery-unknown", message, "fleetcast pending list")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(group: &str, sequence: u64, release: &str) -> ReleaseItem {
+        ReleaseItem {
+            release: release.into(),
+            group: group.into(),
+            sequence,
+            name: String::new(),
+            files: 0,
+            bytes: 0,
+            created: 0,
+            expires: 0,
+            signatures: 1,
+            threshold: 1,
+            state: "current".into(),
+        }
+    }
+
+    #[test]
+    fn a_release_is_found_by_its_digest_or_by_group_and_sequence() {
+        let items = || vec![item("a#1", 2, "abcdef01"), item("b", 2, "abcdef02")];
+        assert_eq!(find(items(), "ABCDEF02").unwrap().group, "b");
+        assert_eq!(find(items(), "a#1#2").unwrap().group, "a#1");
+        assert_eq!(find(items(), "abcdef").unwrap_err().code, "release-ambiguous");
+        assert_eq!(find(items(), "abcde").unwrap_err().code, "release-unknown");
+        assert_eq!(find(items(), "b#3").unwrap_err().code, "release-unknown");
+    }
+}

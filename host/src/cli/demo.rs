@@ -1,0 +1,54 @@
+//! `demo`: the main job, shown on this machine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::context::Context;
+use super::{DONE, Outcome, printer};
+use crate::demo::{DemoOptions, run as show};
+use crate::error::{EXIT_FAILED, Failure};
+use crate::status::DemoItem;
+use crate::units::{format_rate, format_size};
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// A file or folder to send; a made-up one by default
+    file: Option<PathBuf>,
+    /// How many receivers
+    #[arg(long, value_name = "N", default_value_t = 3,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    receivers: u32,
+    /// Datagrams that each receiver loses: 5 or 5% is a percentage, 0.05 a share
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = super::receive::parse_share)]
+    loss: f64,
+    /// Leave the directories behind
+    #[arg(long)]
+    keep: bool,
+}
+
+pub(super) fn run(context: &Context, options: Options) -> Outcome {
+    let program = std::env::current_exe().map_err(|error| Failure::io("fleetcast", &error))?;
+    let Options { file, receivers, loss, keep } = options;
+    let options = DemoOptions { file, receivers, loss, keep, program };
+    let item = show(&options, &mut |step| printer::say(context, step))?;
+    let ok = item.ok;
+    printer::item(context, "demo", item, describe);
+    Ok(if ok { DONE } else { EXIT_FAILED })
+}
+
+fn describe(item: &DemoItem) -> String {
+    let identical = item.receivers.iter().filter(|receiver| receiver.identical).count();
+    format!(
+        "{identical} of {} receivers have identical files: {} in {:.1} s, {} each\n\
+         {} on the wire, {} by multicast, {} by unicast\n",
+        item.receivers.len(),
+        format_size(item.payload_bytes),
+        item.seconds,
+        format_rate(item.goodput),
+        format_size(item.wire_bytes),
+        format_size(item.multicast_data),
+        format_size(item.unicast_data)
+    )
+}

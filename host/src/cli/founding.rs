@@ -1,0 +1,145 @@
+//! What a server starts with: made the first time, read ever after.
+//!
+//! The order makes a crash harmless: keys first, then the authority document
+//! that names them; what is there already is used again.
+
+use fleetcast_core::crypto::noise::StaticPair;
+use fleetcast_core::crypto::sign::Context as Purpose;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::FleetId;
+use fleetcast_core::limits::MAX_AUTHORITY;
+use fleetcast_core::trust::authority::{
+    AuthorityDocument, AuthorityRefused, Controller, TrustedAuthority,
+};
+use fleetcast_core::trust::document::SignedDocument;
+
+use super::context::{on_terminal, passphrase};
+use super::serve::SealBy;
+use super::signing::signed_body;
+use crate::catalog::Catalog;
+use crate::driver::server::Founding;
+use crate::error::Failure;
+use crate::health::Condition;
+use crate::keys::{AdminKey, Keys, Node, NodeKey, Seal, random};
+use crate::model::Change;
+use crate::server::registry::Registry;
+use crate::state::StateDir;
+
+/// A founding, and what a person should know of it.
+pub(super) struct Founded {
+    pub(super) founding: Founding,
+    pub(super) conditions: Vec<Condition>,
+    /// The fleet was made just now.
+    pub(super) new: bool,
+}
+
+/// Reads keys and facts, or makes them when there are none.
+///
+/// # Errors
+/// Those of keys and catalog; `controller-key-missing`, `authority-damaged`.
+pub(super) async fn found(
+    state: &StateDir,
+    catalog: &Catalog,
+    seal: Option<SealBy>,
+) -> Result<Founded, Failure> {
+    let keys = Keys::open(&state.keys())?;
+    let mut snapshot = catalog.load().await?;
+    let new = snapshot.authorities.is_empty();
+    if new {
+        let admin = admin_key(&keys, seal)?;
+        let controller = keys.node_or_new(Node::Controller)?;
+        let document = first_authority(&admin, &controller)?;
+        catalog.apply(&[Change::Authority(1, document.clone())]).await?;
+        snapshot.authorities.push((1, document));
+    }
+    let chain = std::mem::take(&mut snapshot.authorities);
+    let authority = trust(&chain)?;
+    let controller = keys.node(Node::Controller)?.ok_or_else(|| {
+        let hint = "`fleetcast restore FILE` a backup";
+        Failure::failed("controller-key-missing", "the fleet's controller key is gone", hint)
+    })?;
+    let mut conditions = Vec::new();
+    if let Some(sealed) = keys.admin_sealed_by_passphrase()? {
+        conditions.push(Condition::ServerHoldsAdminKey);
+        if !sealed {
+            conditions.push(Condition::KeyUnsealed);
+        }
+    }
+    let founding = Founding {
+        exchange_secret: controller.secret,
+        signing: controller.signing(),
+        registry: Registry::load(snapshot),
+        authority,
+        chain,
+    };
+    Ok(Founded { founding, conditions, new })
+}
+
+/// The admin key: one that a crash has left, or a new one.
+fn admin_key(keys: &Keys, seal: Option<SealBy>) -> Result<AdminKey, Failure> {
+    if let Some(sealed) = keys.admin_sealed_by_passphrase()? {
+        let passphrase = if sealed { passphrase(false)? } else { None };
+        if let Some(key) = keys.admin(passphrase.as_deref())? {
+            return Ok(key);
+        }
+    }
+    let key = AdminKey::generate()?;
+    let wants = match seal {
+        Some(seal) => seal == SealBy::Passphrase,
+        None => on_terminal(),
+    };
+    let passphrase = if wants { passphrase(true)? } else { None };
+    match passphrase.as_deref() {
+        Some(secret) if !secret.is_empty() => keys.store_admin(&key, Seal::Passphrase(secret))?,
+        // An empty answer at the terminal is a choice; after --seal passphrase it is a mistake.
+        _ if seal == Some(SealBy::Passphrase) => {
+            let hint = "name its file in FLEETCAST_PASSPHRASE_FILE, or use --seal file";
+            return Err(Failure::usage("passphrase-needed", "there is no passphrase", hint));
+        }
+        _ => keys.store_admin(&key, Seal::File)?,
+    }
+    Ok(key)
+}
+
+/// Version 1: one admin, one controller, a random fleet.
+fn first_authority(admin: &AdminKey, controller: &NodeKey) -> Result<Vec<u8>, Failure> {
+    let pair = Controller {
+        exchange: *StaticPair::from_secret(&controller.secret).public(),
+        signing: controller.signing().verifying_key(),
+    };
+    let document = AuthorityDocument {
+        version: 1,
+        fleet: FleetId(random()?),
+        admins: [admin.signing().verifying_key()].into_iter().collect(),
+        threshold: 1,
+        controllers: [pair].into_iter().collect(),
+        roles: Default::default(),
+        revoked: Default::default(),
+        reset_epoch: 0,
+    };
+    let mut body = [0; MAX_AUTHORITY];
+    let length = document.encode(&mut body).map_err(|fault| damaged(&fault))?;
+    signed_body(&body[..length], Purpose::Authority, &admin.signing())
+}
+
+/// The chain's last document. Its first one is believed: it lies in our own catalog.
+fn trust(chain: &[(u32, Vec<u8>)]) -> Result<TrustedAuthority, Failure> {
+    let none = || damaged(&AuthorityRefused::VersionZero);
+    let ((_, first), later) = chain.split_first().ok_or_else(none)?;
+    let authority =
+        TrustedAuthority::pin(first, digest(first)?).map_err(|fault| damaged(&fault))?;
+    later.iter().try_fold(authority, |authority, (_, document)| {
+        authority.advance(document).map_err(|fault| damaged(&fault))
+    })
+}
+
+fn digest(document: &[u8]) -> Result<Digest, Failure> {
+    let signed = SignedDocument::parse(document, MAX_AUTHORITY);
+    let signed = signed.map_err(|fault| damaged(&AuthorityRefused::Malformed(fault)))?;
+    Ok(signed.digest(Purpose::Authority))
+}
+
+fn damaged(fault: &AuthorityRefused) -> Failure {
+    let message = format!("the fleet's authority document is damaged: {fault:?}");
+    Failure::failed("authority-damaged", message, "`fleetcast restore FILE` a backup")
+}

@@ -1,0 +1,171 @@
+//! `invite`: a code that receivers enrol with. The voucher behind it is signed here.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use clap::Args;
+use data_encoding::HEXLOWER;
+use fleetcast_core::crypto::sign::Context as Purpose;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{FleetId, GroupId, StaticKey, TokenId};
+use fleetcast_core::limits::MAX_VOUCHER_GROUPS;
+use fleetcast_core::trust::membership::Voucher;
+
+use super::context::Context;
+use super::signing::signed;
+use super::{DONE, Outcome, printer};
+use crate::api::client::Client;
+use crate::api::model::{FleetInfo, Hex, NewVoucher};
+use crate::code::EnrolmentCode;
+use crate::error::Failure;
+use crate::keys::random;
+use crate::model::UnixTime;
+use crate::net::find_interface;
+use crate::status::InviteItem;
+use crate::units::{now, parse_duration};
+
+/// Options of `invite`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// A group that its receivers are in at once; may be repeated
+    #[arg(long = "group", value_name = "G", conflicts_with = "no_token")]
+    groups: Vec<String>,
+    /// How many receivers may enrol with it
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "no_token",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    uses: u32,
+    /// How long it counts
+    #[arg(long, value_name = "DURATION", default_value = "24h", conflicts_with = "no_token",
+          value_parser = parse_duration)]
+    expires: std::time::Duration,
+    /// Without a secret: receivers wait until an admin approves each
+    #[arg(long)]
+    no_token: bool,
+    /// Print it as a QR code too, on stderr
+    #[arg(long)]
+    qr: bool,
+    /// The address that receivers are told, HOST:PORT
+    #[arg(long, value_name = "HOST:PORT")]
+    address: Option<String>,
+}
+
+pub(super) fn run(context: &Context, options: &Options) -> Outcome {
+    let client = context.client()?;
+    let fleet = client.fleet()?;
+    let (host, port) = match &options.address {
+        Some(address) => split(address)?,
+        None => reachable(&fleet.listen)?,
+    };
+    let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
+    // Before a voucher is signed: a code that cannot be made needs none.
+    let mut code = EnrolmentCode {
+        host,
+        port,
+        authority: Digest(fleet.digest.array().ok_or_else(strange)?),
+        controller: StaticKey(fleet.controller.array().ok_or_else(strange)?),
+        token: None,
+    };
+    code.to_string().parse::<EnrolmentCode>()?;
+    let (mut uses, mut expires) = (0, UnixTime::MAX);
+    if !options.no_token {
+        (uses, expires) = (options.uses, now().saturating_add(options.expires.as_secs()));
+        code.token = Some(vouch(context, &client, &fleet, options, expires)?);
+    }
+    if options.qr {
+        printer::say_lines(&code.to_qr()?);
+    }
+    let item = InviteItem {
+        code: code.to_string(),
+        address: joined(&code.host, code.port),
+        authority: HEXLOWER.encode(&fleet.digest.0),
+        controller: HEXLOWER.encode(&fleet.controller.0),
+        uses,
+        expires,
+    };
+    printer::item(context, "invite", item, |item| format!("{}\n", item.code));
+    Ok(DONE)
+}
+
+/// Signs a voucher for a new token and gives it to the server.
+fn vouch(
+    context: &Context,
+    client: &Client,
+    fleet: &FleetInfo,
+    options: &Options,
+    not_after: UnixTime,
+) -> Result<[u8; 16], Failure> {
+    let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
+    let token: [u8; 16] = random()?;
+    let mut voucher = Voucher {
+        fleet: FleetId(fleet.fleet.array().ok_or_else(strange)?),
+        token: TokenId::of(&token),
+        groups: Default::default(),
+        uses: options.uses,
+        not_after,
+    };
+    for group in &options.groups {
+        let id = client.next_release(group)?.group.array().map(GroupId).ok_or_else(strange)?;
+        if voucher.groups.contains(&id) {
+            continue;
+        }
+        voucher.groups.push(id).map_err(|_| {
+            let message = format!("a code can name {MAX_VOUCHER_GROUPS} groups at most");
+            Failure::usage("too-many-groups", message, "add the others with `fleetcast groups add`")
+        })?;
+    }
+    let key = context.admin_key()?.signing();
+    let document = Hex(signed(&voucher, Purpose::Voucher, &key)?);
+    client.add_voucher(&NewVoucher { document, token: Hex(token.to_vec()) })?;
+    Ok(token)
+}
+
+/// An address under which others reach a server that listens at `listen`.
+fn reachable(listen: &str) -> Result<(String, u16), Failure> {
+    let listen: SocketAddr = listen.parse().map_err(|_| {
+        Failure::failed("server-misunderstood", "the server names no address", "use --address")
+    })?;
+    let address = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => find_interface(None).map_or(Ipv4Addr::LOCALHOST, |i| i.address).into(),
+        // It hears IPv4 too.
+        IpAddr::V6(_) => find_interface(None).map_or(Ipv4Addr::LOCALHOST, |i| i.address).into(),
+    };
+    Ok((address.to_string(), listen.port()))
+}
+
+fn split(address: &str) -> Result<(String, u16), Failure> {
+    let parse = || {
+        let (host, port) = address.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let port: u16 = port.parse().ok()?;
+        (!host.is_empty() && port != 0).then(|| (host.to_owned(), port))
+    };
+    parse().ok_or_else(|| {
+        let message = format!("{address:?} is no address");
+        Failure::usage("address-malformed", message, "write HOST:PORT, such as 192.0.2.7:7411")
+    })
+}
+
+fn joined(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        assert_eq!(split("kiosk.example:7411").unwrap(), ("kiosk.example".into(), 7411));
+        assert_eq!(split("[2001:db8::1]:7411").unwrap(), ("2001:db8::1".into(), 7411));
+        assert_eq!(joined("2001:db8::1", 7411), "[2001:db8::1]:7411");
+        for text in ["kiosk", ":7411", "kiosk:0", "kiosk:port", ""] {
+            assert_eq!(split(text).unwrap_err().exit, 2, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bound_address_is_told_as_it_is() {
+        assert_eq!(reachable("192.0.2.7:7411").unwrap(), ("192.0.2.7".into(), 7411));
+        assert_ne!(reachable("0.0.0.0:7411").unwrap().0, "0.0.0.0");
+    }
+}

@@ -1,0 +1,199 @@
+//! The command line, by the contract: stdout is data, stderr is talk.
+//!
+//! Each group of commands is a file: its options, and what it does. Commands
+//! reach the server through its API only; what needs the admin key (invitations,
+//! memberships, releases) is signed here, never there.
+
+mod completions;
+mod context;
+mod demo;
+mod founding;
+mod groups;
+mod interrupt;
+mod invite;
+mod log;
+mod pending;
+mod printer;
+mod prompt;
+mod receive;
+mod receivers;
+mod releases;
+mod send;
+mod serve;
+mod signing;
+mod status;
+mod table;
+mod upload;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use self::context::Context;
+use crate::error::{EXIT_USAGE, Failure};
+
+/// What a command ends with: its exit code.
+type Outcome = Result<u8, Failure>;
+
+/// Exit code: done.
+const DONE: u8 = 0;
+
+/// Secure distribution of files to groups of receivers, by multicast.
+#[derive(Debug, Parser)]
+#[command(name = "fleetcast", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command; they may stand before it or after.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+struct Global {
+    /// The directory of state: keys, catalog, socket
+    #[arg(long, global = true, value_name = "DIR", env = "FLEETCAST_STATE")]
+    state: Option<std::path::PathBuf>,
+    /// Print JSON documents; streams print one line per event
+    #[arg(long, global = true)]
+    json: bool,
+    /// The server: unix:PATH of its socket (the state directory's by default)
+    #[arg(long, global = true, value_name = "URL", env = "FLEETCAST_SERVER")]
+    server: Option<String>,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more; twice for debugging
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN")]
+    color: Option<Color>,
+    /// Answer questions with yes
+    #[arg(long, global = true)]
+    yes: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    /// On terminals, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    Serve(serve::Options),
+    /// Print a code that receivers enrol with
+    Invite(invite::Options),
+    /// Run a receiver
+    Receive(receive::Options),
+    /// Groups of receivers
+    #[command(subcommand)]
+    Groups(groups::Command),
+    /// The receivers of the fleet
+    #[command(subcommand)]
+    Receivers(receivers::Command),
+    /// Send files and folders to groups
+    Send(send::Options),
+    /// Deliveries that wait
+    #[command(subcommand)]
+    Pending(pending::Command),
+    /// What was sent
+    #[command(subcommand)]
+    Releases(releases::Command),
+    /// The fleet in one picture
+    Status(status::Options),
+    /// The audit log
+    Log(log::Options),
+    /// Show the main job on this machine: a server, receivers, real multicast
+    Demo(demo::Options),
+    /// Print completions for a shell
+    Completions(completions::Options),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(run(&arguments))
+}
+
+fn run(arguments: &[OsString]) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error, arguments),
+    };
+    let outcome = Context::new(&cli.global).and_then(|context| dispatch(&context, cli.command));
+    outcome.unwrap_or_else(|failure| {
+        printer::failure(&failure, cli.global.json);
+        failure.exit
+    })
+}
+
+fn dispatch(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Serve(options) => serve::run(context, &options),
+        Command::Receive(options) => receive::run(context, options),
+        Command::Completions(options) => completions::run(&options),
+        Command::Demo(options) => demo::run(context, options),
+        command => {
+            interrupt::exit_when_interrupted()?;
+            ask(context, command)
+        }
+    }
+}
+
+/// Commands that ask a running server.
+fn ask(context: &Context, command: Command) -> Outcome {
+    match command {
+        Command::Invite(options) => invite::run(context, &options),
+        Command::Groups(command) => groups::run(context, command),
+        Command::Receivers(command) => receivers::run(context, command),
+        Command::Send(options) => send::run(context, &options),
+        Command::Pending(command) => pending::run(context, &command),
+        Command::Releases(command) => releases::run(context, &command),
+        Command::Status(options) => status::run(context, &options),
+        Command::Log(options) => log::run(context, &options),
+        // They were dispatched before.
+        Command::Serve(_) | Command::Receive(_) | Command::Completions(_) | Command::Demo(_) => {
+            Ok(DONE)
+        }
+    }
+}
+
+/// Help and version are asked for; everything else is a usage error.
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        printer::raw(&error.render().ansi().to_string());
+        return DONE;
+    }
+    let json = arguments.iter().any(|argument| argument == "--json");
+    printer::failure(&usage_failure(error), json);
+    EXIT_USAGE
+}
+
+fn usage_failure(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let message = "the command is incomplete";
+        return Failure::usage("usage", message, "append --help to see how it goes on");
+    }
+    let mut paragraphs = text.split("\n\n");
+    let message = paragraphs.next().unwrap_or_default().trim();
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
+    Failure::usage("usage", message, tip.unwrap_or("append --help to see what it takes"))
+}
+
+#[cfg(test)]
+mod tests;

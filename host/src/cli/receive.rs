@@ -1,0 +1,262 @@
+//! `receive`: the receiver, until it is told to stop.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use super::context::Context;
+use super::{DONE, Outcome, printer};
+use crate::agent::{AgentEvent, Enrolment};
+use crate::code::EnrolmentCode;
+use crate::driver::receiver::{ReceiveOptions, Receiver, Told, start};
+use crate::error::{EXIT_FAILED, EXIT_INTERRUPTED, Failure};
+use crate::keys::{Keys, Node};
+use crate::state::StateDir;
+use crate::units::{format_size, printable};
+
+/// How long a new receiver tries to reach its server; the contract gives it 15 s.
+const REACH: Duration = Duration::from_secs(12);
+/// Longest name that a receiver asks for, in bytes.
+const MAX_NAME: usize = fleetcast_core::limits::MAX_NAME;
+
+/// Options of `receive`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// The code that `fleetcast invite` printed; needed the first time
+    #[arg(long, value_name = "CODE")]
+    enrol: Option<String>,
+    /// Where files land, each group in a directory of its own
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+    /// The interface of multicast, by name or address
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
+    /// The name to ask for [default: the host's]
+    #[arg(long, value_name = "N")]
+    name: Option<String>,
+    /// End after the first installation, or failure
+    #[arg(long)]
+    once: bool,
+    /// Lose this share of received datagrams
+    #[arg(long, value_name = "P", hide = true, default_value_t = 0.0, value_parser = parse_share)]
+    drop: f64,
+}
+
+/// A loss: a percentage from 1 on or with its sign, a share below 1.
+pub(super) fn parse_share(text: &str) -> Result<f64, &'static str> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
+    let is_percentage = |number: f64| number >= 1.0 || text.ends_with('%');
+    let share = number.map(|n| if is_percentage(n) { n / 100.0 } else { n });
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or("give a percentage such as 5 or 5%, or a share below 1 such as 0.05")
+}
+
+pub(super) fn run(context: &Context, options: Options) -> Outcome {
+    // Before anything is made: a malformed code is a mistake of the command line.
+    let code = options.enrol.as_deref().map(str::parse::<EnrolmentCode>).transpose()?;
+    let into = options.into.or_else(|| context.settings.into.clone()).ok_or_else(|| {
+        Failure::usage("usage", "nothing says where files shall land", "add --into DIR")
+    })?;
+    let remembered = StateDir::at(&context.state).path().join("receiver.json").exists();
+    if code.is_none() && !remembered {
+        let hint = "add --enrol CODE; `fleetcast invite` on the server prints a code";
+        return Err(Failure::usage("not-enrolled", "this receiver is not enrolled", hint));
+    }
+    let state = StateDir::create(&context.state)?;
+    let _lock = state.lock()?;
+    std::fs::create_dir_all(&into).map_err(|error| Failure::io(into.display(), &error))?;
+    let enrolment = code.as_ref().map(enrolment).transpose()?;
+    let patience = enrolment.as_ref().map(|_| REACH);
+    let server = enrolment.as_ref().map(|enrolment| enrolment.server);
+    let receive = ReceiveOptions {
+        enrolment,
+        name: options.name.or_else(|| context.settings.name.clone()).unwrap_or_else(host_name),
+        device: Keys::open(&state.keys())?.node_or_new(Node::Device)?,
+        interface: options.interface.or_else(|| context.settings.interface.clone()),
+        drop: options.drop,
+    };
+    let receiver = start(receive, &into, state.path())?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("runtime", &error))?;
+    let listener = Listener { context, once: options.once, server };
+    runtime.block_on(listener.listen(receiver, patience))
+}
+
+/// What a code tells, its server's name looked up.
+fn enrolment(code: &EnrolmentCode) -> Result<Enrolment, Failure> {
+    let found = (code.host.as_str(), code.port).to_socket_addrs();
+    let server = found.ok().and_then(|mut found| found.find(SocketAddr::is_ipv4));
+    let server = server.ok_or_else(|| {
+        let message = format!("{} has no IPv4 address", code.host);
+        Failure::failed("server-unreachable", message, "check the name service of this host")
+    })?;
+    Ok(Enrolment {
+        server,
+        server_key: code.controller,
+        authority: code.authority,
+        token: code.token,
+    })
+}
+
+/// The host's name, as far as it can be a receiver's.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let mut name = name.trim().to_owned();
+    while name.len() > MAX_NAME {
+        name.pop();
+    }
+    if name.is_empty() { "receiver".to_owned() } else { name }
+}
+
+/// Tells what happens, and knows when to end.
+struct Listener<'c> {
+    context: &'c Context,
+    once: bool,
+    server: Option<SocketAddr>,
+}
+
+/// How the listening ends.
+type End = Result<u8, Failure>;
+
+impl Listener<'_> {
+    async fn listen(&self, mut receiver: Receiver, patience: Option<Duration>) -> Outcome {
+        let io = |error: std::io::Error| Failure::io("signals", &error);
+        let mut terminated = signal(SignalKind::terminate()).map_err(io)?;
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(io)?;
+        let mut deadline = patience.map(|patience| Instant::now() + patience);
+        let end: End = loop {
+            // Far away where there is no deadline.
+            let at = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
+            let told = tokio::select! {
+                _ = terminated.recv() => break Ok(DONE),
+                _ = interrupted.recv() => break Ok(EXIT_INTERRUPTED),
+                () = tokio::time::sleep_until(at) => {
+                    match deadline {
+                        Some(_) => break Err(self.unreachable()),
+                        None => continue,
+                    }
+                }
+                told = receiver.told.recv() => told,
+            };
+            let Some(Told::Event(event)) = told else {
+                let hint = "look at what it said before";
+                break Err(Failure::failed("receiver-stopped", "the receiver has stopped", hint));
+            };
+            if matches!(event, AgentEvent::Connected | AgentEvent::Waiting { .. }) {
+                deadline = None;
+            }
+            if let Some(end) = self.tell(&event) {
+                break end;
+            }
+        };
+        // What was installed is told to the server before the process ends.
+        receiver.stop();
+        self.last_words(&mut receiver);
+        end
+    }
+
+    fn last_words(&self, receiver: &mut Receiver) {
+        while let Ok(told) = receiver.told.try_recv() {
+            match told {
+                Told::Stopped(stats) => {
+                    let body = json!({
+                        "received": stats.received,
+                        "lost": stats.lost,
+                        "repaired": stats.repaired,
+                        "nacks": stats.nacks,
+                    });
+                    printer::event(self.context, "stopped", &body, "");
+                }
+                // It only empties its queue: nothing of this ends it any more.
+                Told::Event(event) => drop(self.tell(&event)),
+            }
+        }
+    }
+
+    fn unreachable(&self) -> Failure {
+        let server = self.server.map(|server| server.to_string()).unwrap_or_default();
+        let hint = "check that it runs, and that UDP gets there; a firewall may be between";
+        Failure::failed("server-unreachable", format!("{server} does not answer"), hint)
+    }
+
+    /// Prints an event; whether, and how, it ends the receiver.
+    fn tell(&self, event: &AgentEvent) -> Option<End> {
+        let (name, body, text) = self.words(event)?;
+        printer::event(self.context, name, &body, &text);
+        match event {
+            AgentEvent::Refused { code } => Some(Err(refusal(code))),
+            AgentEvent::Installed { .. } if self.once => Some(Ok(DONE)),
+            AgentEvent::Failed { .. } if self.once => Some(Ok(EXIT_FAILED)),
+            _ => None,
+        }
+    }
+
+    /// An event's name, its fields, and the line for people (progress has none).
+    fn words(&self, event: &AgentEvent) -> Option<(&'static str, Value, String)> {
+        Some(match event {
+            AgentEvent::Enrolled { id, name } => (
+                "enrolled",
+                json!({ "id": id.to_string(), "name": name }),
+                format!("enrolled as {}", printable(name)),
+            ),
+            AgentEvent::Waiting { fingerprint } => (
+                "waiting",
+                json!({ "fingerprint": fingerprint.to_string() }),
+                format!("waiting for approval; fingerprint {fingerprint}"),
+            ),
+            AgentEvent::Connected => {
+                let server = self.server.map(|server| server.to_string());
+                ("connected", json!({ "server": server }), "connected".to_owned())
+            }
+            AgentEvent::Disconnected { reason } => {
+                ("disconnected", json!({ "reason": reason }), format!("disconnected: {reason}"))
+            }
+            AgentEvent::Refused { code } => {
+                ("refused", json!({ "code": code }), format!("refused: {code}"))
+            }
+            AgentEvent::Offered { release, bytes } => (
+                "offered",
+                json!({
+                    "group_id": release.group.to_string(),
+                    "sequence": release.order.sequence,
+                    "release": release.digest.to_string(),
+                    "bytes": bytes,
+                }),
+                format!("offered #{}, {}", release.order.sequence, format_size(*bytes)),
+            ),
+            AgentEvent::Progress { bytes, total } => {
+                ("progress", json!({ "bytes": bytes, "total": total }), String::new())
+            }
+            AgentEvent::Installed { group, sequence, release } => (
+                "installed",
+                json!({
+                    "group": group, "sequence": sequence, "release": release.to_string(),
+                }),
+                format!("installed {}#{sequence}", printable(group)),
+            ),
+            AgentEvent::Failed { code, reason } => (
+                "failed",
+                json!({ "code": code, "reason": reason }),
+                format!("failed: {code}: {}", printable(reason)),
+            ),
+            AgentEvent::Listen(_) | AgentEvent::Unlisten(_) => return None,
+        })
+    }
+}
+
+fn refusal(code: &'static str) -> Failure {
+    let (message, hint) = match code {
+        "invite-expired" => ("the code has expired", "ask the admin for a new one"),
+        "invite-used" => ("the code was used up", "ask the admin for a new one"),
+        "invite-revoked" => ("the fleet does not want this receiver", "ask the admin"),
+        "waiting-list-full" => ("too many receivers wait for approval", "ask the admin"),
+        _ => ("the server does not know this receiver", "enrol it anew with --enrol CODE"),
+    };
+    Failure::failed(code, message, hint)
+}

@@ -1,0 +1,201 @@
+//! `send`: files become chunks at the server, and a signed release per group.
+//!
+//! The files are read once, whatever the number of groups. All that needs the
+//! admin key happens here; the server gets records and signed roots.
+
+mod build;
+mod report;
+mod wait;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use fleetcast_core::limits::MAX_NAME;
+use fleetcast_core::wire::control::CODEC_LZ4;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use self::build::Target;
+use super::context::Context;
+use super::upload::Upload;
+use super::{DONE, Outcome};
+use crate::api::client::Client;
+use crate::api::model::{Hex, NewRelease, Submitted};
+use crate::error::Failure;
+use crate::files::{FileError, Walk, walk};
+use crate::ingest::{Encoding, IngestError, Ingested, ingest};
+use crate::status::ReceiverState;
+use crate::units::{parse_duration, parse_rate};
+
+/// Options of `send`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Files and folders; each lands under its own name in the group's directory
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// The group; may be repeated
+    #[arg(long = "to", required = true, value_name = "G")]
+    groups: Vec<String>,
+    /// What to call the release
+    #[arg(long, value_name = "N")]
+    name: Option<String>,
+    /// Make the group's directory exactly this: what is not sent is removed
+    #[arg(long)]
+    mirror: bool,
+    /// Most that is sent for it, such as 50MB/s or 400Mbit/s
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    rate: Option<u64>,
+    /// Wait until all receivers that are active now have it, at most this long
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true,
+          default_missing_value = "", value_parser = parse_wait)]
+    wait: Option<Wait>,
+    /// Tell what would be sent, and send nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Send everything, whatever receivers have already
+    #[arg(long)]
+    no_delta: bool,
+    /// Do not compress
+    #[arg(long)]
+    no_compress: bool,
+    /// Leave links, devices, pipes and sockets out
+    #[arg(long)]
+    skip_special: bool,
+}
+
+/// How long to wait: without end where there is no duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wait(Option<Duration>);
+
+fn parse_wait(text: &str) -> Result<Wait, crate::units::BadUnit> {
+    if text.is_empty() { Ok(Wait(None)) } else { parse_duration(text).map(|d| Wait(Some(d))) }
+}
+
+/// How often a release is made anew when somebody else sends to the group too.
+const ATTEMPTS: u32 = 5;
+
+pub(super) fn run(context: &Context, options: &Options) -> Outcome {
+    let begin = Instant::now();
+    let client = context.client()?;
+    let label = label(options)?;
+    let mut groups: Vec<&String> = Vec::new();
+    for group in &options.groups {
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    let targets = groups.iter().map(|group| Target::of(&client, group));
+    let targets = targets.collect::<Result<Vec<_>, _>>()?;
+    let walked = walk(&options.paths, options.skip_special).map_err(file_failure)?;
+    let encoding = encoding(options, &targets);
+    // Before the work: a passphrase that is wrong should not cost it.
+    let key = if options.dry_run { None } else { Some(context.admin_key()?.signing()) };
+    let mut sink = Upload::new(&client, options.dry_run);
+    let ingested = take_in(context, &walked, encoding, &mut sink)?;
+    let Some(key) = key else {
+        report::dry_run(context, &client, &targets, &walked, &sink)?;
+        return Ok(DONE);
+    };
+    let active = active_receivers(&client)?;
+    let mut submitted = Vec::new();
+    for target in targets {
+        let job = build::Job { client: &client, label: &label, encoding, mirror: options.mirror };
+        submitted.push(submit(&job, target, &ingested, options, &key, &mut sink)?);
+    }
+    let ingest_seconds = begin.elapsed().as_secs_f64();
+    wait::wait(context, &client, &submitted, &active, options.wait.map(|wait| wait.0))?;
+    report::sent(context, &client, &submitted, begin, ingest_seconds, options.wait.is_some())
+}
+
+/// Makes a group's release and submits it; anew when another one came between.
+fn submit(
+    job: &build::Job<'_>,
+    mut target: Target,
+    ingested: &Ingested,
+    options: &Options,
+    key: &fleetcast_core::crypto::sign::SigningKey,
+    sink: &mut Upload<'_>,
+) -> Result<Submitted, Failure> {
+    let mut attempt = 1;
+    loop {
+        let release = build::release(job, &target, &ingested.sent, key, sink)?;
+        sink.flush()?;
+        let (document, full) = (Hex(release.document), options.no_delta);
+        let answer = job.client.submit(&NewRelease { document, rate: options.rate, full });
+        match answer {
+            Err(failure) if failure.code == "out-of-order" && attempt < ATTEMPTS => attempt += 1,
+            answer => return answer,
+        }
+        target = Target::of(job.client, &target.next.name)?;
+    }
+}
+
+/// Reads all files once; chunks that the server lacks go there.
+fn take_in(
+    context: &Context,
+    walked: &Walk,
+    encoding: Encoding,
+    sink: &mut Upload<'_>,
+) -> Result<Ingested, Failure> {
+    let bar = if context.talks() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    // The template is constant; the plain bar does as well.
+    if let Ok(style) = ProgressStyle::with_template("reading {bar:30} {bytes}/{total_bytes} {eta}")
+    {
+        bar.set_style(style);
+    }
+    let mut progress = |progress: crate::ingest::Progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.read);
+    };
+    let ingested = ingest(&walked.entries, encoding, sink, &mut progress);
+    bar.finish_and_clear();
+    let ingested = ingested.map_err(ingest_failure)?;
+    sink.flush()?;
+    Ok(ingested)
+}
+
+/// Names of receivers that are here now.
+fn active_receivers(client: &Client) -> Result<HashSet<String>, Failure> {
+    let receivers = client.receivers()?.into_iter();
+    let active = receivers.filter(|receiver| receiver.state == ReceiverState::Active);
+    Ok(active.map(|receiver| receiver.name).collect())
+}
+
+/// Boards decode LZ4 only.
+fn encoding(options: &Options, targets: &[Target]) -> Encoding {
+    let boards = targets.iter().any(|target| target.next.constrained);
+    let codecs = if boards { CODEC_LZ4 } else { Encoding::HOSTS.codecs };
+    Encoding { codecs, compress: !options.no_compress }
+}
+
+/// The release's name: as given, or that of the first path.
+fn label(options: &Options) -> Result<String, Failure> {
+    if let Some(name) = &options.name {
+        if name.len() > MAX_NAME {
+            let message = format!("the name is longer than {MAX_NAME} bytes");
+            return Err(Failure::usage("name-unsafe", message, "choose a shorter --name"));
+        }
+        return Ok(name.clone());
+    }
+    let first = options.paths.first().and_then(|path| path.file_name());
+    let mut name = first.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    while name.len() > MAX_NAME {
+        name.pop();
+    }
+    Ok(name)
+}
+
+// By value, for `map_err`.
+#[allow(clippy::needless_pass_by_value)]
+fn file_failure(error: FileError) -> Failure {
+    Failure::failed(error.code(), error.to_string(), error.hint())
+}
+
+fn ingest_failure(error: IngestError) -> Failure {
+    match error {
+        IngestError::File(error) => file_failure(error),
+        IngestError::Sink(error) => super::upload::failure_of(error),
+        IngestError::Encoding(error) => Failure::io("chunks", &error),
+    }
+}

@@ -1,0 +1,113 @@
+//! A group's next release: its current tree, what is sent, the signature.
+
+use std::io;
+
+use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::ids::{FleetId, GroupId, ReleaseOrder};
+use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::trust::document::SignedDocument;
+use fleetcast_core::trust::release::ReleaseRoot;
+
+use crate::api::client::Client;
+use crate::api::model::NextRelease;
+use crate::cli::upload::{Upload, failure_of, read_chunk};
+use crate::error::Failure;
+use crate::ingest::{Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError};
+use crate::units::now;
+
+/// How long a release may be installed for the first time, in seconds: a year.
+const LIFETIME: u64 = 365 * 86_400;
+
+/// What is the same for all groups.
+pub(super) struct Job<'j> {
+    pub(super) client: &'j Client,
+    pub(super) label: &'j str,
+    pub(super) encoding: Encoding,
+    pub(super) mirror: bool,
+}
+
+/// A group that is sent to.
+pub(super) struct Target {
+    /// What its next release is made from.
+    pub(super) next: NextRelease,
+}
+
+impl Target {
+    /// # Errors
+    /// `group-unknown`, `group-empty`.
+    pub(super) fn of(client: &Client, group: &str) -> Result<Self, Failure> {
+        let next = client.next_release(group)?;
+        if next.receivers == 0 {
+            let message = format!("no receiver is in the group {group:?}");
+            let hint = format!("fleetcast groups add {group} RECEIVER");
+            return Err(Failure::failed("group-empty", message, hint));
+        }
+        Ok(Self { next })
+    }
+}
+
+/// Builds and signs the release of a group.
+///
+/// # Errors
+/// `release-damaged` for the current one, `name-unsafe`, and as the server says.
+pub(super) fn release(
+    job: &Job<'_>,
+    target: &Target,
+    sent: &[Sent],
+    key: &SigningKey,
+    sink: &mut Upload<'_>,
+) -> Result<SignedRelease, Failure> {
+    let next = &target.next;
+    let mut tree = match &next.current {
+        Some(current) if !job.mirror => current_tree(job.client, &current.0)?,
+        _ => Tree::default(),
+    };
+    tree.merge(sent.iter().cloned()).map_err(tree_failure)?;
+    let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
+    let created = now();
+    let draft = ReleaseDraft {
+        fleet: FleetId(next.fleet.array().ok_or_else(strange)?),
+        authority: next.authority,
+        group: GroupId(next.group.array().ok_or_else(strange)?),
+        group_name: &next.name,
+        order: ReleaseOrder { reset_epoch: next.reset_epoch, sequence: next.sequence },
+        created,
+        expires: created + LIFETIME,
+        label: job.label,
+    };
+    let unsigned = draft.build(&tree, job.encoding, sink).map_err(release_failure)?;
+    unsigned.sign(&[key]).map_err(release_failure)
+}
+
+fn current_tree(client: &Client, document: &[u8]) -> Result<Tree, Failure> {
+    let signed = SignedDocument::parse(document, MAX_ROOT);
+    let signed = signed.map_err(|fault| damaged(&fault))?;
+    let root = ReleaseRoot::decode(signed.body()).map_err(|fault| damaged(&fault))?;
+    Tree::from_release(&root.standard, &mut |chunk| read_chunk(client, chunk)).map_err(tree_failure)
+}
+
+fn tree_failure(error: TreeError) -> Failure {
+    match error {
+        TreeError::Read(error) => failure_of(error),
+        TreeError::Name { .. } | TreeError::Collision { .. } | TreeError::TooDeep(_) => {
+            let hint = "rename it, or send all with --mirror";
+            Failure::failed("name-unsafe", error.to_string(), hint)
+        }
+        other => damaged(&other),
+    }
+}
+
+fn release_failure(error: ReleaseError) -> Failure {
+    match error {
+        ReleaseError::Sink(error) => failure_of(error),
+        ReleaseError::Tree(ref cause) if cause.kind() != io::ErrorKind::Other => {
+            Failure::io("the release", cause)
+        }
+        other => Failure::failed("not-signable", other.to_string(), "send less at a time"),
+    }
+}
+
+fn damaged(fault: &impl std::fmt::Debug) -> Failure {
+    let message = format!("the group's current release cannot be read: {fault:?}");
+    Failure::failed("release-damaged", message, "send all of its content with --mirror")
+}

@@ -1,0 +1,141 @@
+//! What a `send` did, or would do.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::build::Target;
+use crate::api::client::Client;
+use crate::api::model::Submitted;
+use crate::cli::context::Context;
+use crate::cli::upload::Upload;
+use crate::cli::{DONE, Outcome, pending, printer};
+use crate::error::{EXIT_BEHIND, Failure};
+use crate::files::{Kind, Walk};
+use crate::status::{DeliveryItem, SendItem};
+use crate::units::{format_size, printable};
+
+/// What a dry run tells.
+#[derive(Debug, Serialize)]
+struct DryRunItem {
+    groups: Vec<DryRunGroup>,
+    /// Files that would be sent.
+    files: u64,
+    /// Bytes of them.
+    bytes: u64,
+    /// Chunks that the server lacks.
+    lacking_chunks: u64,
+    /// Bytes of their records.
+    lacking_bytes: u64,
+}
+
+/// A group that a dry run would send to.
+#[derive(Debug, Serialize)]
+struct DryRunGroup {
+    name: String,
+    sequence: u64,
+    receivers: Vec<String>,
+}
+
+/// Tells what would be sent.
+pub(super) fn dry_run(
+    context: &Context,
+    client: &Client,
+    targets: &[Target],
+    walked: &Walk,
+    sink: &Upload<'_>,
+) -> Result<(), Failure> {
+    let mut groups = Vec::new();
+    for Target { next } in targets {
+        let receivers = client.members(&next.name)?.into_iter().map(|r| r.name).collect();
+        groups.push(DryRunGroup { name: next.name.clone(), sequence: next.sequence, receivers });
+    }
+    let sizes = walked.entries.iter().filter_map(|entry| match entry.kind {
+        Kind::File { size, .. } => Some(size),
+        Kind::Directory => None,
+    });
+    let (files, bytes) = sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size));
+    let (lacking_chunks, lacking_bytes) = (sink.chunks, sink.bytes);
+    let item = DryRunItem { groups, files, bytes, lacking_chunks, lacking_bytes };
+    printer::item(context, "dry-run", item, |item| {
+        let mut text = format!(
+            "{} files, {}; the server lacks {} chunks, {}\n",
+            item.files,
+            format_size(item.bytes),
+            item.lacking_chunks,
+            format_size(item.lacking_bytes)
+        );
+        for group in &item.groups {
+            let (name, receivers) = (printable(&group.name), group.receivers.join(", "));
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "{name}#{} to {}", group.sequence, printable(&receivers));
+        }
+        text
+    });
+    Ok(())
+}
+
+/// Tells what was sent; exit code 3 when it was waited for and not all have it.
+pub(super) fn sent(
+    context: &Context,
+    client: &Client,
+    submitted: &[Submitted],
+    begin: Instant,
+    ingest_seconds: f64,
+    waited: bool,
+) -> Outcome {
+    let releases: Vec<String> = submitted.iter().map(|s| s.release.release.clone()).collect();
+    let found = client.deliveries(&releases)?;
+    let traffic = found.traffic;
+    let behind = found.deliveries.iter().any(|delivery| delivery.state != "installed");
+    let item = SendItem {
+        releases: submitted.iter().map(|submitted| submitted.release.clone()).collect(),
+        deliveries: found.deliveries,
+        payload_bytes: traffic.payload_bytes,
+        wire_bytes: traffic.multicast_bytes + traffic.unicast_bytes,
+        multicast_bytes: traffic.multicast_bytes,
+        unicast_bytes: traffic.unicast_bytes,
+        seconds: begin.elapsed().as_secs_f64(),
+        ingest_seconds,
+    };
+    printer::item(context, "send", item, |item| describe(item, waited));
+    Ok(if waited && behind { EXIT_BEHIND } else { DONE })
+}
+
+fn describe(item: &SendItem, waited: bool) -> String {
+    let mut text = String::new();
+    for release in &item.releases {
+        let (group, sequence) = (printable(&release.group), release.sequence);
+        let of_it = item.deliveries.iter().filter(|d| d.release == release.release);
+        let (mut all, mut installed) = (0, 0);
+        for delivery in of_it {
+            all += 1;
+            installed += u32::from(delivery.state == "installed");
+        }
+        // Writing to a string does not fail.
+        let _ = match waited {
+            true => {
+                writeln!(text, "{group}#{sequence}: installed by {installed} of {all} receivers")
+            }
+            false => writeln!(text, "{group}#{sequence}: queued for {all} receivers"),
+        };
+    }
+    if !waited {
+        return text;
+    }
+    let _ = writeln!(
+        text,
+        "{} on the wire ({} multicast, {} unicast) in {:.1} s",
+        format_size(item.wire_bytes),
+        format_size(item.multicast_bytes),
+        format_size(item.unicast_bytes),
+        item.seconds
+    );
+    let behind: Vec<DeliveryItem> =
+        item.deliveries.iter().filter(|d| d.state != "installed").cloned().collect();
+    if !behind.is_empty() {
+        let _ = write!(text, "\n{}", pending::table(&behind));
+    }
+    text
+}

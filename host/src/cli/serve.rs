@@ -1,0 +1,259 @@
+//! `serve`: the server, until it is told to stop.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::context::Context;
+use super::founding::{Founded, found};
+use super::{DONE, Outcome, printer};
+use crate::api::{Api, socket};
+use crate::catalog::Catalog;
+use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
+use crate::error::Failure;
+use crate::packs::{ChunkStore, Packs};
+use crate::state::{StateDir, choose};
+use crate::units::parse_rate;
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7411);
+const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
+const POOL: Pool = Pool { address: Ipv4Addr::new(239, 77, 0, 0), prefix: 16, port: 7413 };
+/// Cap where none is given, in bytes per second: 10 Gbit/s.
+const RATE: u64 = 1_250_000_000;
+/// How long the end may take; the contract gives it 5 s.
+const END: Duration = Duration::from_secs(4);
+/// How often to look whether the data thread still lives.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Options of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct Options {
+    /// Where receivers connect [default: 0.0.0.0:7411]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where the web page is, or off; this version has no page yet [default: 127.0.0.1:7412]
+    #[arg(long, value_name = "ADDR|off")]
+    web: Option<Web>,
+    /// The interface of multicast, by name or address
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
+    /// The pool of multicast addresses, and their port [default: 239.77.0.0/16:7413]
+    #[arg(long, value_name = "RANGE:PORT")]
+    multicast: Option<Pool>,
+    /// How many routers multicast may cross [default: 1]
+    #[arg(long, value_name = "N")]
+    ttl: Option<u32>,
+    /// Most that is sent, such as 50MB/s or 400Mbit/s
+    #[arg(long, value_name = "RATE")]
+    rate: Option<String>,
+    /// What protects a new admin key [default: passphrase on a terminal, else file]
+    #[arg(long, value_name = "HOW")]
+    seal: Option<SealBy>,
+}
+
+/// What protects a new admin key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SealBy {
+    /// The mode of its file.
+    File,
+    /// A passphrase, asked for or in the file that `FLEETCAST_PASSPHRASE_FILE` names.
+    Passphrase,
+}
+
+/// Where the web page is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Web {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for Web {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            text => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| format!("neither `off` nor an address such as {WEB}")),
+        }
+    }
+}
+
+/// A range of multicast addresses, and a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pool {
+    address: Ipv4Addr,
+    prefix: u8,
+    port: u16,
+}
+
+impl FromStr for Pool {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wanted = "not a range of multicast addresses and a port such as 239.77.0.0/16:7413";
+        let parse = || {
+            let (range, port) = text.rsplit_once(':')?;
+            let (address, prefix) = range.split_once('/').unwrap_or((range, "32"));
+            let pool = Self {
+                address: address.parse().ok()?,
+                prefix: prefix.parse().ok()?,
+                port: port.parse().ok()?,
+            };
+            let fits = pool.address.is_multicast() && (4..=32).contains(&pool.prefix);
+            (fits && pool.port != 0).then_some(pool)
+        };
+        parse().ok_or(wanted)
+    }
+}
+
+pub(super) fn run(context: &Context, options: &Options) -> Outcome {
+    let serve = serve_options(context, options)?;
+    init_log(context);
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::io("runtime", &error))?;
+    let outcome = runtime.block_on(serve_until_told(context, &serve, options.seal));
+    // What blocks on the disk has had its time.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    outcome
+}
+
+/// Options, else settings, else defaults.
+fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, Failure> {
+    let settings = &context.settings;
+    let listen = parsed(settings.listen.as_deref(), "listen")?;
+    let pool = parsed(settings.multicast.as_deref(), "multicast")?;
+    let _: Option<Web> = parsed(settings.web.as_deref(), "web")?;
+    let pool = choose(options.multicast, None, pool, || POOL);
+    let rate = options.rate.as_deref().or(settings.rate.as_deref());
+    Ok(ServeOptions {
+        listen: choose(options.listen, None, listen, || LISTEN),
+        interface: options.interface.clone().or_else(|| settings.interface.clone()),
+        pool: pool.address,
+        pool_prefix: pool.prefix,
+        port: pool.port,
+        ttl: choose(options.ttl, None, settings.ttl, || 1),
+        rate: rate.map(parse_rate).transpose()?.unwrap_or(RATE),
+    })
+}
+
+fn parsed<T: FromStr>(text: Option<&str>, name: &str) -> Result<Option<T>, Failure> {
+    let refused = |text: &str| {
+        let message = format!("{text:?} makes no sense for {name}");
+        Failure::usage("settings-malformed", message, "correct fleetcast.toml")
+    };
+    text.map(|text| text.parse().map_err(|_| refused(text))).transpose()
+}
+
+fn init_log(context: &Context) {
+    let level = match (context.quiet, context.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (_, 0) => LevelFilter::WARN,
+        (_, 1) => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // A second initialisation in one process (tests) keeps the first.
+    let _ = log.with_ansi(context.talks()).try_init();
+}
+
+async fn serve_until_told(
+    context: &Context,
+    options: &ServeOptions,
+    seal: Option<SealBy>,
+) -> Outcome {
+    let io = |error: std::io::Error| Failure::io("signals", &error);
+    // From here on a signal ends the server in order.
+    let mut terminated = signal(SignalKind::terminate()).map_err(io)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(io)?;
+    let state = StateDir::create(&context.state)?;
+    let _lock = state.lock()?;
+    let (server, api) = begin(context, options, &state, seal).await?;
+    let listener = socket::listen(&state.socket())?;
+    let mut serving = tokio::spawn(async move { axum::serve(listener, api.router()).await });
+    tell_ready(context, &server, &state);
+    let stopped = || Failure::failed("server-stopped", "the server has stopped", "see its log");
+    let outcome = tokio::select! {
+        _ = terminated.recv() => Ok(DONE),
+        _ = interrupted.recv() => Ok(DONE),
+        _ = &mut serving => Err(stopped()),
+        () = data_thread_gone(&server.handle) => Err(stopped()),
+    };
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    serving.abort();
+    let _ = std::fs::remove_file(state.socket());
+    if tokio::time::timeout(END, server.stop()).await.is_err() {
+        tracing::error!("the server did not stop in time");
+    }
+    outcome
+}
+
+/// Opens everything and starts the machine.
+async fn begin(
+    context: &Context,
+    options: &ServeOptions,
+    state: &StateDir,
+    seal: Option<SealBy>,
+) -> Result<(Server, Api), Failure> {
+    let catalog = Catalog::open(&state.catalog()).await?;
+    let Founded { founding, conditions, new } = found(state, &catalog, seal).await?;
+    if new {
+        let directory = state.path().display();
+        printer::say(context, &format!("made a new fleet; its keys are in {directory}/keys"));
+    }
+    let chunks: Arc<dyn ChunkStore> = Arc::new(Packs::open(&state.packs())?);
+    let server = start(options, founding, Arc::clone(&chunks), catalog.clone())?;
+    let note = move |node: &mut crate::driver::server::Node, _| {
+        conditions.into_iter().for_each(|condition| node.note_condition(condition));
+    };
+    server.handle.run(note).await?;
+    let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
+    Ok((server, api))
+}
+
+fn tell_ready(context: &Context, server: &Server, state: &StateDir) {
+    let listen = server.address.to_string();
+    let socket = state.socket().display().to_string();
+    let ready = json!({ "listen": listen, "web": null, "socket": socket });
+    printer::event(context, "ready", &ready, &format!("ready {listen}"));
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Resolves when the machine's thread is gone: its catalog cannot be written.
+async fn data_thread_gone(handle: &ServerHandle) {
+    while handle.run(|_, _| ()).await.is_ok() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_is_a_range_of_multicast_addresses_and_a_port() {
+        assert_eq!("239.77.0.0/16:7413".parse(), Ok(POOL));
+        let one = Pool { address: Ipv4Addr::new(239, 1, 2, 3), prefix: 32, port: 9 };
+        assert_eq!("239.1.2.3:9".parse(), Ok(one));
+        for text in ["10.0.0.0/8:7413", "239.77.0.0/16", "239.77.0.0/3:1", "239.77.0.0/16:0", ""] {
+            assert!(text.parse::<Pool>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_somewhere_or_off() {
+        assert_eq!("off".parse(), Ok(Web::Off));
+        assert_eq!("127.0.0.1:7412".parse(), Ok(Web::At(WEB)));
+        assert!("7412".parse::<Web>().is_err());
+    }
+}

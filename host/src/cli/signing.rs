@@ -1,0 +1,44 @@
+//! Documents signed by the admin key.
+
+use fleetcast_core::crypto::sign::{Context, SigningKey};
+use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::trust::document::{add_signature, assemble, signed_len};
+use fleetcast_core::wire::control::encode;
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// Signs a statement.
+///
+/// # Errors
+/// `not-signable` when it is larger than any document may be.
+pub(super) fn signed(
+    statement: &impl Serialize,
+    context: Context,
+    key: &SigningKey,
+) -> Result<Vec<u8>, Failure> {
+    let mut body = [0; MAX_ROOT];
+    let body = encode(statement, &mut body).map_err(unsignable)?;
+    signed_body(body, context, key)
+}
+
+/// Signs a body.
+///
+/// # Errors
+/// As [`signed`].
+pub(super) fn signed_body(
+    body: &[u8],
+    context: Context,
+    key: &SigningKey,
+) -> Result<Vec<u8>, Failure> {
+    let mut document = vec![0; signed_len(body.len(), 1)];
+    let length = assemble(body, &mut document).map_err(unsignable)?;
+    add_signature(&mut document, length, context, key).map_err(unsignable)?;
+    Ok(document)
+}
+
+/// What cannot be written as a document.
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
+fn unsignable(fault: impl std::fmt::Debug) -> Failure {
+    Failure::failed("not-signable", format!("this cannot be signed: {fault:?}"), "")
+}

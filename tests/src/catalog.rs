@@ -1,0 +1,161 @@
+//! The catalog as a simulation of its durability: batches of changes become
+//! durable one after the other, each some time after it was handed over; a
+//! crash loses those under way.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use fleetcast::model::{
+    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
+    ReleaseRecord, Snapshot, VoucherRecord,
+};
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{GroupId, ReceiverId, TokenId};
+use fleetcast_core::time::{Duration, Instant};
+
+/// Facts that are durable, and batches that are not yet.
+#[derive(Default)]
+pub struct Catalog {
+    receivers: BTreeMap<ReceiverId, ReceiverRecord>,
+    groups: BTreeMap<GroupId, GroupRecord>,
+    memberships: BTreeMap<(ReceiverId, GroupId), MembershipRecord>,
+    vouchers: BTreeMap<TokenId, VoucherRecord>,
+    releases: BTreeMap<Digest, ReleaseRecord>,
+    deliveries: BTreeMap<u64, DeliveryRecord>,
+    held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
+    authorities: BTreeMap<u32, Vec<u8>>,
+    last_log: Option<LogRecord>,
+    waiting: VecDeque<(Instant, u64, Vec<Change>)>,
+}
+
+impl Catalog {
+    /// Takes a batch that will be durable `takes` after all before it.
+    pub fn write(&mut self, now: Instant, takes: Duration, batch: u64, changes: Vec<Change>) {
+        let free = self.waiting.back().map_or(now, |(due, ..)| (*due).max(now));
+        self.waiting.push_back((free + takes, batch, changes));
+    }
+
+    /// When the next batch is durable.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.front().map(|(due, ..)| *due)
+    }
+
+    /// The next batch that is durable by `now`.
+    pub fn persisted(&mut self, now: Instant) -> Option<u64> {
+        if self.poll_timeout()? > now {
+            return None;
+        }
+        let (_, batch, changes) = self.waiting.pop_front()?;
+        changes.into_iter().for_each(|change| self.apply(change));
+        Some(batch)
+    }
+
+    /// A release that is durable.
+    #[must_use]
+    pub fn release(&self, digest: &Digest) -> Option<&ReleaseRecord> {
+        self.releases.get(digest)
+    }
+
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Loses what is not durable.
+    pub fn crash(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// What a restart reads.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut releases: Vec<ReleaseRecord> = self.releases.values().cloned().collect();
+        releases.sort_by_key(|release| (release.created, release.name.order));
+        let mut groups: Vec<GroupRecord> = self.groups.values().cloned().collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        Snapshot {
+            receivers: self.receivers.values().cloned().collect(),
+            groups,
+            memberships: self.memberships.values().cloned().collect(),
+            vouchers: self.vouchers.values().cloned().collect(),
+            releases,
+            deliveries: self.deliveries.values().cloned().collect(),
+            held: self.held.values().cloned().collect(),
+            authorities: self.authorities.iter().map(|(v, d)| (*v, d.clone())).collect(),
+            last_log: self.last_log.clone(),
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Receiver(record) => {
+                self.receivers.insert(record.id, record);
+            }
+            Change::ReceiverGone(id) => {
+                self.receivers.remove(&id);
+                self.memberships.retain(|(receiver, _), _| *receiver != id);
+                self.deliveries.retain(|_, delivery| delivery.receiver != id);
+                self.held.retain(|(receiver, _), _| *receiver != id);
+            }
+            Change::Group(record) => {
+                self.groups.insert(record.id, record);
+            }
+            Change::GroupGone(id) => {
+                self.groups.remove(&id);
+                self.memberships.retain(|(_, group), _| *group != id);
+                self.releases.retain(|_, release| release.name.group != id);
+                self.deliveries.retain(|_, delivery| delivery.release.group != id);
+                self.held.retain(|(_, group), _| *group != id);
+            }
+            Change::Membership(record) => {
+                self.memberships.insert((record.receiver, record.group), record);
+            }
+            Change::MembershipGone(receiver, group) => {
+                self.memberships.remove(&(receiver, group));
+            }
+            Change::Voucher(record) => {
+                self.vouchers.insert(record.token_id, record);
+            }
+            Change::Release(record) => {
+                self.releases.insert(record.name.digest, record);
+            }
+            Change::Delivery(record) => {
+                self.deliveries.insert(record.id, record);
+            }
+            Change::Held(record) => {
+                self.held.insert((record.receiver, record.release.group), record);
+            }
+            Change::Authority(version, document) => {
+                self.authorities.insert(version, document);
+            }
+            Change::Log(line) => self.last_log = Some(line),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(n: u8) -> Change {
+        let (id, name) = (GroupId([n; 16]), format!("g{n}"));
+        Change::Group(GroupRecord { id, name, open: false, created: 0 })
+    }
+
+    #[test]
+    fn a_crash_loses_exactly_what_is_under_way() {
+        let mut catalog = Catalog::default();
+        let (takes, at) = (Duration::from_millis(10), Instant::from_millis);
+        catalog.write(at(0), takes, 1, vec![group(1)]);
+        catalog.write(at(5), takes, 2, vec![group(2)]);
+        assert_eq!(catalog.persisted(at(9)), None);
+        assert_eq!(catalog.persisted(at(10)), Some(1));
+        // One writer: the second batch begins when the first is durable.
+        assert_eq!(catalog.poll_timeout(), Some(at(20)));
+        catalog.crash();
+        assert_eq!(catalog.persisted(at(30)), None);
+        let names: Vec<String> = catalog.snapshot().groups.into_iter().map(|g| g.name).collect();
+        assert_eq!(names, ["g1"]);
+    }
+}

@@ -1,0 +1,342 @@
+//! The network between the server and its receivers, with the five verbs of
+//! every machine: a datagram goes in by [`Link::handle_datagram`] and comes out
+//! by [`Link::poll_transmit`] late, twice, damaged, or never.
+//!
+//! Each receiver has a path in either direction with weather of its own; a
+//! multicast datagram takes the way down to every receiver that listens.
+
+mod path;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::net::{SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+
+use fleetcast_core::time::Instant;
+use fleetcast_core::transmit::Transmit;
+
+pub use self::path::{Burst, Weather};
+use self::path::{Fate, Path};
+use crate::random::Random;
+
+/// What went wrong with a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LinkEvent {
+    /// Lost by chance or in a burst.
+    Lost,
+    /// Lost for every receiver at once.
+    LostForAll,
+    /// It met a cut path, or multicast that is blocked.
+    Blocked,
+    /// Delivered twice.
+    Doubled,
+    /// Overtaken by later ones.
+    Delayed,
+    /// Bits, or its length, changed.
+    Damaged,
+    /// Sent to an address that nobody has.
+    Unroutable,
+}
+
+/// A datagram under way.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Flight {
+    due: Instant,
+    /// Among those due at once the first sent is the first to arrive.
+    number: u64,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Arc<[u8]>,
+}
+
+/// A receiver's two ways.
+#[derive(Clone, Debug, Default)]
+struct Paths {
+    up: Path,
+    down: Path,
+    /// Multicast does not get through.
+    deaf: bool,
+}
+
+/// The network.
+pub struct Link {
+    random: Random,
+    server: SocketAddr,
+    paths: Vec<Paths>,
+    owners: BTreeMap<SocketAddr, usize>,
+    addresses: Vec<SocketAddr>,
+    listeners: BTreeMap<SocketAddrV4, BTreeSet<usize>>,
+    /// Chance that a multicast datagram is lost before the network forks.
+    common_loss: f64,
+    flights: BinaryHeap<Reverse<Flight>>,
+    number: u64,
+    events: VecDeque<LinkEvent>,
+}
+
+impl Link {
+    /// A network with a server and these receivers.
+    #[must_use]
+    pub fn new(random: Random, server: SocketAddr, receivers: Vec<SocketAddr>) -> Self {
+        Self {
+            random,
+            server,
+            paths: vec![Paths::default(); receivers.len()],
+            owners: receivers.iter().enumerate().map(|(i, &address)| (address, i)).collect(),
+            addresses: receivers,
+            listeners: BTreeMap::new(),
+            common_loss: 0.0,
+            flights: BinaryHeap::new(),
+            number: 0,
+            events: VecDeque::new(),
+        }
+    }
+
+    // --- what is changed from outside ---
+
+    /// Changes the weather of a receiver's ways up and down.
+    pub fn set_weather(&mut self, receiver: usize, up: Weather, down: Weather) {
+        self.paths[receiver].up.weather = up;
+        self.paths[receiver].down.weather = down;
+    }
+
+    /// Cuts or heals a receiver's ways up and down.
+    pub fn cut(&mut self, receiver: usize, up: bool, down: bool) {
+        self.paths[receiver].up.cut = up;
+        self.paths[receiver].down.cut = down;
+    }
+
+    /// Blocks or lets through multicast to a receiver.
+    pub fn block_multicast(&mut self, receiver: usize, blocked: bool) {
+        self.paths[receiver].deaf = blocked;
+    }
+
+    /// Loss that hits all receivers at once.
+    pub const fn set_common_loss(&mut self, loss: f64) {
+        self.common_loss = loss;
+    }
+
+    /// A receiver listens to a multicast group, or does so no longer.
+    pub fn listen(&mut self, receiver: usize, group: SocketAddrV4, listens: bool) {
+        let listeners = self.listeners.entry(group).or_default();
+        if listens {
+            listeners.insert(receiver);
+        } else {
+            listeners.remove(&receiver);
+        }
+    }
+
+    /// A receiver that crashed listens to nothing.
+    pub fn forget_listener(&mut self, receiver: usize) {
+        self.listeners.values_mut().for_each(|listeners| {
+            listeners.remove(&receiver);
+        });
+    }
+
+    /// Gives a receiver another address; what is under way to the old one is lost.
+    pub fn readdress(&mut self, receiver: usize, address: SocketAddr) {
+        let old = std::mem::replace(&mut self.addresses[receiver], address);
+        self.owners.remove(&old);
+        self.owners.insert(address, receiver);
+    }
+
+    /// A receiver's address.
+    #[must_use]
+    pub fn address(&self, receiver: usize) -> SocketAddr {
+        self.addresses[receiver]
+    }
+
+    /// Whose address it is.
+    #[must_use]
+    pub fn owner(&self, address: &SocketAddr) -> Option<usize> {
+        self.owners.get(address).copied()
+    }
+
+    /// Puts a datagram on the last wire before `to`, as an attacker there does.
+    pub fn inject(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.number += 1;
+        let flight = Flight { due: now, number: self.number, from, to, bytes: bytes.into() };
+        self.flights.push(Reverse(flight));
+    }
+
+    // --- the five verbs ---
+
+    /// Takes a datagram from a node, for the address `to`.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        to: SocketAddr,
+    ) {
+        let bytes: Arc<[u8]> = (&*datagram).into();
+        if to == self.server {
+            if let Some(receiver) = self.owner(&from) {
+                self.carry(now, receiver, true, from, to, &bytes);
+            }
+            return;
+        }
+        if let (true, SocketAddr::V4(group)) = (to.ip().is_multicast(), to) {
+            if self.random.chance(self.common_loss) {
+                self.events.push_back(LinkEvent::LostForAll);
+                return;
+            }
+            let listeners: Vec<usize> =
+                self.listeners.get(&group).map(|l| l.iter().copied().collect()).unwrap_or_default();
+            for receiver in listeners {
+                if self.paths[receiver].deaf {
+                    self.events.push_back(LinkEvent::Blocked);
+                } else {
+                    let to = self.addresses[receiver];
+                    self.carry(now, receiver, false, from, to, &bytes);
+                }
+            }
+        } else if let Some(receiver) = self.owner(&to) {
+            self.carry(now, receiver, false, from, to, &bytes);
+        } else {
+            self.events.push_back(LinkEvent::Unroutable);
+        }
+    }
+
+    /// Nothing here happens by time alone.
+    pub const fn handle_timeout(&mut self, _now: Instant) {}
+
+    /// The next datagram that arrives by `now`, and who sent it; its address is
+    /// the receiver's own also where it came by multicast.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+    ) -> Option<(SocketAddr, Transmit)> {
+        loop {
+            if self.flights.peek()?.0.due > now {
+                return None;
+            }
+            let Reverse(flight) = self.flights.pop()?;
+            if flight.to == self.server || self.owner(&flight.to).is_some() {
+                let len = flight.bytes.len();
+                out[..len].copy_from_slice(&flight.bytes);
+                return Some((flight.from, Transmit { to: flight.to, len, segment_size: None }));
+            }
+            self.events.push_back(LinkEvent::Unroutable);
+        }
+    }
+
+    /// When the next datagram arrives.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.flights.peek().map(|flight| flight.0.due)
+    }
+
+    /// What went wrong.
+    pub fn poll_event(&mut self) -> Option<LinkEvent> {
+        self.events.pop_front()
+    }
+
+    fn carry(
+        &mut self,
+        now: Instant,
+        receiver: usize,
+        up: bool,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: &Arc<[u8]>,
+    ) {
+        let paths = &mut self.paths[receiver];
+        let path = if up { &mut paths.up } else { &mut paths.down };
+        let copies = match path.fate(&mut self.random) {
+            Fate::Lost(event) => return self.events.push_back(event),
+            Fate::Carried { copies } => copies,
+        };
+        if copies > 1 {
+            self.events.push_back(LinkEvent::Doubled);
+        }
+        for _ in 0..copies {
+            let (delay, overtaken) = path.delay(&mut self.random);
+            let damaged = path.damage(&mut self.random, bytes);
+            self.events.extend(overtaken.then_some(LinkEvent::Delayed));
+            self.events.extend(damaged.is_some().then_some(LinkEvent::Damaged));
+            let bytes = damaged.unwrap_or_else(|| Arc::clone(bytes));
+            self.number += 1;
+            let flight = Flight { due: now + delay, number: self.number, from, to, bytes };
+            self.flights.push(Reverse(flight));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fleetcast_core::time::Duration;
+
+    fn address(last: u8) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, last], 7))
+    }
+
+    fn link() -> Link {
+        Link::new(Random::new(4), address(1), vec![address(2), address(3), address(4)])
+    }
+
+    fn arrivals(link: &mut Link) -> Vec<(SocketAddr, SocketAddr, usize)> {
+        let mut out = [0; 2_000];
+        let late = Instant::from_millis(10_000);
+        let next = || link.poll_transmit(late, &mut out).map(|(from, t)| (from, t.to, t.len));
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn multicast_reaches_those_who_listen_and_hear() {
+        let mut link = link();
+        let group = SocketAddrV4::new([239, 77, 1, 1].into(), 7_413);
+        let now = Instant::ZERO;
+        link.handle_datagram(now, address(1), &mut [1; 5], group.into());
+        assert_eq!(arrivals(&mut link), []);
+        link.listen(0, group, true);
+        link.listen(1, group, true);
+        link.block_multicast(1, true);
+        link.handle_datagram(now, address(1), &mut [1; 5], group.into());
+        assert_eq!(arrivals(&mut link), [(address(1), address(2), 5)]);
+        assert_eq!(link.poll_event(), Some(LinkEvent::Blocked));
+        link.forget_listener(0);
+        link.handle_datagram(now, address(1), &mut [1; 5], group.into());
+        assert_eq!(arrivals(&mut link), []);
+    }
+
+    #[test]
+    fn a_way_that_is_cut_one_way_carries_the_other_way() {
+        let mut link = link();
+        link.cut(0, true, false);
+        link.handle_datagram(Instant::ZERO, address(2), &mut [1; 5], address(1));
+        link.handle_datagram(Instant::ZERO, address(1), &mut [1; 6], address(2));
+        assert_eq!(arrivals(&mut link), [(address(1), address(2), 6)]);
+    }
+
+    #[test]
+    fn loss_and_bursts_have_the_rates_that_were_asked_for() {
+        let mut link = link();
+        let loss = Weather { loss: 0.2, ..Weather::CALM };
+        // Bad for 1 / 0.1 datagrams, good for 1 / 0.025: a fifth of them is bad.
+        let burst = Burst { begins: 0.025, ends: 0.1, loss: 1.0 };
+        link.set_weather(0, Weather::CALM, loss);
+        link.set_weather(1, Weather::CALM, Weather { burst: Some(burst), ..Weather::CALM });
+        for (receiver, spread) in [(2, 400), (3, 1_200)] {
+            for _ in 0..20_000 {
+                link.handle_datagram(Instant::ZERO, address(1), &mut [1], address(receiver));
+            }
+            let came = arrivals(&mut link).len();
+            assert!(came.abs_diff(16_000) < spread, "{receiver}: {came}");
+        }
+    }
+
+    #[test]
+    fn delay_comes_before_arrival_and_an_old_address_is_nobodys() {
+        let mut link = link();
+        let slow = Weather { delay: Duration::from_millis(30), ..Weather::CALM };
+        link.set_weather(0, slow, slow);
+        link.handle_datagram(Instant::ZERO, address(1), &mut [1; 9], address(2));
+        assert_eq!(link.poll_timeout(), Some(Instant::from_millis(30)));
+        assert_eq!(link.poll_transmit(Instant::from_millis(29), &mut [0; 99]), None);
+        link.readdress(0, address(9));
+        assert_eq!(arrivals(&mut link), []);
+        assert_eq!(link.poll_event(), Some(LinkEvent::Unroutable));
+    }
+}
