@@ -22,9 +22,9 @@ pub mod crypto;
 
 pub mod channel;
 
-pub mod trust;
-
 pub mod tree;
+
+pub mod trust;
 
 pub mod erasure;
 

@@ -7,6 +7,7 @@ pub mod chaos;
 pub mod disk;
 pub mod faults;
 pub mod fleet;
+pub mod golden;
 pub mod link;
 pub mod node;
 pub mod oracle;

@@ -4,7 +4,8 @@
 //! interval the loss that 90 % of the reports stay under is compared with the
 //! least such loss of late: what is above it came from sending too fast. So a
 //! link that always loses 5 % is not mistaken for a full one. One slow receiver
-//! among ten does not hold the others.
+//! among ten does not hold the others. Receivers whose buffers hide their
+//! slowness say how far they are behind; that counts like loss.
 
 use crate::time::{Duration, Instant};
 
@@ -39,6 +40,8 @@ pub struct RateControl {
     ends: Instant,
     hold: bool,
     histogram: [u32; BINS],
+    /// Reports of this interval by receivers that are too far behind.
+    behind: u32,
     recent: [u32; MEMORY],
     intervals: usize,
     loss: u32,
@@ -58,6 +61,7 @@ impl RateControl {
             ends: now + interval,
             hold: false,
             histogram: [0; BINS],
+            behind: 0,
             recent: [u32::MAX; MEMORY],
             intervals: 0,
             loss: 0,
@@ -83,8 +87,10 @@ impl RateControl {
         self.loss
     }
 
-    /// Counts one receiver's report.
-    pub fn report(&mut self, received: u32, lost: u32) {
+    /// Counts one receiver's report: datagrams received and lost, and whether it
+    /// is too far behind with taking them.
+    pub fn report(&mut self, (received, lost): (u32, u32), behind: bool) {
+        self.behind += u32::from(behind);
         let total = u64::from(received) + u64::from(lost);
         let per_mille = (u64::from(lost) * 1_000).checked_div(total).unwrap_or(0) as u32;
         let bin = (per_mille.div_ceil(BIN_WIDTH) as usize).min(BINS - 1);
@@ -98,30 +104,32 @@ impl RateControl {
         }
         self.ends = now + self.interval;
         let loss = self.quantile()?;
+        let reports: u32 = self.histogram.iter().sum();
+        let behind = core::mem::take(&mut self.behind) * 10 > reports;
         self.histogram = [0; BINS];
         self.loss = loss;
         self.recent[self.intervals % MEMORY] = loss;
         self.intervals += 1;
         let before = self.rate;
-        self.steer(loss);
+        self.steer(loss, behind);
         (self.rate != before).then_some(self.rate)
     }
 
-    fn steer(&mut self, loss: u32) {
+    fn steer(&mut self, loss: u32, behind: bool) {
         let least = self.recent.iter().min().copied().unwrap_or(0).min(PLAUSIBLE_LOSS);
         let excess = loss.saturating_sub(least);
-        if excess > TOLERATED_EXCESS || loss > PLAUSIBLE_LOSS {
+        if behind || excess > TOLERATED_EXCESS || loss > PLAUSIBLE_LOSS {
             self.fast_start = false;
             // The interval after a fall still reports what was sent before it.
             if !core::mem::replace(&mut self.hold, true) {
-                let keep = u64::from(1_000 - excess.clamp(100, 500));
+                let keep = u64::from(1_000 - excess.clamp(200, 500));
                 self.rate = (self.rate / 1_000).saturating_mul(keep);
             } else {
                 self.hold = false;
             }
         } else {
             self.hold = false;
-            let growth = if self.fast_start { self.rate } else { self.rate / 16 };
+            let growth = if self.fast_start { self.rate / 2 } else { self.rate / 16 };
             self.rate = self.rate.saturating_add(growth.max(1));
         }
         self.rate = self.rate.clamp(self.limits.floor, self.limits.cap);
@@ -151,7 +159,7 @@ mod tests {
         for i in 1..=intervals {
             for receiver in 0..10 {
                 let lost = loss_at(control.rate(), receiver);
-                control.report(1_000 - lost, lost);
+                control.report((1_000 - lost, lost), false);
             }
             control.tick(Instant::from_millis(i * 100));
         }
@@ -191,6 +199,17 @@ mod tests {
     fn one_receiver_in_ten_that_loses_half_does_not_slow_the_others() {
         let loss = |_, receiver| if receiver == 0 { 500 } else { 0 };
         assert_eq!(settle(&mut control(), 20, loss), LIMITS.cap);
+    }
+
+    #[test]
+    fn receivers_that_fall_behind_without_losing_slow_the_sender() {
+        let mut control = control();
+        settle(&mut control, 9, |_, _| 0);
+        for i in 10..30 {
+            (0..10).for_each(|receiver| control.report((1_000, 0), receiver < 2));
+            control.tick(Instant::from_millis(i * 100));
+        }
+        assert!(control.rate() < LIMITS.cap / 4, "{}", control.rate());
     }
 
     #[test]

@@ -94,6 +94,8 @@ pub enum ReceiverEvent {
         received: u32,
         /// Datagrams lost.
         lost: u32,
+        /// Highest send counter taken.
+        counter: u64,
     },
     /// Ask for the key of an epoch that is not ours.
     KeyRequest,
@@ -416,7 +418,8 @@ where
         self.reported_counter = self.counter;
         self.stats.lost += lost;
         let received = core::mem::take(&mut self.received);
-        self.tell(ReceiverEvent::Progress { received, lost: lost as u32 });
+        let counter = self.counter;
+        self.tell(ReceiverEvent::Progress { received, lost: lost as u32, counter });
         self.timers.set(Timer::Report, now + self.config.report);
     }
 
@@ -459,7 +462,7 @@ where
     /// A time below `span`, at random, evenly.
     fn random_within(&mut self, span: Duration) -> Duration {
         let fraction = u128::from(self.random_bits() >> 32);
-        Duration::from_micros((u128::from(span.as_micros()) * fraction >> 32) as u64)
+        Duration::from_micros(((u128::from(span.as_micros()) * fraction) >> 32) as u64)
     }
 
     /// SplitMix64 (Steele, Lea and Flood 2014): it spreads reports, it guards no secret.

@@ -43,6 +43,11 @@ use crate::transmit::Transmit;
 const IP_UDP: usize = 28;
 /// Data starts this long after the first probe if at least one member has joined.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Datagrams that a member may be behind before it counts as too slow: they wait
+/// in its buffers, and what it lacks must still be in its window when it asks.
+const MOST_BEHIND: u64 = 2_500;
+/// Longest time between two decisions about the rate.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(200);
 /// Pause between the first repetitions of the end.
 const END_FIRST: Duration = Duration::from_millis(20);
 /// Longest pause between repetitions of the end.
@@ -211,7 +216,8 @@ where
             timers.set(Timer::Begin, now + FIRST_WAIT);
         }
         timers.set(Timer::NobodyHeard, now + PROBE_DEADLINE + FIRST_WAIT);
-        let rate = RateControl::new(config.limits, config.report_interval, now);
+        let interval = config.report_interval.min(LONGEST_INTERVAL);
+        let rate = RateControl::new(config.limits, interval, now);
         Self {
             session: config.session,
             fleet: config.fleet,
@@ -267,9 +273,11 @@ where
 
     // --- inputs ---
 
-    /// A member reported what it received and lost since its last report.
-    pub fn handle_progress(&mut self, now: Instant, received: u32, lost: u32) {
-        self.rate.report(received, lost);
+    /// A member reported what it received and lost since its last report, and the
+    /// highest counter it has taken.
+    pub fn handle_progress(&mut self, now: Instant, came: (u32, u32), counter: u64) {
+        let behind = self.sealer.counter().saturating_sub(counter);
+        self.rate.report(came, behind > MOST_BEHIND);
         self.still_alive(now);
         self.steer(now);
     }

@@ -199,6 +199,8 @@ pub enum Up<'a> {
         received: u32,
         /// Symbols lost since the last report.
         lost: u32,
+        /// The highest send counter taken so far: how far behind the receiver is.
+        counter: u64,
         /// Bytes of the release held and verified.
         held: u64,
         /// Bytes of the release.

@@ -26,6 +26,8 @@ use crate::install::{InstallError, NotPersisted, install};
 use crate::staging::area::Area;
 use crate::staging::{Failure, Staging, StepOutcome};
 
+/// Discarded files removed at a time.
+const TRASH: u32 = 200;
 /// Blocks that are received at the same time at most.
 const SLOTS: usize = 4 * MAX_SEGMENT_BLOCKS;
 
@@ -161,8 +163,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             ReceiverEvent::HeaderRequest(block) => {
                 self.mention(now, &Up::HeaderRequest { session, block });
             }
-            ReceiverEvent::Progress { received, lost } => {
-                self.mention(now, &Up::Progress { session, received, lost, held, total });
+            ReceiverEvent::Progress { received, lost, counter } => {
+                let report = Up::Progress { session, received, lost, counter, held, total };
+                self.mention(now, &report);
                 self.tell(AgentEvent::Progress { bytes: held, total });
                 self.work_at.get_or_insert(now);
             }
@@ -224,13 +227,17 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         if self.delivery.as_ref().is_some_and(|delivery| delivery.release() == *release) {
             self.drop_delivery();
         }
+        if let Ok(area) = Area::open(&self.destination) {
+            // What stays behind is listed again after the next start.
+            let _ = area.abandon(release);
+        }
     }
 
     // --- staging and install ---
 
     /// A bounded piece of staging work, and what follows when there is no more.
     pub(super) fn work(&mut self, now: Instant, budget: u64) {
-        let Some(delivery) = &mut self.delivery else { return };
+        let Some(delivery) = &mut self.delivery else { return self.tidy(now) };
         let release = delivery.release();
         match delivery.staging.step(budget) {
             StepOutcome::More => self.work_at = Some(now),
@@ -242,6 +249,15 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                     self.fail(now, release, &failure);
                 }
             }
+        }
+    }
+
+    /// Removes a little of what was thrown away, while nothing is to be received.
+    fn tidy(&mut self, now: Instant) {
+        let area = Area::open(&self.destination);
+        // What cannot be removed now is tried again after the next installation.
+        if let Ok(false) = area.and_then(|area| area.empty_trash(TRASH)) {
+            self.work_at = Some(now);
         }
     }
 
@@ -277,6 +293,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         match install(&mut delivery.staging, group, &mut persist) {
             Ok(installed) => {
                 self.drop_delivery();
+                self.work_at = Some(now);
                 self.confirm(now, release);
                 self.tell(AgentEvent::Installed {
                     group: installed.directory,

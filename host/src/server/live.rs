@@ -20,7 +20,7 @@ use super::plan::SessionPlan;
 /// Blocks kept in memory by a session: three segments.
 const BLOCKS_IN_MEMORY: usize = 48;
 /// Least time between two reports of one receiver.
-const REPORT_LEAST_MS: u32 = 150;
+const REPORT_LEAST_MS: u32 = 50;
 /// Reports that all receivers of a session together send per second.
 const REPORTS_PER_SECOND: u32 = 100;
 /// When a new key is used although not everybody has confirmed it.
@@ -233,8 +233,8 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// A member's progress.
-    pub(super) fn handle_progress(&mut self, now: Instant, received: u32, lost: u32) {
-        self.sender.handle_progress(now, received, lost);
+    pub(super) fn handle_progress(&mut self, now: Instant, came: (u32, u32), counter: u64) {
+        self.sender.handle_progress(now, came, counter);
     }
 
     /// A member lacks a header.

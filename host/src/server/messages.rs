@@ -90,9 +90,9 @@ impl<A: Aead> ServerNode<A> {
                     self.on_deaf(now, slot, id, session);
                 }
             }
-            Up::Progress { session, received, lost, held, .. } => {
+            Up::Progress { session, received, lost, counter, held, .. } => {
                 if let Some(live) = self.session_of(session, &id) {
-                    live.handle_progress(now, received, lost);
+                    live.handle_progress(now, (received, lost), counter);
                 }
                 self.note_progress(id, held);
             }
@@ -250,7 +250,7 @@ impl<A: Aead> ServerNode<A> {
             fleet: self.authority.document().fleet,
             device,
             group,
-            serial: self.batch_of_changes(),
+            serial: self.registry.time(),
             issued: self.registry.time(),
             not_after: 0,
             voucher: Some(voucher),

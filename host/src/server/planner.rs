@@ -186,6 +186,8 @@ fn plan_group(
 }
 
 /// Root, index, and content that no other release needs.
+///
+/// PROTOCOL M2: its members are those to whom that release is owed, no others.
 fn own_session(
     demand: &Demand,
     own: impl Fn(&Digest) -> bool,
@@ -219,6 +221,8 @@ fn own_session(
 }
 
 /// Content that all of `demands` need.
+///
+/// PROTOCOL M2: every chunk of it belongs to the release of every member's slot.
 fn shared_session(
     demands: &[&Demand],
     shared: impl Fn(&Digest) -> bool,

@@ -143,6 +143,7 @@ where
             let Phase::Sending(segment) = self.phase else { return self.end(now, body, source) };
             match segment.step {
                 Step::Load => self.load_segment(segment, source)?,
+                // PROTOCOL S6: the header goes before its blocks,
                 Step::Header => {
                     self.step(Step::Symbols { round: 0, at: 0 });
                     return self.segment_header(segment.index, segment.proactive, body, source);
@@ -152,6 +153,7 @@ where
                         return Some(len);
                     }
                 }
+                // PROTOCOL S6: and once more after them.
                 Step::HeaderAgain => {
                     let len = self.segment_header(segment.index, segment.proactive, body, source);
                     self.next_segment(now, segment, source);

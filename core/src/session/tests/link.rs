@@ -1,0 +1,69 @@
+//! The way between the machines of the tests: what it does, and what is on it.
+
+use std::boxed::Box;
+use std::vec::Vec;
+
+use crate::crypto::aead::ChaCha;
+use crate::crypto::packet::Opener;
+use crate::ids::Epoch;
+use crate::time::Instant;
+use crate::wire::session::Header;
+
+/// What the link does to each datagram on its way to each receiver, as probabilities.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    pub(super) loss: f64,
+    pub(super) duplicate: f64,
+    pub(super) reorder: f64,
+    pub(super) corrupt: f64,
+}
+
+impl Link {
+    pub(super) const PERFECT: Self = Self { loss: 0.0, duplicate: 0.0, reorder: 0.0, corrupt: 0.0 };
+}
+
+/// A datagram or message under way, ordered by arrival.
+pub(super) struct Flight {
+    pub(super) at: Instant,
+    pub(super) order: u64,
+    pub(super) to: Option<usize>,
+    pub(super) from: usize,
+    pub(super) bytes: Box<[u8]>,
+}
+
+impl PartialEq for Flight {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+impl Eq for Flight {}
+impl PartialOrd for Flight {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Flight {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+/// A datagram that the sender sent, as it was before the link.
+pub(super) struct Sent {
+    pub(super) at: Instant,
+    /// Bytes of the datagram.
+    pub(super) len: usize,
+    /// What it said, decrypted.
+    pub(super) body: Vec<u8>,
+}
+
+impl Sent {
+    /// Opens a datagram of the sender with the key of its epoch.
+    pub(super) fn open(at: Instant, datagram: &[u8], key: impl Fn(Epoch) -> [u8; 32]) -> Self {
+        let mut bytes = datagram.to_vec();
+        let header = Header::parse(&bytes).unwrap();
+        let opener = Opener::<ChaCha>::new(&key(header.epoch));
+        let body = opener.open(header, &mut bytes).unwrap().to_vec();
+        Self { at, len: datagram.len(), body }
+    }
+}
