@@ -13,6 +13,8 @@ pub mod digest;
 pub mod ids;
 pub mod lent;
 pub mod limits;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod time;
 pub mod transmit;
 

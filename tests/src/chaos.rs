@@ -197,8 +197,10 @@ impl World {
             }
             _ if self.chaos.heard.is_empty() => return,
             _ => {
-                let at = random.below(self.chaos.heard.len() as u64) as usize;
-                self.chaos.heard[at].clone()
+                // The newest is the most interesting.
+                let last = self.chaos.heard.len() as u64 - 1;
+                let back = if random.below(3) == 0 { 0 } else { random.below(last + 1) };
+                self.chaos.heard[(last - back) as usize].clone()
             }
         };
         if random.below(3) == 0 && !bytes.is_empty() {

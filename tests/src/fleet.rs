@@ -11,6 +11,7 @@ use crate::disk::Node;
 use crate::faults::Faults;
 use crate::link::{Link, Weather};
 use crate::node::{Receiver, Server, receiver_address, server_address};
+use crate::oracle::Oracle;
 use crate::random::Random;
 use crate::script::{Planned, Script};
 use crate::world::{Parts, World};
@@ -174,7 +175,7 @@ pub fn world(random: &mut Random, shape: Shape, faults: Faults) -> World {
             }
         })
         .collect();
-    server.write_facts(Instant::ZERO, Duration::ZERO);
+    server.write_facts(Instant::ZERO, Duration::ZERO, &mut Oracle::default());
     let receivers = enrolments
         .into_iter()
         .enumerate()

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fleetcast::agent::{Agent, AgentConfig, AgentError, AgentEvent, Enrolment};
+use fleetcast::model::Change;
 use fleetcast::packs::MemoryChunks;
 use fleetcast::server::registry::Registry;
 use fleetcast::server::{NodeConfig, ServerNode};
@@ -17,6 +18,7 @@ use crate::admin::{Admin, EPOCH};
 use crate::audit::AuditedAead;
 use crate::catalog::Catalog;
 use crate::disk::{Abilities, SimDisk};
+use crate::oracle::Oracle;
 use crate::random::Random;
 
 /// A receiver machine in a simulation.
@@ -209,12 +211,18 @@ impl Server {
     }
 
     /// Hands new facts to the catalog; `slowest` is the longest that it takes.
-    pub fn write_facts(&mut self, now: Instant, slowest: Duration) {
+    /// The oracle reads the lines of the log among them.
+    pub fn write_facts(&mut self, now: Instant, slowest: Duration, oracle: &mut Oracle) {
         let Some(node) = &mut self.node else { return };
         // One writer: what comes up meanwhile is its next batch.
         if self.catalog.is_idle()
             && let Some((batch, changes)) = node.take_changes()
         {
+            for change in &changes {
+                if let Change::Log(line) = change {
+                    oracle.logged(&line.action, &line.subject);
+                }
+            }
             let takes = self.random.below(slowest.as_micros() + 1);
             self.catalog.write(now, Duration::from_micros(takes), batch, changes);
         }

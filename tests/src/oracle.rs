@@ -88,6 +88,13 @@ impl Oracle {
         self.shown[receiver].get(group).copied()
     }
 
+    /// What the server writes into its log: nobody in these runs forges symbols.
+    pub fn logged(&mut self, action: &str, subject: &str) {
+        if matches!(action, "block-poisoned" | "chunk-unreadable" | "plan-failed") {
+            self.violate(format!("S15: {action}: {subject}"));
+        }
+    }
+
     fn session_sent(&mut self, datagram: &[u8]) {
         let Some((&[kind, _, e0, e1, s0, s1, s2, s3], _)) = datagram.split_first_chunk::<8>()
         else {

@@ -55,6 +55,36 @@ impl Total {
     }
 }
 
+/// Plants one bug after the other; one that so many seeds do not find is a violation.
+#[cfg(feature = "planted")]
+#[must_use]
+pub fn find_planted() -> Total {
+    use fleetcast_core::planted::{Bug, plant};
+    const WITHIN: u64 = 200;
+    let mut total = Total::default();
+    for bug in [Bug::Parity, Bug::Replay, Bug::Sync] {
+        plant(Some(bug));
+        let mut found = None;
+        for seed in 0..WITHIN {
+            let mut outcome = guarded(seed, &crate::fleet::run_seed);
+            found = outcome.violations.pop().map(|violation| (seed, violation));
+            outcome.violations.clear();
+            total.add(seed, outcome);
+            if found.is_some() {
+                break;
+            }
+        }
+        match found {
+            Some((seed, violation)) => {
+                println!("{bug:?}: found after {} seeds: {violation}", seed + 1);
+            }
+            None => total.violations.push((WITHIN, format!("{bug:?} was not found"))),
+        }
+    }
+    plant(None);
+    total
+}
+
 /// Runs `count` seeds from `from` on, on all threads; a panic is a violation too.
 pub fn run_seeds(from: u64, count: u64, run: impl Fn(u64) -> Outcome + Sync) -> Total {
     let (next, total) = (AtomicU64::new(from), Mutex::new(Total::default()));

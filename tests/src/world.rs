@@ -78,6 +78,8 @@ pub struct World {
     generations: Vec<u64>,
     tick_at: Instant,
     known: HashSet<SocketAddr>,
+    /// Hashes of what has arrived at the server since it started.
+    arrived: HashSet<u64>,
     buffer: Vec<u8>,
 }
 
@@ -129,6 +131,7 @@ impl World {
             generations: vec![0; count + 1],
             tick_at: Instant::ZERO,
             known: (0..count).map(receiver_address).collect(),
+            arrived: HashSet::new(),
             buffer: vec![0; BATCH],
         };
         world.apply_weather();
@@ -236,9 +239,15 @@ impl World {
             if transmit.to == server_address() {
                 let genuine = self.known.contains(&from);
                 self.oracle.server_received(from, datagram, genuine);
+                // PROTOCOL C1: what the server has had changes nothing again.
+                let again = !self.arrived.insert(hash(1, datagram));
+                let before = if again { self.addresses_at_server() } else { 0 };
                 if let Some(node) = &mut self.server.node {
                     node.handle_datagram(self.now, from, datagram);
                     self.server_turn();
+                }
+                if again && before != self.addresses_at_server() {
+                    self.oracle.violate(format!("C1: a packet from {from} counted twice"));
                 }
             } else if let Some(receiver) = self.link.owner(&transmit.to)
                 && let Some(agent) = &mut self.receivers[receiver].agent
@@ -247,6 +256,15 @@ impl World {
                 self.receiver_turn(receiver);
             }
         }
+    }
+
+    /// A hash of where the server believes its receivers to be.
+    fn addresses_at_server(&self) -> u64 {
+        let Some(node) = &self.server.node else { return 0 };
+        let mut addresses: Vec<_> =
+            node.registry().receivers().map(|r| (r.id, r.address)).collect();
+        addresses.sort_unstable();
+        hash(0, format!("{addresses:?}").as_bytes())
     }
 
     fn wakes_due(&mut self) {
@@ -310,7 +328,7 @@ impl World {
             }
         }
         self.buffer = buffer;
-        self.server.write_facts(self.now, self.faults.persist);
+        self.server.write_facts(self.now, self.faults.persist, &mut self.oracle);
         self.wake_server();
     }
 
@@ -402,6 +420,7 @@ impl World {
     pub(crate) fn crash_server(&mut self) {
         if self.server.node.is_some() {
             self.server.crash(self.now);
+            self.arrived.clear();
             self.wake_server();
         }
     }

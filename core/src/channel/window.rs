@@ -16,6 +16,11 @@ pub(super) struct ReplayWindow {
 impl ReplayWindow {
     /// Whether `counter` may still be accepted; changes nothing.
     pub(super) fn allows(&self, counter: u64) -> bool {
+        // A bug for the simulator to find; not in a product.
+        #[cfg(feature = "planted")]
+        if self.newest == Some(counter) && crate::planted::is(crate::planted::Bug::Replay) {
+            return true;
+        }
         // PROTOCOL C1: at most once, and none that is older than the window.
         match self.newest {
             Some(newest) if counter <= newest => {
@@ -29,6 +34,9 @@ impl ReplayWindow {
     /// Marks `counter`, whose packet has verified; `true` when it is the newest.
     pub(super) fn accept(&mut self, counter: u64) -> bool {
         let is_newest = self.newest.is_none_or(|newest| counter > newest);
+        #[cfg(feature = "planted")]
+        let is_newest = is_newest
+            || (self.newest == Some(counter) && crate::planted::is(crate::planted::Bug::Replay));
         if is_newest {
             let first = self.newest.map_or(0, |newest| newest + 1);
             let first = first.max(counter.saturating_sub(REPLAY_WINDOW - 1));

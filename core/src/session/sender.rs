@@ -35,14 +35,16 @@ use crate::crypto::packet::Sealer;
 use crate::crypto::sign::SigningKey;
 use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Epoch, FleetId, SegmentIndex, SessionId};
-use crate::limits::{DATA_HEADER, PROBE_DEADLINE, PROBE_TIMES, SYMBOL_HEADER, TAG};
+use crate::limits::{DATA_HEADER, MESSAGE_RETRY, PROBE_DEADLINE, PROBE_TIMES, SYMBOL_HEADER, TAG};
 use crate::time::{Duration, Instant};
 use crate::transmit::Transmit;
 
 /// IPv4 and UDP headers in front of every datagram.
 const IP_UDP: usize = 28;
-/// Data starts this long after the first probe if at least one member has joined.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Data starts this long after the first probe if at least one member has joined:
+/// later than an invitation that was lost is repeated, or a short session would
+/// have to be sent once more for one in a hundred.
+const FIRST_WAIT: Duration = Duration::from_millis(MESSAGE_RETRY.as_millis() + 50);
 /// Datagrams that a member may be behind before it counts as too slow: they wait
 /// in its buffers, and what it lacks must still be in its window when it asks.
 const MOST_BEHIND: u64 = 2_500;

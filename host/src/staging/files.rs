@@ -112,6 +112,11 @@ impl<D: Disk> Files<D> {
     /// what was unsynced is lost.
     pub(crate) fn sync(&mut self, disk: &D) -> disk::Result<()> {
         let dirty = std::mem::take(&mut self.dirty);
+        // A bug for the simulator to find; not in a product.
+        #[cfg(feature = "planted")]
+        if fleetcast_core::planted::is(fleetcast_core::planted::Bug::Sync) {
+            return Ok(());
+        }
         if std::mem::take(&mut self.sync_all) || dirty.len() > SYNC_SINGLY {
             return disk.sync_all();
         }

@@ -179,6 +179,11 @@ where
         slot.have.insert(index.0);
         slot.filled.insert(position);
         slot.held[usize::from(position)] = index;
+        // A bug for the simulator to find; not in a product.
+        #[cfg(feature = "planted")]
+        if index.0 >= FIRST_PARITY && crate::planted::is(crate::planted::Bug::Parity) {
+            slot.held[usize::from(position)] = SymbolIndex(index.0 ^ 1);
+        }
     }
 
     /// Moves a parity away from the place of a source that has come after all.
