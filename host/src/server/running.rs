@@ -139,7 +139,8 @@ impl<A: Aead> ServerNode<A> {
     fn next_delivery_of(&self, receiver: ReceiverId) -> Option<DeliveryRecord> {
         let mut deliveries = self.registry.deliveries();
         deliveries
-            .find(|d| d.receiver == receiver && d.state == DeliveryState::Queued)
+            // Nobody works on it, whatever was under way when its session ended.
+            .find(|d| d.receiver == receiver && !d.state.is_final())
             .filter(|d| self.registry.is_member(receiver, d.release.group))
             .cloned()
     }
