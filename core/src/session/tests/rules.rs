@@ -106,7 +106,9 @@ fn who_lacks_a_symbol_reports_within_the_back_off_at_a_random_time() {
         let span = BACKOFF.saturating_mul(units).as_micros();
         let first: BTreeSet<u64> = (1..=20).map(|seed| waits(seed, receivers)[0]).collect();
         assert!(first.iter().all(|&wait| wait <= span), "{first:?} of {span}");
-        assert!(first.len() >= 15, "not random: {first:?}");
+        // A quarter of the draws is truncated to zero, so of 20 about 16 differ, and hardly
+        // ever (three standard deviations) fewer than 10.
+        assert!(first.len() >= 10, "not random: {first:?}");
     }
     // Truncated exponential: with 256 receivers few draw a time in the first half, so that
     // the first one's echo, two link delays and more later, comes before most.
@@ -206,6 +208,7 @@ fn a_second_never_carries_more_than_the_cap_and_a_burst() {
     let mut world = World::new(26, 3, 25_000_000);
     world.link = Link { loss: 0.05, ..Link::PERFECT };
     world.run();
+    world.everyone_has_everything();
     let burst = 48 * 1_024 + 1_500;
     let (mut from, mut bytes, mut most) = (0, 0, 0);
     for sent in &world.wire {
@@ -216,7 +219,7 @@ fn a_second_never_carries_more_than_the_cap_and_a_burst() {
         }
         most = most.max(bytes);
     }
-    assert!(from > 0, "shorter than a second");
+    assert!(from > 0, "all of it within {:?}", world.now);
     // PROTOCOL S12: repairs, headers, echoes and all under the one rate.
     assert!(most <= CAP as usize + burst, "{most}");
     assert!(most > CAP as usize / 2, "{most}: the test sees too little");
