@@ -7,8 +7,9 @@ use fleetcast_core::time::{Duration, Instant};
 
 use crate::admin::{Admin, Tree, evolve, random_tree};
 use crate::chaos::Chaos;
+use crate::disk::Node;
 use crate::faults::Faults;
-use crate::link::Link;
+use crate::link::{Link, Weather};
 use crate::node::{Receiver, Server, receiver_address, server_address};
 use crate::random::Random;
 use crate::script::{Planned, Script};
@@ -192,4 +193,54 @@ pub fn world(random: &mut Random, shape: Shape, faults: Faults) -> World {
     let link = Link::new(random.split(), server_address(), addresses);
     let chaos = Chaos::new(random.split(), &faults);
     World::new(Parts { server, receivers, link, admin, script, groups, faults, chaos })
+}
+
+/// What a release in fair weather, but for losses, has cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Bytes of the release's files.
+    pub size: u64,
+    /// Bytes that the sessions sent, with IP and UDP headers (28 each).
+    pub wire: u64,
+    /// NACK datagrams that reached the server.
+    pub nacks: u64,
+    /// Multicast datagrams that were lost for all.
+    pub common: u64,
+    /// Virtual seconds from the sending to the last receipt.
+    pub seconds: f64,
+}
+
+/// Sends one release of noise to a fleet of which every receiver loses `own` of
+/// its datagrams, beside the share `common` that all lose together.
+///
+/// # Panics
+/// When not everybody has it in ten virtual minutes, or a promise is broken.
+#[must_use]
+pub fn measure(seed: u64, receivers: usize, size: usize, own: f64, common: f64) -> Cost {
+    let mut random = Random::new(seed);
+    let mut noise = vec![0; size];
+    random.fill(&mut noise);
+    let tree = Tree::from([("noise".to_owned(), Node::File(false, 1, noise))]);
+    let sent = Instant::from_millis(10_000);
+    let mut world = world(&mut random, fair_shape(receivers, tree, sent), Faults::none(receivers));
+    world.deep = receivers <= 16;
+    // Everybody connects in peace: the figures are those of the sessions.
+    world.run(sent, |_| false);
+    let down = Weather { loss: own, ..Weather::CALM };
+    world.faults.weather = vec![(Weather::CALM, down); receivers];
+    world.faults.common_loss = common;
+    world.apply_weather();
+    let end = sent + Duration::from_secs(600);
+    let done = world.run(end, |world| world.tick_is_due() && world.behind().is_none());
+    assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
+    assert!(done, "{:?}", world.behind());
+    let digest = world.script.newest[0].map(|name| name.digest).expect("sent");
+    let traffic = world.server.node.as_ref().expect("up").traffic(&[digest]);
+    Cost {
+        size: size as u64,
+        wire: traffic.multicast + traffic.unicast,
+        nacks: traffic.nacks,
+        common: world.lost_for_all,
+        seconds: world.now.since(sent).as_micros() as f64 / 1e6,
+    }
 }

@@ -18,7 +18,7 @@ use crate::admin::Admin;
 use crate::audit;
 use crate::chaos::Chaos;
 use crate::faults::Faults;
-use crate::link::Link;
+use crate::link::{Link, LinkEvent};
 use crate::node::{Receiver, Server, receiver_address, server_address, unix};
 use crate::oracle::Oracle;
 use crate::random::hash;
@@ -68,6 +68,8 @@ pub struct World {
     pub bytes: u64,
     /// NACKs, losses and the like, by the link.
     pub losses: u64,
+    /// Multicast datagrams that nobody got.
+    pub lost_for_all: u64,
     /// Large worlds compare only what has changed.
     pub deep: bool,
     /// Tells on stderr what receivers tell.
@@ -120,6 +122,7 @@ impl World {
             trace: 0,
             bytes: 0,
             losses: 0,
+            lost_for_all: 0,
             deep: true,
             verbose: false,
             wakes: BinaryHeap::new(),
@@ -172,6 +175,12 @@ impl World {
         false
     }
 
+    /// Whether the admin has just looked: a good time for what costs much.
+    #[must_use]
+    pub fn tick_is_due(&self) -> bool {
+        self.tick_at == self.now + TICK
+    }
+
     /// Goes to the next time that anything happens, if it is not after `end`.
     fn step(&mut self, end: Instant) -> bool {
         let wake = self.wakes.peek().map(|wake| wake.0.0);
@@ -197,8 +206,9 @@ impl World {
             self.tick();
             self.server_turn();
         }
-        while self.link.poll_event().is_some() {
+        while let Some(event) = self.link.poll_event() {
             self.losses += 1;
+            self.lost_for_all += u64::from(event == LinkEvent::LostForAll);
         }
         if let Some(reused) = audit::reused() {
             self.oracle.violate(reused);

@@ -107,9 +107,8 @@ fn messages_about_who_a_receiver_is() {
 fn messages_about_sessions() {
     up("joined", &Up::Joined { session: SESSION, epoch: EPOCH, heard: true });
     up("nack_reserved", &Up::Nack);
-    let (received, lost, counter, held, total) = (1_000, 24, 70_000, 65_536, 1_000_000);
-    let progress = Up::Progress { session: SESSION, received, lost, counter, held, total };
-    up("progress", &progress);
+    let (received, lost, held, total) = (1_000, 24, 65_536, 1_000_000);
+    up("progress", &Up::Progress { session: SESSION, received, lost, held, total });
     up("header_request", &Up::HeaderRequest { session: SESSION, block: BlockIndex(70_000) });
     up("key_request", &Up::KeyRequest { session: SESSION });
     up("finished", &Up::Finished { session: SESSION, poisoned: 3 });

@@ -462,7 +462,7 @@ where
     /// A time below `span`, at random, evenly.
     fn random_within(&mut self, span: Duration) -> Duration {
         let fraction = u128::from(self.random_bits() >> 32);
-        Duration::from_micros((u128::from(span.as_micros()) * fraction >> 32) as u64)
+        Duration::from_micros(((u128::from(span.as_micros()) * fraction) >> 32) as u64)
     }
 
     /// SplitMix64 (Steele, Lea and Flood 2014): it spreads reports, it guards no secret.

@@ -27,7 +27,7 @@ use crate::staging::area::Area;
 use crate::staging::{Failure, Staging, StepOutcome};
 
 /// Discarded files removed at a time.
-const TRASH: usize = 200;
+const TRASH: u32 = 200;
 /// Blocks that are received at the same time at most.
 const SLOTS: usize = 4 * MAX_SEGMENT_BLOCKS;
 /// Sessions of one release at a time: as many as a server runs by multicast.

@@ -141,7 +141,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         };
         let Some(next) = next else { return };
         let before = self.state.authority.replace((next.digest(), document));
-        if self.save().is_ok() {
+        let is_first = before.is_none();
+        // The first one is trusted also where it cannot be kept: nothing older
+        // could come back, and the server does not send it twice on one channel.
+        if self.save().is_ok() || is_first {
             self.authority = Some(next);
         } else {
             self.state.authority = before;

@@ -9,10 +9,10 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
 use http_body_util::BodyExt as _;
 
-use super::Api;
 use super::answer::{Answer, Refusal, malformed};
 use super::frames::Frames;
 use super::model::{Hex, Stored};
+use super::state::Api;
 use crate::error::Failure;
 use crate::packs::{ChunkStore, StoreError, verify};
 

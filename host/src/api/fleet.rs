@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::{Query, State};
 use serde::Deserialize;
 
-use super::Api;
 use super::answer::{ACTOR, Answer, malformed};
 use super::model::{FleetInfo, Hex, LogItem, NewVoucher};
+use super::state::Api;
 use crate::error::Failure;
 use crate::model::LogRecord;
 use crate::status::{Item, Items, StatusItem};

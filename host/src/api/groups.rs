@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::{Path, State};
 
-use super::Api;
 use super::answer::{ACTOR, Answer};
 use super::model::{Hex, NewGroup, NewMember, NewName, NextRelease};
+use super::state::Api;
 use crate::status::{GroupItem, Items, ReceiverItem};
 
 pub(super) async fn list(State(api): State<Api>) -> Answer<Items<GroupItem>> {

@@ -5,7 +5,7 @@
 //! travel as bytes. A failure is the error document of the contract with a
 //! fitting status. Who may open the socket is an admin; nothing here signs.
 //!
-//! Every handler does its work on the data thread in one go ([`Api::run`]), and
+//! Every handler does its work on the data thread in one go (`Api::run`), and
 //! answers when the changes that it made are durable.
 
 mod answer;
@@ -18,41 +18,14 @@ pub mod model;
 mod receivers;
 mod releases;
 pub mod socket;
-
-use std::net::SocketAddr;
-use std::sync::Arc;
+mod state;
 
 use axum::Router;
 use axum::routing::{get, post, put};
-use fleetcast_core::time::Instant;
 
-use crate::catalog::Catalog;
-use crate::driver::server::{Node, ServerHandle};
-use crate::error::Failure;
-use crate::packs::ChunkStore;
-
-/// What handlers reach.
-#[derive(Clone)]
-pub struct Api {
-    handle: ServerHandle,
-    chunks: Arc<dyn ChunkStore>,
-    catalog: Catalog,
-    listen: SocketAddr,
-}
+pub use state::Api;
 
 impl Api {
-    /// An API over the server machine behind `handle`, whose unicast socket is
-    /// bound to `listen`; `chunks` and `catalog` are that server's own.
-    #[must_use]
-    pub fn new(
-        handle: ServerHandle,
-        chunks: Arc<dyn ChunkStore>,
-        catalog: Catalog,
-        listen: SocketAddr,
-    ) -> Self {
-        Self { handle, chunks, catalog, listen }
-    }
-
     /// All routes.
     pub fn router(self) -> Router {
         let v1 = Router::new()
@@ -81,14 +54,6 @@ impl Api {
             .route("/pending/{id}/retry", post(releases::retry))
             .layer(axum::extract::DefaultBodyLimit::max(model::MAX_BODY));
         Router::new().nest("/api/v1", v1).fallback(answer::no_route).with_state(self)
-    }
-
-    /// Does `work` on the data thread; its answer comes when it is durable.
-    async fn run<R: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Node, Instant) -> Result<R, Failure> + Send + 'static,
-    ) -> Result<R, Failure> {
-        self.handle.run(work).await?
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 
-use super::Api;
 use super::answer::{ACTOR, Answer};
 use super::model::{Hex, NewName, PingItem, PingRequest, ReceiverDetail};
+use super::state::Api;
 use crate::status::{Items, ReceiverItem};
 
 /// How long a ping may take.

@@ -7,9 +7,9 @@ use axum::extract::{Path, Query, State};
 use fleetcast_core::digest::Digest;
 use serde::Deserialize;
 
-use super::Api;
 use super::answer::{ACTOR, Answer, malformed};
 use super::model::{Deliveries, NewRelease, Submitted, TrafficItem};
+use super::state::Api;
 use crate::error::Failure;
 use crate::model::DeliveryRecord;
 use crate::server::Traffic;

@@ -1,1 +1,205 @@
+//! A whole server behind its socket, and the client in front of it.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use fleetcast_core::crypto::noise::StaticPair;
+use fleetcast_core::crypto::sign::{Context, SigningKey};
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::{FleetId, StaticKey, TokenId};
+use fleetcast_core::limits::MAX_AUTHORITY;
+use fleetcast_core::trust::authority::{AuthorityDocument, Controller, TrustedAuthority};
+use fleetcast_core::trust::document::{add_signature, assemble};
+use fleetcast_core::trust::membership::Voucher;
+use fleetcast_core::wire::control::encode;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::client::Client;
+use super::model::{Hex, NewRelease, NewVoucher};
+use super::*;
+use crate::catalog::Catalog;
+use crate::driver::server::{Founding, ServeOptions, start};
+use crate::packs::{ChunkStore, MemoryChunks};
+use crate::server::registry::Registry;
+
+const FLEET: FleetId = FleetId([7; 16]);
+
+fn admin() -> SigningKey {
+    SigningKey::from_seed(&[1; 32])
+}
+
+fn signed(context: Context, body: &[u8]) -> Vec<u8> {
+    let mut document = vec![0; body.len() + 100];
+    let length = assemble(body, &mut document).unwrap();
+    let length = add_signature(&mut document, length, context, &admin()).unwrap();
+    document.truncate(length);
+    document
+}
+
+fn founding() -> Founding {
+    let controller = SigningKey::from_seed(&[3; 32]);
+    let pair = Controller {
+        exchange: *StaticPair::from_secret(&[2; 32]).public(),
+        signing: controller.verifying_key(),
+    };
+    let document = AuthorityDocument {
+        version: 1,
+        fleet: FLEET,
+        admins: [admin().verifying_key()].into_iter().collect(),
+        threshold: 1,
+        controllers: [pair].into_iter().collect(),
+        roles: Default::default(),
+        revoked: Default::default(),
+        reset_epoch: 0,
+    };
+    let mut body = [0; MAX_AUTHORITY];
+    let length = document.encode(&mut body).unwrap();
+    let document = signed(Context::Authority, &body[..length]);
+    let digest = Context::Authority.digest(&body[..length]);
+    Founding {
+        exchange_secret: [2; 32],
+        signing: controller,
+        registry: Registry::default(),
+        authority: TrustedAuthority::pin(&document, digest).unwrap(),
+        chain: vec![(1, document)],
+    }
+}
+
+async fn serve(folder: &Path) {
+    let catalog = Catalog::open(&folder.join("catalog.db")).await.unwrap();
+    let chunks: Arc<dyn ChunkStore> = Arc::new(MemoryChunks::default());
+    let options = ServeOptions {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        interface: Some("127.0.0.1".into()),
+        pool: "239.77.0.0".parse().unwrap(),
+        pool_prefix: 16,
+        port: 7_413,
+        ttl: 1,
+        rate: 1_000_000,
+    };
+    let server = start(&options, founding(), Arc::clone(&chunks), catalog.clone()).unwrap();
+    let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
+    let listener = socket::listen(&folder.join("fleetcast.sock")).unwrap();
+    tokio::spawn(async move { axum::serve(listener, api.router()).await });
+    // It lives as long as its runtime.
+    std::mem::forget(server);
+}
+
+/// A server on a runtime of its own, and a client of it.
+fn fleet() -> (TempDir, Runtime, Client) {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(serve(folder.path()));
+    let client = Client::new(&folder.path().join("fleetcast.sock")).unwrap();
+    (folder, runtime, client)
+}
+
+/// A record that is not encoded (PROTOCOL §4): codec 0, both lengths, the bytes.
+fn frame(bytes: &[u8]) -> Vec<u8> {
+    let length = &(bytes.len() as u32).to_le_bytes()[..3];
+    [&Digest::of(bytes).0[..], &[0], length, length, bytes].concat()
+}
+
+#[test]
+fn groups_are_made_renamed_and_deleted_and_the_log_tells_it() {
+    let (_folder, _runtime, client) = fleet();
+    let strange = "a b/ü?#%";
+    assert_eq!(client.create_group(strange, false).unwrap_err().code, "name-unsafe");
+    client.create_group("Süd 1#a%", true).unwrap();
+    assert_eq!(client.create_group("süd 1#A%", false).unwrap_err().code, "group-exists");
+    let group = client.rename_group("Süd 1#a%", "nord").unwrap();
+    assert_eq!((group.name.as_str(), group.open, group.sequence), ("nord", true, 0));
+    assert_eq!(client.groups().unwrap(), [group]);
+    assert_eq!(client.members("nord").unwrap(), []);
+    assert_eq!(client.members("süd").unwrap_err().code, "group-unknown");
+    client.delete_group("nord").unwrap();
+    assert_eq!(client.groups().unwrap(), []);
+    let log = client.log_after(1).unwrap();
+    let actions: Vec<&str> = log.iter().map(|line| line.action.as_str()).collect();
+    assert_eq!(actions, ["group-renamed", "group-deleted"]);
+    assert_eq!(client.log_after(3).unwrap(), []);
+}
+
+#[test]
+fn chunks_are_asked_for_stored_and_given_back() {
+    let (_folder, _runtime, client) = fleet();
+    let chunks: Vec<Vec<u8>> = (0..20).map(|i| vec![i; 1_000 * usize::from(i) + 1]).collect();
+    let ids: Vec<Digest> = chunks.iter().map(|chunk| Digest::of(chunk)).collect();
+    assert_eq!(client.lacking(&ids).unwrap(), vec![true; 20]);
+    let frames: Vec<u8> = chunks.iter().step_by(2).flat_map(|chunk| frame(chunk)).collect();
+    let stored = client.store_chunks(frames.clone()).unwrap();
+    assert_eq!((stored.received, stored.new), (10, 10));
+    assert_eq!(client.store_chunks(frames).unwrap().new, 0);
+    let lacking = client.lacking(&ids).unwrap();
+    assert!(lacking.iter().enumerate().all(|(at, lacks)| *lacks == (at % 2 == 1)), "{lacking:?}");
+    assert_eq!(client.chunk(&ids[2]).unwrap(), frame(&chunks[2])[32..]);
+    assert_eq!(client.chunk(&ids[3]).unwrap_err().code, "chunk-unknown");
+}
+
+#[test]
+fn a_chunk_under_a_wrong_id_and_a_torn_upload_are_refused() {
+    let (_folder, _runtime, client) = fleet();
+    let mut forged = frame(b"what was promised");
+    forged[40] ^= 1;
+    assert_eq!(client.store_chunks(forged).unwrap_err().code, "bad-chunk");
+    assert_eq!(client.lacking(&[Digest::of(b"what was promised")]).unwrap(), [true]);
+    let mut torn = frame(b"whole");
+    torn.extend(&frame(b"torn")[..40]);
+    assert_eq!(client.store_chunks(torn).unwrap_err().code, "malformed");
+}
+
+#[test]
+fn only_what_an_admin_has_signed_is_taken() {
+    let (_folder, _runtime, client) = fleet();
+    let token = [9; 16];
+    let voucher = Voucher {
+        fleet: FLEET,
+        token: TokenId::of(&token),
+        groups: Default::default(),
+        uses: 1,
+        not_after: u64::MAX,
+    };
+    let mut body = [0; 256];
+    let body = encode(&voucher, &mut body).unwrap().to_vec();
+    let post = |context| {
+        let document = Hex(signed(context, &body));
+        client.add_voucher(&NewVoucher { document, token: Hex(token.to_vec()) })
+    };
+    assert_eq!(post(Context::Release).unwrap_err().code, "not-trusted");
+    assert_eq!(post(Context::Voucher).unwrap().0, Context::Voucher.digest(&body).0);
+    let document = Hex(signed(Context::Release, b"no release"));
+    let release = NewRelease { document, rate: None, full: false };
+    assert_eq!(client.submit(&release).unwrap_err().code, "not-trusted");
+}
+
+#[test]
+fn the_fleet_tells_what_an_invitation_needs() {
+    let (_folder, _runtime, client) = fleet();
+    let fleet = client.fleet().unwrap();
+    assert_eq!(fleet.fleet.0, FLEET.0);
+    assert_eq!((fleet.version, fleet.threshold), (1, 1));
+    assert_eq!(fleet.digest.0, founding().authority.digest().0);
+    let public: &StaticKey = &StaticPair::from_secret(&[2; 32]).public().clone();
+    assert_eq!(fleet.controller.0, public.0);
+    assert!(fleet.listen.starts_with("127.0.0.1:"), "{}", fleet.listen);
+    let status = client.status().unwrap();
+    assert_eq!((status.receivers.active, status.sessions.len()), (0, 0));
+    assert_eq!(client.receiver("nobody").unwrap_err().code, "receiver-unknown");
+    assert_eq!(client.release("abcdef").unwrap_err().code, "release-unknown");
+    assert_eq!(client.cancel(7).unwrap_err().code, "delivery-unknown");
+    assert_eq!(client.ping(&[]).unwrap(), []);
+}
+
+#[test]
+fn a_server_that_is_gone_is_told_as_such() {
+    let (_folder, runtime, client) = fleet();
+    client.groups().unwrap();
+    runtime.shutdown_background();
+    // What was under way may be cut; after that nobody listens.
+    thread::sleep(std::time::Duration::from_millis(100));
+    let _ = client.groups();
+    let gone = client.groups().unwrap_err();
+    assert_eq!((gone.code.as_ref(), gone.exit), ("server-not-running", 1));
+}

@@ -1,9 +1,10 @@
 //! `completions`: for the shells that clap knows.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{Cli, DONE, Outcome, printer};
+use super::context::{DONE, Outcome};
+use super::printer;
 
 /// Options of `completions`.
 #[derive(Debug, Args)]
@@ -12,9 +13,9 @@ pub(super) struct Options {
     shell: Shell,
 }
 
-pub(super) fn run(options: &Options) -> Outcome {
+pub(super) fn run(options: &Options, mut command: Command) -> Outcome {
     let mut text = Vec::new();
-    clap_complete::generate(options.shell, &mut Cli::command(), "fleetcast", &mut text);
+    clap_complete::generate(options.shell, &mut command, "fleetcast", &mut text);
     printer::raw(&String::from_utf8_lossy(&text));
     Ok(DONE)
 }

@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::{Color, Global, prompt};
+use clap::{Args, ValueEnum};
+
+use super::prompt;
 use crate::api::client::Client;
 use crate::error::Failure;
 use crate::keys::{AdminKey, Keys};
@@ -11,6 +13,50 @@ use crate::state::{Settings, StateDir, own_default_directory};
 
 /// Environment variable that names the file of the admin key's passphrase.
 const PASSPHRASE_FILE: &str = "FLEETCAST_PASSPHRASE_FILE";
+
+/// What a command ends with: its exit code.
+pub(super) type Outcome = Result<u8, Failure>;
+
+/// Exit code: done.
+pub(super) const DONE: u8 = 0;
+
+/// Options of every command; they may stand before it or after.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Global {
+    /// The directory of state: keys, catalog, socket
+    #[arg(long, global = true, value_name = "DIR", env = "FLEETCAST_STATE")]
+    pub(super) state: Option<PathBuf>,
+    /// Print JSON documents; streams print one line per event
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// The server: unix:PATH of its socket (the state directory's by default)
+    #[arg(long, global = true, value_name = "URL", env = "FLEETCAST_SERVER")]
+    pub(super) server: Option<String>,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// Say more; twice for debugging
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(super) color: Option<Color>,
+    /// Answer questions with yes
+    #[arg(long, global = true)]
+    pub(super) yes: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    /// On terminals, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// The surroundings of a command.
 pub(super) struct Context {

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::context::Context;
-use super::{DONE, Outcome, printer};
+use super::context::{Context, DONE, Outcome};
+use super::printer;
+use super::receive::parse_share;
 use crate::demo::{DemoOptions, run as show};
 use crate::error::{EXIT_FAILED, Failure};
 use crate::status::DemoItem;
@@ -21,7 +22,7 @@ pub(super) struct Options {
           value_parser = clap::value_parser!(u32).range(1..))]
     receivers: u32,
     /// Datagrams that each receiver loses: 5 or 5% is a percentage, 0.05 a share
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = super::receive::parse_share)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = parse_share)]
     loss: f64,
     /// Leave the directories behind
     #[arg(long)]

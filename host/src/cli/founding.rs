@@ -3,6 +3,7 @@
 //! The order makes a crash harmless: keys first, then the authority document
 //! that names them; what is there already is used again.
 
+use clap::ValueEnum;
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::Context as Purpose;
 use fleetcast_core::digest::Digest;
@@ -14,7 +15,6 @@ use fleetcast_core::trust::authority::{
 use fleetcast_core::trust::document::SignedDocument;
 
 use super::context::{on_terminal, passphrase};
-use super::serve::SealBy;
 use super::signing::signed_body;
 use crate::catalog::Catalog;
 use crate::driver::server::Founding;
@@ -24,6 +24,15 @@ use crate::keys::{AdminKey, Keys, Node, NodeKey, Seal, random};
 use crate::model::Change;
 use crate::server::registry::Registry;
 use crate::state::StateDir;
+
+/// What protects a new admin key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SealBy {
+    /// The mode of its file.
+    File,
+    /// A passphrase, asked for or in the file that `FLEETCAST_PASSPHRASE_FILE` names.
+    Passphrase,
+}
 
 /// A founding, and what a person should know of it.
 pub(super) struct Founded {

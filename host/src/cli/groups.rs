@@ -5,10 +5,10 @@ use fleetcast_core::crypto::sign::Context as Purpose;
 use fleetcast_core::ids::{FleetId, GroupId, StaticKey};
 use fleetcast_core::trust::membership::Membership;
 
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
 use super::signing::signed;
 use super::table::Table;
-use super::{DONE, Outcome, printer, receivers};
+use super::{printer, receivers};
 use crate::api::client::Client;
 use crate::api::model::{Hex, NewMember};
 use crate::error::Failure;

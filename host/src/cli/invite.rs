@@ -10,9 +10,9 @@ use fleetcast_core::ids::{FleetId, GroupId, StaticKey, TokenId};
 use fleetcast_core::limits::MAX_VOUCHER_GROUPS;
 use fleetcast_core::trust::membership::Voucher;
 
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
+use super::printer;
 use super::signing::signed;
-use super::{DONE, Outcome, printer};
 use crate::api::client::Client;
 use crate::api::model::{FleetInfo, Hex, NewVoucher};
 use crate::code::EnrolmentCode;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use fleetcast_core::digest::Digest;
 
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
+use super::printer;
 use super::table::Table;
-use super::{DONE, Outcome, printer};
 use crate::api::client::Client;
 use crate::api::model::LogItem;
 use crate::audit;

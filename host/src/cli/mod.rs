@@ -29,16 +29,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use self::context::Context;
+use self::context::{Context, DONE, Global, Outcome};
 use crate::error::{EXIT_USAGE, Failure};
-
-/// What a command ends with: its exit code.
-type Outcome = Result<u8, Failure>;
-
-/// Exit code: done.
-const DONE: u8 = 0;
 
 /// Secure distribution of files to groups of receivers, by multicast.
 #[derive(Debug, Parser)]
@@ -48,44 +42,6 @@ struct Cli {
     global: Global,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every command; they may stand before it or after.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Global options")]
-struct Global {
-    /// The directory of state: keys, catalog, socket
-    #[arg(long, global = true, value_name = "DIR", env = "FLEETCAST_STATE")]
-    state: Option<std::path::PathBuf>,
-    /// Print JSON documents; streams print one line per event
-    #[arg(long, global = true)]
-    json: bool,
-    /// The server: unix:PATH of its socket (the state directory's by default)
-    #[arg(long, global = true, value_name = "URL", env = "FLEETCAST_SERVER")]
-    server: Option<String>,
-    /// Print results and errors only
-    #[arg(short, long, global = true)]
-    quiet: bool,
-    /// Say more; twice for debugging
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// When to use colours
-    #[arg(long, global = true, value_name = "WHEN")]
-    color: Option<Color>,
-    /// Answer questions with yes
-    #[arg(long, global = true)]
-    yes: bool,
-}
-
-/// When to use colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Color {
-    /// On terminals, unless `NO_COLOR` is set.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -143,7 +99,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
     match command {
         Command::Serve(options) => serve::run(context, &options),
         Command::Receive(options) => receive::run(context, options),
-        Command::Completions(options) => completions::run(&options),
+        Command::Completions(options) => completions::run(&options, Cli::command()),
         Command::Demo(options) => demo::run(context, options),
         command => {
             interrupt::exit_when_interrupted()?;

@@ -2,9 +2,9 @@
 
 use clap::Subcommand;
 
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
+use super::printer;
 use super::table::Table;
-use super::{DONE, Outcome, printer};
 use crate::status::DeliveryItem;
 use crate::units::format_size;
 

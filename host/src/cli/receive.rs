@@ -10,8 +10,8 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::context::Context;
-use super::{DONE, Outcome, printer};
+use super::context::{Context, DONE, Outcome};
+use super::printer;
 use crate::agent::{AgentEvent, Enrolment};
 use crate::code::EnrolmentCode;
 use crate::driver::receiver::{ReceiveOptions, Receiver, Told, start};

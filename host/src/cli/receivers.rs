@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use clap::Subcommand;
 
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
+use super::printer;
 use super::table::Table;
-use super::{DONE, Outcome, printer};
 use crate::api::client::Client;
 use crate::api::model::PingItem;
 use crate::error::{EXIT_BEHIND, Failure};

@@ -17,9 +17,8 @@ use fleetcast_core::wire::control::CODEC_LZ4;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::build::Target;
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
 use super::upload::Upload;
-use super::{DONE, Outcome};
 use crate::api::client::Client;
 use crate::api::model::{Hex, NewRelease, Submitted};
 use crate::error::Failure;
@@ -72,6 +71,13 @@ fn parse_wait(text: &str) -> Result<Wait, crate::units::BadUnit> {
     if text.is_empty() { Ok(Wait(None)) } else { parse_duration(text).map(|d| Wait(Some(d))) }
 }
 
+impl Options {
+    /// Whether to wait, and how long at most.
+    pub(super) fn wait(&self) -> Option<Option<Duration>> {
+        self.wait.map(|wait| wait.0)
+    }
+}
+
 /// How often a release is made anew when somebody else sends to the group too.
 const ATTEMPTS: u32 = 5;
 
@@ -104,7 +110,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
         submitted.push(submit(&job, target, &ingested, options, &key, &mut sink)?);
     }
     let ingest_seconds = begin.elapsed().as_secs_f64();
-    wait::wait(context, &client, &submitted, &active, options.wait.map(|wait| wait.0))?;
+    wait::wait(context, &client, &submitted, &active, options.wait())?;
     report::sent(context, &client, &submitted, begin, ingest_seconds, options.wait.is_some())
 }
 

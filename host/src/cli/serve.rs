@@ -5,15 +5,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::context::Context;
-use super::founding::{Founded, found};
-use super::{DONE, Outcome, printer};
+use super::context::{Context, DONE, Outcome};
+use super::founding::{Founded, SealBy, found};
+use super::printer;
 use crate::api::{Api, socket};
 use crate::catalog::Catalog;
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
@@ -25,8 +25,8 @@ use crate::units::parse_rate;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7411);
 const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
 const POOL: Pool = Pool { address: Ipv4Addr::new(239, 77, 0, 0), prefix: 16, port: 7413 };
-/// Cap where none is given, in bytes per second: 10 Gbit/s.
-const RATE: u64 = 1_250_000_000;
+/// Cap where none is given, in bytes per second: what a gigabit port carries.
+const RATE: u64 = 115_000_000;
 /// How long the end may take; the contract gives it 5 s.
 const END: Duration = Duration::from_secs(4);
 /// How often to look whether the data thread still lives.
@@ -56,15 +56,6 @@ pub(super) struct Options {
     /// What protects a new admin key [default: passphrase on a terminal, else file]
     #[arg(long, value_name = "HOW")]
     seal: Option<SealBy>,
-}
-
-/// What protects a new admin key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum SealBy {
-    /// The mode of its file.
-    File,
-    /// A passphrase, asked for or in the file that `FLEETCAST_PASSPHRASE_FILE` names.
-    Passphrase,
 }
 
 /// Where the web page is to be.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::context::Context;
+use super::context::{Context, DONE, Outcome};
+use super::printer;
 use super::table::Table;
-use super::{DONE, Outcome, printer};
 use crate::health::Severity;
 use crate::status::{SessionItem, StatusItem};
 use crate::units::{format_rate, format_size, printable};

@@ -250,7 +250,7 @@ impl<A: Aead> ServerNode<A> {
             fleet: self.authority.document().fleet,
             device,
             group,
-            serial: self.batch_of_changes(),
+            serial: self.registry.time(),
             issued: self.registry.time(),
             not_after: 0,
             voucher: Some(voucher),

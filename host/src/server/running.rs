@@ -265,7 +265,7 @@ impl<A: Aead> ServerNode<A> {
         for at in 0..self.sessions.len() {
             let multicast = self.sessions[at].is_multicast();
             let sharers = if multicast { multicasts } else { catch_ups } as u64;
-            let limits = self.limits(multicast, &self.sessions[at].releases().to_vec(), sharers);
+            let limits = self.limits(multicast, self.sessions[at].releases(), sharers);
             self.sessions[at].change_limits(limits);
         }
     }

@@ -65,9 +65,9 @@ pub(super) struct Faults {
     pub(super) jitter: u32,
 }
 
-/// A datagram under way.
 pub(super) type Server = ServerEndpoint<ChaCha, Vec<Peer>, Vec<HalfOpen>>;
 
+/// A datagram under way.
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
     arrival: Instant,
