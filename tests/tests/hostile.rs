@@ -514,15 +514,9 @@ fn strangers_datagrams_move_nothing_in_an_agent() {
         random.fill(&mut datagram);
         if round % 2 == 0 && datagram.len() >= 16 {
             datagram[0] = (round / 2 % 6) as u8;
-            datagram[1..8].copy_from_slice(&[
-                1,
-                if datagram[0] == 5 { 1 } else { 0 },
-                0,
-                5,
-                0,
-                0,
-                0,
-            ]);
+            // Half of the session datagrams name the epoch and the session that run.
+            let epoch = u8::from(datagram[0] == 5);
+            datagram[1..8].copy_from_slice(&[1, epoch, 0, 5, 0, 0, 0]);
         }
         captor.victim.handle_datagram(captor.now, receiver_address(3), &mut datagram);
         assert!(captor.victim.poll_transmit(captor.now, &mut buffer).is_none(), "{round}");
