@@ -108,7 +108,7 @@ fn messages_about_sessions() {
     up("joined", &Up::Joined { session: SESSION, epoch: EPOCH, heard: true });
     up("nack_reserved", &Up::Nack);
     let (received, lost, held, total) = (1_000, 24, 65_536, 1_000_000);
-    up("progress", &Up::Progress { session: SESSION, received, lost, held, total });
+    up("progress", &Up::Progress { session: SESSION, received, lost, counter: 2_000, held, total });
     up("header_request", &Up::HeaderRequest { session: SESSION, block: BlockIndex(70_000) });
     up("key_request", &Up::KeyRequest { session: SESSION });
     up("finished", &Up::Finished { session: SESSION, poisoned: 3 });

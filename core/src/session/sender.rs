@@ -45,7 +45,7 @@ const IP_UDP: usize = 28;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Datagrams that a member may be behind before it counts as too slow: they wait
 /// in its buffers, and what it lacks must still be in its window when it asks.
-const MOST_BEHIND: u64 = 2_500;
+pub const MOST_BEHIND: u64 = 2_500;
 /// Longest time between two decisions about the rate.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(200);
 /// Pause between the first repetitions of the end.
@@ -196,6 +196,8 @@ pub struct SenderSession<A, S, B> {
     headers_due: Deque<SegmentIndex, 8>,
     events: Deque<SenderEvent, 4>,
     stats: SenderStats,
+    /// New data waits for members that are behind.
+    held: bool,
     /// Parity per block that reports have asked for of late, in 1/256 symbols.
     expected_parity: u32,
 }
@@ -236,6 +238,7 @@ where
             headers_due: Deque::new(),
             events: Deque::new(),
             stats: SenderStats::default(),
+            held: false,
             expected_parity: 0,
         }
     }
@@ -264,6 +267,11 @@ where
     pub fn rekey(&mut self, epoch: Epoch, key: &[u8; 32]) {
         // PROTOCOL S1: a new key for every epoch, counted from zero.
         self.sealer = Sealer::new(self.session, epoch, key);
+    }
+
+    /// Holds new data back, or lets it go on; repairs and control are sent in any case.
+    pub const fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Changes the bounds of the rate.
@@ -396,6 +404,12 @@ where
         self.rate.loss()
     }
 
+    /// The counter of the next datagram.
+    #[must_use]
+    pub const fn counter(&self) -> u64 {
+        self.sealer.counter()
+    }
+
     /// The epoch under which datagrams are sent.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
@@ -479,7 +493,9 @@ where
     fn has_work(&self) -> bool {
         match self.phase {
             Phase::Probing { due, .. } => due,
-            Phase::Sending(_) => true,
+            Phase::Sending(_) => {
+                !self.held || self.blocks.repairs_wait() || !self.headers_due.is_empty()
+            }
             Phase::Ending { due, .. } => {
                 due || self.blocks.repairs_wait() || !self.headers_due.is_empty()
             }

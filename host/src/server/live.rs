@@ -9,7 +9,9 @@ use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
 use fleetcast_core::limits::{MAX_SOURCES, MAX_SYMBOL};
 use fleetcast_core::session::rate::RateLimits;
-use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
+use fleetcast_core::session::sender::{
+    BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
+};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
@@ -23,6 +25,12 @@ const BLOCKS_IN_MEMORY: usize = 48;
 const REPORT_LEAST_MS: u32 = 50;
 /// Reports that all receivers of a session together send per second.
 const REPORTS_PER_SECOND: u32 = 100;
+/// A member that takes nothing for so long is not waited for.
+const STANDSTILL: Duration = Duration::from_millis(1_500);
+/// Datagrams behind which a member's window cannot be filled any more.
+const HOPELESS: u64 = 24_000;
+/// How often to look whether those who were behind have caught up.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// When a new key is used although not everybody has confirmed it.
 const REKEY_PATIENCE: Duration = Duration::from_secs(1);
 /// Unit of the back-off on a LAN: a few round trips.
@@ -39,6 +47,8 @@ pub(super) struct Member {
     pub(super) finished: bool,
     /// The epoch whose key it has confirmed.
     pub(super) epoch: Epoch,
+    /// The highest counter that it has taken, and since when.
+    pub(super) taken: (u64, Instant),
 }
 
 /// What a running session is made from.
@@ -73,6 +83,8 @@ pub(super) struct LiveSession<A> {
     plan: SessionPlan,
     members: BTreeMap<ReceiverId, Member>,
     next_key: Option<(Epoch, [u8; 32], Instant)>,
+    /// When to look whether those who were behind have caught up.
+    look_again: Option<Instant>,
     invited: u32,
     report_ms: u32,
 }
@@ -103,10 +115,20 @@ impl<A: Aead> LiveSession<A> {
         let parity_sent = vec![0; plan.block_count()];
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
-            (id, Member { slot, joined: false, finished: false, epoch })
+            (id, Member { slot, joined: false, finished: false, epoch, taken: (0, now) })
         };
         let members = config.members.iter().map(member).collect();
-        Self { config, epoch, sender, plan, members, next_key: None, invited, report_ms }
+        Self {
+            config,
+            epoch,
+            sender,
+            plan,
+            members,
+            next_key: None,
+            look_again: None,
+            invited,
+            report_ms,
+        }
     }
 
     /// The session's number.
@@ -175,8 +197,9 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// Takes a late receiver in.
-    pub(super) fn add(&mut self, id: ReceiverId, slot: u8) {
-        let member = Member { slot, joined: false, finished: false, epoch: self.epoch };
+    pub(super) fn add(&mut self, now: Instant, id: ReceiverId, slot: u8) {
+        let taken = (self.sender.counter(), now);
+        let member = Member { slot, joined: false, finished: false, epoch: self.epoch, taken };
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -188,6 +211,7 @@ impl<A: Aead> LiveSession<A> {
         let Some(member) = self.members.get_mut(id) else { return };
         member.epoch = epoch;
         if !std::mem::replace(&mut member.joined, true) {
+            member.taken = (self.sender.counter(), now);
             self.sender.joined(now);
         }
     }
@@ -233,8 +257,20 @@ impl<A: Aead> LiveSession<A> {
     }
 
     /// A member's progress.
-    pub(super) fn handle_progress(&mut self, now: Instant, came: (u32, u32), counter: u64) {
+    pub(super) fn handle_progress(
+        &mut self,
+        now: Instant,
+        id: &ReceiverId,
+        came: (u32, u32),
+        counter: u64,
+    ) {
+        if let Some(member) = self.members.get_mut(id)
+            && counter != member.taken.0
+        {
+            member.taken = (counter, now);
+        }
         self.sender.handle_progress(now, came, counter);
+        self.wait_for_members(now);
     }
 
     /// A member lacks a header.
@@ -245,6 +281,7 @@ impl<A: Aead> LiveSession<A> {
     /// The time told by `poll_timeout` has come.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.switch_key(now);
+        self.wait_for_members(now);
         self.sender.handle_timeout(now);
     }
 
@@ -261,7 +298,7 @@ impl<A: Aead> LiveSession<A> {
     /// When there is something to do again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let key = self.next_key.map(|(.., at)| at);
-        self.sender.poll_timeout().into_iter().chain(key).min()
+        self.sender.poll_timeout().into_iter().chain(key).chain(self.look_again).min()
     }
 
     /// What happened.
@@ -280,6 +317,24 @@ impl<A: Aead> LiveSession<A> {
             self.config.key = key;
             self.sender.rekey(epoch, &key);
         }
+    }
+
+    /// Holds new data while more than a tenth of the members are behind but moving:
+    /// what they lack must still be in their windows when it is repaired. Who
+    /// has stopped, or is hopelessly behind, is left to catch-up.
+    fn wait_for_members(&mut self, now: Instant) {
+        let sent = self.sender.counter();
+        let receiving = self.members.values().filter(|member| member.joined && !member.finished);
+        let (mut all, mut behind) = (0, 0);
+        for member in receiving {
+            all += 1;
+            let lag = sent.saturating_sub(member.taken.0);
+            let moving = now.since(member.taken.1) < STANDSTILL;
+            behind += u32::from(lag > MOST_BEHIND && lag < HOPELESS && moving);
+        }
+        let held = behind * 10 > all;
+        self.sender.hold(held);
+        self.look_again = held.then_some(now + LOOK_AGAIN);
     }
 
     fn tell_members(&mut self) {

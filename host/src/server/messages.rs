@@ -92,7 +92,7 @@ impl<A: Aead> ServerNode<A> {
             }
             Up::Progress { session, received, lost, counter, held, .. } => {
                 if let Some(live) = self.session_of(session, &id) {
-                    live.handle_progress(now, (received, lost), counter);
+                    live.handle_progress(now, &id, (received, lost), counter);
                 }
                 self.note_progress(id, held);
             }

@@ -158,7 +158,7 @@ impl<A: Aead> ServerNode<A> {
         let running = self.sessions.iter_mut().find_map(|session| {
             let at = session.releases().iter().position(|r| *r == delivery.release)?;
             let first = session.late_entry().filter(|_| session.is_multicast())?;
-            session.add(delivery.receiver, at as u8);
+            session.add(now, delivery.receiver, at as u8);
             session.invitation(&delivery.receiver, first)
         });
         let Some(invitation) = running else { return false };

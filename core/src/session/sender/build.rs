@@ -141,6 +141,9 @@ where
     ) -> Option<usize> {
         loop {
             let Phase::Sending(segment) = self.phase else { return self.end(now, body, source) };
+            if self.held {
+                return None;
+            }
             match segment.step {
                 Step::Load => self.load_segment(segment, source)?,
                 // PROTOCOL S6: the header goes before its blocks,
