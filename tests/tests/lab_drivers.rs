@@ -1,6 +1,8 @@
 //! The drivers on real sockets and real disks: a folder crosses loopback by
 //! multicast, with losses, to receivers that enrolled by token.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
