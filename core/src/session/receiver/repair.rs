@@ -66,12 +66,17 @@ where
             state.promised = state.promised.max(promised);
             let coming = usize::from(state.promised - state.passed.min(state.promised));
             let spent = usize::from(state.passed) + lacking > MAX_PARITY && state.asked > 0;
+            if coming < lacking && !spent {
+                continue;
+            }
+            // Whoever reports again must say what has passed: the promise is
+            // watched also where it may not put the report off any more.
+            state.awaiting = Some(counter);
+            self.awaited = Some(self.awaited.map_or(counter, |was| was.min(counter)));
             // PROTOCOL S10
-            if (coming >= lacking || spent) && state.delays < MAX_ECHO_DELAYS {
+            if state.delays < MAX_ECHO_DELAYS {
                 state.delays += 1;
-                state.awaiting = Some(counter);
                 state.due = Some(now + OVERDUE);
-                self.awaited = Some(self.awaited.map_or(counter, |was| was.min(counter)));
                 self.timers.set_earlier(Timer::Nack, now + OVERDUE);
             }
         }
