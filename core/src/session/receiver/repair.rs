@@ -66,12 +66,17 @@ where
             state.promised = state.promised.max(promised);
             let coming = usize::from(state.promised - state.passed.min(state.promised));
             let spent = usize::from(state.passed) + lacking > MAX_PARITY && state.asked > 0;
+            if coming < lacking && !spent {
+                continue;
+            }
+            // What was promised is watched in any case: a report that did not count
+            // it as passed would get nothing but the same promise again.
+            state.awaiting = Some(counter);
+            self.awaited = Some(self.awaited.map_or(counter, |was| was.min(counter)));
             // PROTOCOL S10
-            if (coming >= lacking || spent) && state.delays < MAX_ECHO_DELAYS {
+            if state.delays < MAX_ECHO_DELAYS {
                 state.delays += 1;
-                state.awaiting = Some(counter);
                 state.due = Some(now + OVERDUE);
-                self.awaited = Some(self.awaited.map_or(counter, |was| was.min(counter)));
                 self.timers.set_earlier(Timer::Nack, now + OVERDUE);
             }
         }
@@ -108,7 +113,7 @@ where
                 Some(echo) if echo <= counter => {
                     state.awaiting = None;
                     state.passed = state.promised;
-                    state.due = Some(due);
+                    state.due = Some(state.due.map_or(due, |was| was.min(due)));
                     self.timers.set_earlier(Timer::Nack, due);
                 }
                 Some(echo) => self.awaited = Some(self.awaited.map_or(echo, |was| was.min(echo))),
