@@ -34,3 +34,5 @@ pub mod session;
 
 pub mod receiver;
 pub mod server;
+
+pub mod constrained;

@@ -3,6 +3,8 @@
 //! Ed25519 is deterministic (RFC 8032), so signatures are golden too. Keys are
 //! made from seeds of 32 equal bytes: admins 1 and 2, controller 3, device 5.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use fleetcast_core::crypto::sign::{Context, SigningKey};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{FleetId, GroupId, ReleaseOrder, StaticKey, TokenId, VerifyingKey};

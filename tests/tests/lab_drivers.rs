@@ -1,6 +1,8 @@
 //! The drivers on real sockets and real disks: a folder crosses loopback by
 //! multicast, with losses, to receivers that enrolled by token.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
@@ -64,18 +66,8 @@ async fn found(home: &Path) -> Fleet {
     let exchange = *StaticPair::from_secret(&controller.secret).public();
     let signing = SigningKey::from_seed(&controller.seed);
     let fleet = FleetId([3; 16]);
-    let document = AuthorityDocument {
-        version: 1,
-        fleet,
-        admins: [admin.verifying_key()].into_iter().collect(),
-        threshold: 1,
-        controllers: [Controller { exchange, signing: signing.verifying_key() }]
-            .into_iter()
-            .collect(),
-        roles: Default::default(),
-        revoked: Default::default(),
-        reset_epoch: 0,
-    };
+    let controller_keys = Controller { exchange, signing: signing.verifying_key() };
+    let document = authority(fleet, &admin, controller_keys);
     let mut body = [0; 1_024];
     let len = document.encode(&mut body).unwrap();
     let signed = sign(Context::Authority, &body[..len], &admin);
@@ -119,6 +111,20 @@ async fn found(home: &Path) -> Fleet {
     let added = server.handle.run(move |node, _| node.add_voucher("test", voucher, TOKEN)).await;
     added.unwrap().unwrap();
     Fleet { server, admin, fleet, enrolment, chunks, group }
+}
+
+/// The first authority document of a fleet with one admin and one server.
+fn authority(fleet: FleetId, admin: &SigningKey, controller: Controller) -> AuthorityDocument {
+    AuthorityDocument {
+        version: 1,
+        fleet,
+        admins: [admin.verifying_key()].into_iter().collect(),
+        threshold: 1,
+        controllers: [controller].into_iter().collect(),
+        roles: Default::default(),
+        revoked: Default::default(),
+        reset_epoch: 0,
+    }
 }
 
 impl Fleet {

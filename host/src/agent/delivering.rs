@@ -30,12 +30,20 @@ use crate::staging::{Failure, Staging, StepOutcome};
 const TRASH: u32 = 200;
 /// Blocks that are received at the same time at most.
 const SLOTS: usize = 4 * MAX_SEGMENT_BLOCKS;
+/// Sessions of one release at a time: as many as a server runs by multicast.
+const MAX_SESSIONS: usize = 8;
+/// Messages that a server has not read when its invitations are ignored.
+const MAX_UNREAD: usize = 1_024;
 
 impl<D: Disk, A: Aead> Agent<D, A> {
     // --- sessions ---
 
     pub(super) fn on_invitation(&mut self, now: Instant, invitation: &Invitation) {
         let release = invitation.release;
+        // A server that invites without end must not fill our memory.
+        if self.queue.len() >= MAX_UNREAD {
+            return;
+        }
         if self.delivery.as_ref().is_some_and(|delivery| delivery.release() != release) {
             self.drop_delivery();
         }
@@ -49,7 +57,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let seed = self.next_seed();
         let Some(config) = self.session_config(invitation, seed) else { return };
         let Some(delivery) = &mut self.delivery else { return };
-        if delivery.sessions.iter().any(|r| r.machine.session() == invitation.session) {
+        let known = delivery.sessions.iter().any(|r| r.machine.session() == invitation.session);
+        if known || delivery.sessions.len() >= MAX_SESSIONS {
             return;
         }
         let block = config.symbol * config.sources;

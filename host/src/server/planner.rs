@@ -256,3 +256,79 @@ fn shared_session(
 pub(super) fn slot_names(planned: &Planned) -> Vec<ReleaseName> {
     planned.slots.iter().map(|contents| contents.name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use fleetcast_core::ids::{BlockIndex, GroupId, ReleaseOrder};
+    use fleetcast_core::session::source::BlockSource as _;
+    use fleetcast_core::tree::record::{NONE, Records, encode_header};
+    use fleetcast_core::tree::reference::ChunkRef;
+
+    use super::*;
+    use crate::packs::MemoryChunks;
+
+    /// A release of a group with these chunks as content.
+    fn release(group: u8, content: &[&[u8]], store: &MemoryChunks) -> Arc<Contents> {
+        for chunk in content {
+            let mut record = encode_header(NONE, chunk.len(), chunk.len()).unwrap().to_vec();
+            record.extend_from_slice(chunk);
+            store.put(Digest::of(chunk), &record).unwrap();
+        }
+        let order = ReleaseOrder { reset_epoch: 0, sequence: 1 };
+        let digest = Digest([group; 32]);
+        Arc::new(Contents {
+            name: ReleaseName { group: GroupId([group; 16]), order, digest },
+            document: vec![group; 100],
+            index: Vec::new(),
+            content: content.iter().map(|chunk| ChunkRef::of(chunk).unwrap()).collect(),
+        })
+    }
+
+    /// The chunks, or root documents, that a session sends.
+    fn sent(planned: &mut Planned) -> Vec<Vec<u8>> {
+        let mut chunks = Vec::new();
+        for block in (0..planned.plan.blocks()).map(BlockIndex) {
+            let mut bytes = vec![0; planned.plan.layout(block).unwrap().bytes];
+            planned.plan.read(block, &mut bytes).unwrap();
+            chunks.extend(Records::new(&bytes).map(|record| record.unwrap().encoded.to_vec()));
+        }
+        chunks
+    }
+
+    #[test]
+    fn nobody_is_invited_to_a_chunk_that_is_in_no_release_of_its_group() {
+        let store = MemoryChunks::default();
+        let a = release(1, &[b"shared", b"only a"], &store);
+        let b = release(2, &[b"only b", b"shared"], &store);
+        let chunks: Arc<dyn ChunkStore> = Arc::new(store);
+        let need = |receiver: u8, release: &Arc<Contents>| Need {
+            receiver: ReceiverId([receiver; 16]),
+            release: Arc::clone(release),
+            wants: None,
+            holds: Vec::new(),
+            deaf: receiver == 9,
+        };
+        let needs = vec![need(1, &a), need(2, &a), need(3, &b), need(9, &b)];
+        let mut heard: BTreeMap<ReceiverId, Vec<Vec<u8>>> = BTreeMap::new();
+        let mut crossed = 0;
+        for mut planned in plan_sessions(needs, &chunks).unwrap() {
+            let sent = sent(&mut planned);
+            crossed += sent.iter().filter(|chunk| **chunk == b"shared").count();
+            for (member, _) in &planned.members {
+                heard.entry(*member).or_default().extend(sent.iter().cloned());
+            }
+        }
+        // PROTOCOL M2: each hears its own root and chunks, all of them, and no others.
+        for (receiver, group, own) in
+            [(1, 1, b"only a"), (2, 1, b"only a"), (3, 2, b"only b"), (9, 2, b"only b")]
+        {
+            let mut heard = heard.remove(&ReceiverId([receiver; 16])).unwrap();
+            heard.sort();
+            let mut expected = vec![vec![group; 100], own.to_vec(), b"shared".to_vec()];
+            expected.sort();
+            assert_eq!(heard, expected, "receiver {receiver}");
+        }
+        // Once by multicast for three of them, once for the one that hears none.
+        assert_eq!(crossed, 2);
+    }
+}
