@@ -77,7 +77,8 @@ fn run_stormy(seed: u64, verbose: bool) -> Outcome {
     let converged = world.run(end, |world| world.behind().is_none());
     if !converged && world.oracle.violations.is_empty() {
         let behind = world.behind().unwrap_or_default();
-        world.oracle.violate(format!("L1: {behind}"));
+        let sessions = world.server.node.as_ref().map(|node| node.status(world.now).sessions);
+        world.oracle.violate(format!("L1: {behind}; sessions: {sessions:?}"));
     }
     outcome(&world)
 }

@@ -162,7 +162,14 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let (session, epoch) = (machine.session(), machine.epoch());
         let (held, total) = delivery.staging.progress();
         match event {
-            ReceiverEvent::Joined { heard } => self.say(now, &Up::Joined { session, epoch, heard }),
+            ReceiverEvent::Joined { heard } => {
+                self.say(now, &Up::Joined { session, epoch, heard });
+                if !heard {
+                    // It is out of that session now, and catch-up will invite it.
+                    self.end_session(now, session);
+                    self.work_at = Some(now + WANT_AGAIN);
+                }
+            }
             ReceiverEvent::Nack => {
                 if let Some(report) = machine.nack() {
                     // Lost or dropped, it is repeated.

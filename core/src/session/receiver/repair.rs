@@ -69,8 +69,8 @@ where
             if coming < lacking && !spent {
                 continue;
             }
-            // Whoever reports again must say what has passed: the promise is
-            // watched also where it may not put the report off any more.
+            // What was promised is watched in any case: a report that did not count
+            // it as passed would get nothing but the same promise again.
             state.awaiting = Some(counter);
             self.awaited = Some(self.awaited.map_or(counter, |was| was.min(counter)));
             // PROTOCOL S10
@@ -113,7 +113,7 @@ where
                 Some(echo) if echo <= counter => {
                     state.awaiting = None;
                     state.passed = state.promised;
-                    state.due = Some(due);
+                    state.due = Some(state.due.map_or(due, |was| was.min(due)));
                     self.timers.set_earlier(Timer::Nack, due);
                 }
                 Some(echo) => self.awaited = Some(self.awaited.map_or(echo, |was| was.min(echo))),
