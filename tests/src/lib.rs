@@ -1,4 +1,4 @@
-//! The simulated fleet: parts that tests are made of.
+//! Parts that tests are made of: the simulated fleet, and real processes.
 
 pub mod admin;
 pub mod audit;
@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod link;
 pub mod node;
 pub mod oracle;
+pub mod processes;
 pub mod random;
 pub mod release;
 pub mod script;
