@@ -27,10 +27,33 @@ fn a_byte_in_front_costs_next_to_nothing() {
     }
     let again = wire(&["--name", "three"]);
     assert!(again < 100_000, "nothing new: {again}");
-    let full = wire(&["--name", "four", "--no-delta"]);
-    assert!(full > 8 << 20, "all of it once more: {full}");
-    for receiver in &receivers {
-        assert!(fs::read(receiver.file("file")).unwrap() == bytes, "{}", receiver.name);
+}
+
+#[test]
+fn without_delta_all_is_sent_whatever_receivers_hold() {
+    let fleet = Fleet::start();
+    let receiver = fleet.receiver("r");
+    let (file, bytes) = (fleet.path("file"), noise(2, 8 << 20));
+    fs::write(&file, &bytes).unwrap();
+    for options in [&[][..], &["--no-delta"]] {
+        let item = fleet.send(&file, options);
+        let wire = item["wire_bytes"].as_u64().unwrap();
+        assert!(wire > 8 << 20, "all of it with {options:?}: {wire}");
+        assert!(fs::read(receiver.file("file")).unwrap() == bytes, "identical");
+    }
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let fleet = Fleet::start();
+    let _receivers = ["a", "b"].map(|name| fleet.receiver(name));
+    let file = fleet.path("file");
+    for (seed, rate, least) in [(3, "2MB/s", 4.0), (4, "4MB/s", 2.0)] {
+        fs::write(&file, noise(seed, 8 << 20)).unwrap();
+        let item = fleet.send(&file, &["--rate", rate]);
+        let seconds = item["seconds"].as_f64().unwrap();
+        // 8.4 MB at that rate; one burst may come at once.
+        assert!(seconds > least, "8 MiB at {rate} in {seconds} s");
     }
 }
 
