@@ -209,7 +209,7 @@ impl Answer {
     pub fn failure(&self) -> Value {
         let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();
         let failures = self.stderr.lines().filter_map(parsed);
-        let failure = failures.filter(|f| f["kind"] == "error").last();
+        let failure = failures.rev().find(|f| f["kind"] == "error");
         let failure = failure.unwrap_or_else(|| panic!("no failure on stderr: {self:?}"));
         assert_eq!(failure["schema"], 1, "{self:?}");
         for key in ["code", "message", "hint"] {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::child::{Answer, Child, SLOW};
-use super::program;
+use super::program::program;
 
 /// The port of all sessions.
 const MULTICAST_PORT: u16 = 7_413;

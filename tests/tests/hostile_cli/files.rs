@@ -141,6 +141,7 @@ fn twenty_thousand_small_files_arrive_in_bounded_time() {
 }
 
 #[test]
+// nightly
 #[ignore = "nightly: reads and installs 1 GiB"]
 fn a_sparse_file_of_a_gibibyte_arrives() {
     let fleet = Fleet::start();

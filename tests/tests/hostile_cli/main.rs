@@ -1,6 +1,9 @@
 //! Bad input from outside, on real processes: exit code, the failure's code and
 //! its cure; and nobody else is disturbed.
 
+// Helpers of tests, too, end a test by panicking.
+#![allow(clippy::unwrap_used)]
+
 mod commands;
 mod endings;
 mod enrolment;

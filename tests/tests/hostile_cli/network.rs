@@ -82,7 +82,7 @@ fn datagrams_of_strangers_disturb_nobody() {
                 let mut datagram = vec![0; random.below(1_473) as usize];
                 random.fill(&mut datagram);
                 // Those that look like ours get further.
-                if let Some(first) = datagram.first_mut().filter(|_| sent % 2 == 0) {
+                if let Some(first) = datagram.first_mut().filter(|_| sent.is_multiple_of(2)) {
                     *first = (sent / 2 % 8) as u8;
                 }
                 let to = groups[sent as usize % groups.len()];
