@@ -241,7 +241,7 @@ fn random_bytes(random: &mut Random, size: u64) -> Vec<u8> {
     if random.below(4) == 0 {
         let period = random.within(1, 5_000);
         let salt = random.below(256);
-        bytes.iter_mut().enumerate().for_each(|(i, b)| *b = (i as u64 % period ^ salt) as u8);
+        bytes.iter_mut().enumerate().for_each(|(i, b)| *b = ((i as u64 % period) ^ salt) as u8);
     } else {
         random.fill(&mut bytes);
     }
