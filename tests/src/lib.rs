@@ -1,4 +1,4 @@
-//! The simulated fleet: parts that tests are made of.
+//! Parts that tests are made of: the simulated fleet, and real processes.
 
 pub mod admin;
 pub mod audit;
@@ -11,6 +11,7 @@ pub mod golden;
 pub mod link;
 pub mod node;
 pub mod oracle;
+pub mod processes;
 pub mod random;
 pub mod release;
 pub mod script;

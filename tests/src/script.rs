@@ -149,8 +149,8 @@ impl World {
                     let told = delivery.map(|d| (d.state, d.reason.clone()));
                     let order = |name: Option<ReleaseName>| name.map(|n| n.order.sequence);
                     return Some(format!(
-                        "receiver {at}, group {group}: shows {:?}, reported {:?}, delivery {told:?}, \
-                         of release {}; here: {}",
+                        "receiver {at}, group {group}: shows {:?}, reported {:?}, \
+                         delivery {told:?}, of release {}; here: {}",
                         order(shown),
                         order(held),
                         release.order.sequence,

@@ -3,7 +3,7 @@
 use crate::time::{Duration, Instant};
 
 /// Least burst in bytes, so that one system call carries a batch of datagrams.
-const MIN_BURST: u64 = 48 * 1_024;
+const MIN_BURST: i64 = 48 * 1_024;
 /// Longest burst in time.
 const BURST_TIME_US: u64 = 2_000;
 
@@ -11,7 +11,8 @@ const BURST_TIME_US: u64 = 2_000;
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
     rate: u64,
-    level: u64,
+    /// Below zero by one datagram at most: what it took on credit is repaid first.
+    level: i64,
     filled: Instant,
 }
 
@@ -46,29 +47,31 @@ impl TokenBucket {
 
     /// Takes `bytes` out.
     pub fn take(&mut self, bytes: usize) {
-        self.level = self.level.saturating_sub((bytes as u64).saturating_mul(MICROS));
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.level = self.level.saturating_sub(bytes.saturating_mul(MICROS));
     }
 
     /// When half a burst is there again: sleeping that long keeps batches large.
     #[must_use]
     pub fn refill_at(&self) -> Instant {
-        let lacking = (self.capacity() / 2).saturating_sub(self.level);
-        self.filled + Duration::from_micros(lacking.div_ceil(self.rate))
+        let lacking = (self.capacity() / 2).saturating_sub(self.level).max(0);
+        self.filled + Duration::from_micros(lacking.unsigned_abs().div_ceil(self.rate))
     }
 
     fn fill(&mut self, now: Instant) {
         let elapsed = now.since(self.filled).as_micros();
-        let gained = self.rate.saturating_mul(elapsed);
+        let gained = i64::try_from(self.rate.saturating_mul(elapsed)).unwrap_or(i64::MAX);
         self.level = self.level.saturating_add(gained).min(self.capacity());
         self.filled = self.filled.max(now);
     }
 
-    fn capacity(&self) -> u64 {
-        (self.rate.saturating_mul(BURST_TIME_US)).max(MIN_BURST * MICROS)
+    fn capacity(&self) -> i64 {
+        let burst = self.rate.saturating_mul(BURST_TIME_US);
+        i64::try_from(burst).unwrap_or(i64::MAX).max(MIN_BURST * MICROS)
     }
 }
 
-const MICROS: u64 = 1_000_000;
+const MICROS: i64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -86,8 +89,22 @@ mod tests {
             }
             now = bucket.refill_at().max(now + Duration::from_micros(1));
         }
-        let burst = MIN_BURST + 1_000;
+        let burst = MIN_BURST.unsigned_abs() + 1_000;
         assert!((1_000_000 - burst..=1_000_000 + burst).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn what_a_datagram_takes_beyond_the_level_is_repaid() {
+        let mut bucket = TokenBucket::new(1_000_000, Instant::ZERO);
+        let mut sent = 0;
+        for micro in 0..1_000_000 {
+            // Polled every microsecond: one datagram on credit each time would show.
+            if bucket.ready(Instant::from_micros(micro)) {
+                bucket.take(1_500);
+                sent += 1_500;
+            }
+        }
+        assert!(sent <= 1_000_000 + MIN_BURST as usize + 1_500, "{sent}");
     }
 
     #[test]

@@ -181,7 +181,9 @@ impl Listener<'_> {
 
     fn unreachable(&self) -> Failure {
         let server = self.server.map(|server| server.to_string()).unwrap_or_default();
-        let hint = "check that it runs, and that UDP gets there; a firewall may be between";
+        // PROTOCOL H4: who names an unknown token gets no answer.
+        let hint = "check that it runs, that UDP gets there (a firewall may be between), \
+            and that the code is one of its own";
         Failure::failed("server-unreachable", format!("{server} does not answer"), hint)
     }
 

@@ -18,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::build::Target;
 use super::context::{Context, DONE, Outcome};
+use super::printer;
 use super::upload::Upload;
 use crate::api::client::Client;
 use crate::api::model::{Hex, NewRelease, Submitted};
@@ -94,6 +95,9 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     let targets = groups.iter().map(|group| Target::of(&client, group));
     let targets = targets.collect::<Result<Vec<_>, _>>()?;
     let walked = walk(&options.paths, options.skip_special).map_err(file_failure)?;
+    for path in &walked.skipped {
+        printer::say(context, &format!("left out: {}", path.display()));
+    }
     let encoding = encoding(options, &targets);
     // Before the work: a passphrase that is wrong should not cost it.
     let key = if options.dry_run { None } else { Some(context.admin_key()?.signing()) };

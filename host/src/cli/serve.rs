@@ -51,8 +51,8 @@ pub(super) struct Options {
     #[arg(long, value_name = "N")]
     ttl: Option<u32>,
     /// Most that is sent, such as 50MB/s or 400Mbit/s
-    #[arg(long, value_name = "RATE")]
-    rate: Option<String>,
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    rate: Option<u64>,
     /// What protects a new admin key [default: passphrase on a terminal, else file]
     #[arg(long, value_name = "HOW")]
     seal: Option<SealBy>,
@@ -125,7 +125,10 @@ fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, F
     let pool = parsed(settings.multicast.as_deref(), "multicast")?;
     let _: Option<Web> = parsed(settings.web.as_deref(), "web")?;
     let pool = choose(options.multicast, None, pool, || POOL);
-    let rate = options.rate.as_deref().or(settings.rate.as_deref());
+    let rate = settings.rate.as_deref().map(parse_rate).transpose().map_err(|error| {
+        let hint = "correct the rate in fleetcast.toml";
+        Failure::usage("settings-malformed", error.to_string(), hint)
+    })?;
     Ok(ServeOptions {
         listen: choose(options.listen, None, listen, || LISTEN),
         interface: options.interface.clone().or_else(|| settings.interface.clone()),
@@ -133,7 +136,7 @@ fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, F
         pool_prefix: pool.prefix,
         port: pool.port,
         ttl: choose(options.ttl, None, settings.ttl, || 1),
-        rate: rate.map(parse_rate).transpose()?.unwrap_or(RATE),
+        rate: choose(options.rate, None, rate, || RATE),
     })
 }
 

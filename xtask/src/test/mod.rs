@@ -80,6 +80,14 @@ fn run_stage(stage: Stage, targets: &[String], nightly: bool) -> Tally {
         programs.extend(["--lib", "--bins"]);
     }
     own.iter().for_each(|target| programs.extend(["--test", target]));
+    if stage.starts_program() {
+        // What cargo builds for the tests of one package is not the program of another.
+        let build = || one("program", shell::cargo(&["build", "-p", "fleetcast"]));
+        let built = step("program", build);
+        if built.failed > 0 {
+            return built;
+        }
+    }
     let mut sum = step(stage.name(), || match packages::ensure(stage.packages()) {
         Ok(()) => tests(stage.name(), runner(&programs, stage.is_serial(), nightly)),
         Err(missing) => skip(&missing),

@@ -68,6 +68,11 @@ impl Stage {
         }
     }
 
+    /// Whether its tests start the program itself, which must be built before.
+    pub(crate) const fn starts_program(self) -> bool {
+        !matches!(self, Self::Unit | Self::Sim)
+    }
+
     /// Whether its tests share the machine's network or clock and run one by one.
     pub(crate) const fn is_serial(self) -> bool {
         matches!(self, Self::Lab | Self::Qemu | Self::Web)

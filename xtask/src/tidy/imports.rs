@@ -244,7 +244,7 @@ mod tests {
             ("x.rs", "use crate::y::{self, Y}; use std::fmt;"),
             ("y.rs", "#[cfg(test)] mod tests { use crate::x::X; }"),
         ];
-        assert_eq!(found(&files), [String::new(); 0]);
+        assert_eq!(found(&files), Vec::<String>::new());
     }
 
     #[test]

@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn strangers_and_gaps_at_the_top_are_found() {
         let full = [&NEEDED[..], &["core", ".gitignore", ".github"]].concat();
-        assert_eq!(found(&full, LICENCE), [String::new(); 0]);
+        assert_eq!(found(&full, LICENCE), Vec::<String>::new());
         assert_eq!(
             found(&[&full[..], &["notes"]].concat(), LICENCE),
             ["notes:1: top-level: not for the top level; move it into the folder that needs it"]
@@ -74,6 +74,6 @@ mod tests {
     fn packages_have_a_licence() {
         let bad = "core/Cargo.toml:1: licence: no licence; add `license.workspace = true`";
         assert_eq!(found(&NEEDED, "[package]"), [bad]);
-        assert_eq!(found(&NEEDED, "[package]\nlicense.workspace = true"), [String::new(); 0]);
+        assert_eq!(found(&NEEDED, "[package]\nlicense.workspace = true"), Vec::<String>::new());
     }
 }

@@ -203,9 +203,7 @@ fn nothing_new_goes_out_while_a_repair_waits() {
     assert!(repairs_in_between > 20, "{repairs_in_between}");
 }
 
-// The bucket forgives what a datagram takes beyond its level, once per call.
 #[test]
-#[ignore = "fails: pacing lets through about three times the cap when polled often"]
 fn a_second_never_carries_more_than_the_cap_and_a_burst() {
     let mut world = World::new(26, 3, 25_000_000);
     world.link = Link { loss: 0.05, ..Link::PERFECT };

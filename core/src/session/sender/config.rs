@@ -1,0 +1,71 @@
+//! What a sending session is told, and what it tells.
+
+use core::net::SocketAddr;
+
+use crate::crypto::sign::SigningKey;
+use crate::ids::{BlockIndex, Epoch, FleetId, SessionId};
+use crate::session::rate::RateLimits;
+use crate::time::Duration;
+
+/// What a sending session is made from.
+pub struct SenderConfig {
+    /// Its number, never used before by this controller.
+    pub session: SessionId,
+    /// Its first epoch.
+    pub epoch: Epoch,
+    /// The key of that epoch.
+    pub key: [u8; 32],
+    /// The fleet, for signatures.
+    pub fleet: FleetId,
+    /// The controller's key, for signatures.
+    pub signing: SigningKey,
+    /// Where its datagrams go.
+    pub to: SocketAddr,
+    /// Bytes of a full symbol.
+    pub symbol: usize,
+    /// Most source symbols of a block.
+    pub sources: usize,
+    /// Number of release slots.
+    pub slots: u8,
+    /// Receivers invited.
+    pub members: u32,
+    /// Bounds of the rate.
+    pub limits: RateLimits,
+    /// How often receivers report.
+    pub report_interval: Duration,
+}
+
+/// What a sending session tells its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderEvent {
+    /// Data begins.
+    Started,
+    /// No member heard a probe; the session is closed.
+    NobodyHeard,
+    /// Every member has finished, or the rest was given up.
+    Closed {
+        /// Members that never finished.
+        unfinished: u32,
+    },
+    /// A block could not be read; the session is closed.
+    SourceFailed(BlockIndex),
+}
+
+/// Counts of what a session has sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SenderStats {
+    /// Bytes with IP and UDP headers.
+    pub wire_bytes: u64,
+    /// Bytes of source symbols sent for the first time.
+    pub payload_bytes: u64,
+    /// Datagrams of any kind.
+    pub datagrams: u64,
+    /// Source symbols sent for the first time.
+    pub sources: u64,
+    /// Parity symbols.
+    pub parity: u64,
+    /// Source symbols sent again.
+    pub resent: u64,
+    /// NACK messages taken.
+    pub nacks: u64,
+}

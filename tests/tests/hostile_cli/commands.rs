@@ -1,0 +1,142 @@
+//! Commands that make no sense, or name what is not there.
+
+use std::fs;
+
+use fleetcast_tests::processes::{Child, Fleet, SLOW};
+
+#[test]
+fn what_the_server_does_not_know_is_named_and_cured() {
+    let fleet = Fleet::start();
+    let _receiver = fleet.receiver("r");
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    let file = file.to_str().unwrap();
+    fleet.run(["groups", "create", "empty"]).done();
+    let long = "n".repeat(300);
+    let cases: [(&[&str], &str); 19] = [
+        (&["send", file, "--to", "empty"], "group-empty"),
+        (&["send", file, "--to", "nobody"], "group-unknown"),
+        (&["send", file, "--to", "g", "--to", "nobody"], "group-unknown"),
+        (&["groups", "create", "g"], "group-exists"),
+        (&["groups", "create", "../g"], "name-unsafe"),
+        (&["groups", "create", "a\nb"], "name-unsafe"),
+        (&["groups", "create", &long], "name-unsafe"),
+        (&["groups", "create", ""], "name-unsafe"),
+        (&["groups", "rename", "empty", "g"], "group-exists"),
+        (&["groups", "rename", "nobody", "x"], "group-unknown"),
+        (&["groups", "members", "nobody"], "group-unknown"),
+        (&["groups", "delete", "nobody", "--yes"], "group-unknown"),
+        (&["groups", "add", "g", "nobody"], "receiver-unknown"),
+        (&["groups", "add", "nobody", "r"], "group-unknown"),
+        (&["groups", "remove", "g", "nobody"], "receiver-unknown"),
+        (&["receivers", "show", "nobody"], "receiver-unknown"),
+        (&["receivers", "remove", "nobody", "--yes"], "receiver-unknown"),
+        (&["invite", "--group", "nobody"], "group-unknown"),
+        (&["releases", "list", "nobody"], "group-unknown"),
+    ];
+    for (arguments, code) in cases {
+        fleet.run(arguments).refused(1, code);
+    }
+    fleet.run(["releases", "show", "feed"]).refused(1, "release-unknown");
+    fleet.run(["pending", "cancel", "99"]).refused(1, "delivery-unknown");
+    // Repeating is no failure, and nothing of all this changed anything.
+    fleet.run(["groups", "add", "g", "r"]).done();
+    let groups = fleet.run(["groups", "list"]).done();
+    let names: Vec<_> = groups["items"].as_array().unwrap().iter().map(|g| &g["name"]).collect();
+    assert_eq!(names, ["empty", "g"]);
+    fleet.send(file.as_ref(), &[]);
+}
+
+#[test]
+fn usage_errors_exit_with_two() {
+    let fleet = Fleet::start();
+    let cases: [&[&str]; 16] = [
+        &[],
+        &["fly"],
+        &["groups"],
+        &["groups", "fly"],
+        &["groups", "create"],
+        &["groups", "create", "x", "--fly"],
+        &["send"],
+        &["send", "x"],
+        &["send", "x", "--to", "g", "--rate", "fast"],
+        &["send", "x", "--to", "g", "--wait=soon"],
+        &["invite", "--uses", "0"],
+        &["invite", "--expires", "never"],
+        &["invite", "--address", "nowhere"],
+        &["pending", "cancel", "one"],
+        &["log", "--since", "tomorrow"],
+        &["groups", "list", "--color", "pink"],
+    ];
+    for arguments in cases {
+        let answer = fleet.run(arguments);
+        assert_eq!(answer.code, 2, "{arguments:?}: {answer:?}");
+        let _ = answer.failure();
+    }
+    let mut receiver = fleet.absent("r");
+    let enrolled = |receiver: &mut fleetcast_tests::processes::Receiver, options: &[&str]| {
+        receiver.start(options);
+        receiver.process().wait(SLOW)
+    };
+    enrolled(&mut receiver, &[]).refused(2, "not-enrolled");
+    for options in [["--drop", "2"], ["--drop", "-1"], ["--enrol", "FC2-0"]] {
+        assert_eq!(enrolled(&mut receiver, &options).code, 2, "{options:?}");
+    }
+    for options in [["--listen", "here"], ["--multicast", "10.0.0.0/8:1"], ["--rate", "0"]] {
+        let mut command = fleet.serve_command(&fleet.path("other"));
+        command.args(options);
+        let answer = Child::start("serve", command).wait(SLOW);
+        assert_eq!(answer.code, 2, "{options:?}: {answer:?}");
+        let _ = answer.failure();
+    }
+}
+
+#[test]
+fn what_destroys_asks_first_and_does_nothing_without_an_answer() {
+    let fleet = Fleet::start();
+    let _receiver = fleet.receiver("r");
+    let cases: [&[&str]; 2] = [&["groups", "delete", "g"], &["receivers", "remove", "r"]];
+    for arguments in cases {
+        let answer = fleet.run(arguments);
+        answer.refused(2, "not-confirmed");
+        assert_eq!(answer.failure()["hint"], "add --yes");
+    }
+    assert_eq!(fleet.listed("r")["groups"][0], "g");
+}
+
+#[test]
+fn without_a_server_commands_say_so_at_once() {
+    let mut fleet = Fleet::start();
+    fleet.stop_server(rustix::process::Signal::TERM);
+    for arguments in [&["groups", "list"][..], &["status"], &["send", "/etc", "--to", "g"]] {
+        let answer = fleet.run(arguments);
+        answer.refused(1, "server-not-running");
+        assert!(answer.took.as_secs() < 15, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_second_server_does_not_disturb_the_first() {
+    let fleet = Fleet::start();
+    let _receiver = fleet.receiver("r");
+    let refused = |state: &std::path::Path, options: &[&str], code: &str| {
+        let mut command = fleet.serve_command(state);
+        command.args(options);
+        Child::start("second server", command).wait(SLOW).refused(1, code);
+    };
+    refused(&fleet.state(), &["--listen", "127.0.0.1:0"], "state-locked");
+    refused(&fleet.path("other"), &["--listen", &fleet.address], "address-in-use");
+    let nowhere = fleet.path("third");
+    let mut command = fleet.serve_command(&nowhere);
+    // Of two, clap takes none: the helper's own is replaced.
+    command = {
+        let mut again = std::process::Command::new(command.get_program());
+        let arguments = command.get_args().map(|a| if a == "lo" { "none0".as_ref() } else { a });
+        again.args(arguments).args(["--listen", "127.0.0.1:0"]);
+        again
+    };
+    Child::start("third server", command).wait(SLOW).refused(1, "interface-unknown");
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    fleet.send(&file, &[]);
+}

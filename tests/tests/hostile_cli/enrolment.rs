@@ -1,0 +1,107 @@
+//! Codes that are malformed, forged, late or used up; servers that are not there.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use fleetcast::code::EnrolmentCode;
+use fleetcast_core::digest::Digest;
+use fleetcast_core::ids::StaticKey;
+use fleetcast_tests::processes::{Answer, Fleet, SLOW};
+use serde_json::json;
+
+/// What the contract gives a receiver that cannot enrol.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Enrols a new receiver, which shall fail.
+fn enrol(fleet: &Fleet, name: &str, code: &str) -> Answer {
+    let mut receiver = fleet.absent(name);
+    let begin = Instant::now();
+    receiver.start(&["--name", name, "--enrol", code]);
+    let answer = receiver.process().wait(SLOW);
+    assert!(begin.elapsed() < LIMIT, "{name}: {:?}", begin.elapsed());
+    assert_eq!(fleet.listed(name), json!(null), "{name} is not in the fleet");
+    answer
+}
+
+#[test]
+fn malformed_codes_are_usage_errors_and_leave_nothing_behind() {
+    let fleet = Fleet::start();
+    let code = fleet.invite(&["--group", "g"]);
+    let mistyped = |at: usize| {
+        let mut letters: Vec<char> = code.chars().collect();
+        letters[at] = if letters[at] == '7' { '8' } else { '7' };
+        letters.into_iter().collect::<String>()
+    };
+    let codes = [
+        code[..code.len() - 1].to_owned(),
+        code[..code.len() / 2].to_owned(),
+        mistyped(4),
+        mistyped(30),
+        mistyped(code.len() - 3),
+        format!("{code}00000000"),
+        code.replace("FC1-", "FC9-"),
+        "FC1-".to_owned(),
+        String::new(),
+        "FC1-\u{1b}[31m".to_owned(),
+    ];
+    for code in codes {
+        let answer = enrol(&fleet, "r", &code);
+        assert_eq!(answer.code, 2, "{code}: {answer:?}");
+        let _ = answer.failure();
+        assert!(!fleet.path("r").exists() && !fleet.path("r-state").exists(), "{code}");
+    }
+    // Not one of these has used it.
+    let mut receiver = fleet.absent("r");
+    receiver.start(&["--name", "r", "--enrol", &code]);
+    receiver.process().wait_for("connected");
+}
+
+#[test]
+fn forged_codes_enrol_nobody() {
+    let fleet = Fleet::start();
+    let _bystander = fleet.receiver("bystander");
+    let code: EnrolmentCode = fleet.invite(&["--group", "g"]).parse().unwrap();
+    let token = EnrolmentCode { token: Some([7; 16]), ..code.clone() };
+    // PROTOCOL H4: the secret is mixed into the handshake, so a wrong one gets no answer;
+    // the hint names that possibility.
+    let answer = enrol(&fleet, "token", &token.to_string());
+    answer.refused(1, "server-unreachable");
+    assert!(answer.failure()["hint"].as_str().unwrap().contains("code"), "{answer:?}");
+    let controller = EnrolmentCode { controller: StaticKey([7; 32]), ..code.clone() };
+    enrol(&fleet, "controller", &controller.to_string()).refused(1, "server-unreachable");
+    let authority = EnrolmentCode { authority: Digest([7; 32]), ..code.clone() };
+    let answer = enrol(&fleet, "authority", &authority.to_string());
+    assert_eq!(answer.code, 1, "{answer:?}");
+    let _ = answer.failure();
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    fleet.send(&file, &[]);
+}
+
+#[test]
+fn codes_end_by_time_and_by_use() {
+    let fleet = Fleet::start();
+    let expired = fleet.invite(&["--group", "g", "--expires", "1s"]);
+    let used = fleet.invite(&["--group", "g", "--uses", "1"]);
+    let mut first = fleet.absent("first");
+    first.start(&["--name", "first", "--enrol", &used]);
+    first.process().wait_for("connected");
+    enrol(&fleet, "second", &used).refused(1, "invite-used");
+    std::thread::sleep(Duration::from_millis(1_500));
+    enrol(&fleet, "late", &expired).refused(1, "invite-expired");
+    assert_eq!(fleet.listed("first")["state"], "active");
+}
+
+#[test]
+fn an_unreachable_server_is_given_up_in_time() {
+    let fleet = Fleet::start();
+    let code: EnrolmentCode = fleet.invite(&[]).parse().unwrap();
+    // Somebody who does not answer, and nobody at all.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for port in [silent.local_addr().unwrap().port(), closed] {
+        let code = EnrolmentCode { port, ..code.clone() };
+        enrol(&fleet, "r", &code.to_string()).refused(1, "server-unreachable");
+    }
+}
