@@ -86,11 +86,11 @@ mod tests {
     fn the_same_packet_again_is_no_reuse_and_another_text_is() {
         begin();
         let cipher = AuditedAead::new(&[3; 32]);
-        cipher.seal(7, b"header", &mut *b"text".to_vec());
-        AuditedAead::new(&[3; 32]).seal(7, b"header", &mut *b"text".to_vec());
-        AuditedAead::new(&[4; 32]).seal(7, b"header", &mut *b"other".to_vec());
+        cipher.seal(7, b"header", &mut b"text".to_vec());
+        AuditedAead::new(&[3; 32]).seal(7, b"header", &mut b"text".to_vec());
+        AuditedAead::new(&[4; 32]).seal(7, b"header", &mut b"other".to_vec());
         assert_eq!((reused(), sealed()), (None, 2));
-        AuditedAead::new(&[3; 32]).seal(7, b"header", &mut *b"tent".to_vec());
+        AuditedAead::new(&[3; 32]).seal(7, b"header", &mut b"tent".to_vec());
         assert!(reused().is_some_and(|told| told.ends_with("two texts with counter 7")));
         begin();
         assert_eq!((reused(), sealed()), (None, 0));
