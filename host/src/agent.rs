@@ -193,6 +193,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         self.settle(now);
     }
 
+    /// Tells the server that nothing follows; for a driver that stops.
+    pub fn leave(&mut self, now: Instant) {
+        self.mention(now, &Up::Bye);
+    }
+
     // --- outputs ---
 
     /// The next datagram.

@@ -107,6 +107,7 @@ fn messages_about_who_a_receiver_is() {
 fn messages_about_sessions() {
     up("joined", &Up::Joined { session: SESSION, epoch: EPOCH, heard: true });
     up("nack_reserved", &Up::Nack);
+    up("bye", &Up::Bye);
     let (received, lost, held, total) = (1_000, 24, 65_536, 1_000_000);
     up("progress", &Up::Progress { session: SESSION, received, lost, counter: 2_000, held, total });
     up("header_request", &Up::HeaderRequest { session: SESSION, block: BlockIndex(70_000) });
@@ -130,6 +131,7 @@ fn messages_about_sessions() {
         report_ms: 2_000,
         salt: [0x88; 8],
         payload: 1 << 30,
+        full: true,
     };
     down("invitation", &Down::Invitation(invitation));
     down("epoch", &Down::Epoch { session: SESSION, epoch: Epoch(3), key: [0x99; 32] });

@@ -174,6 +174,7 @@ fn invitation(group: GroupId, session: u32) -> Invitation {
         report_ms: 100,
         salt: [0; 8],
         payload: 1 << 20,
+        full: false,
     }
 }
 

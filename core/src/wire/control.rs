@@ -150,6 +150,8 @@ pub struct Invitation {
     pub salt: [u8; 8],
     /// Bytes of all blocks of the session.
     pub payload: u64,
+    /// Everything is to be taken from the session, nothing from older releases.
+    pub full: bool,
 }
 
 /// A message from a receiver to the server.
@@ -266,6 +268,8 @@ pub enum Up<'a> {
         /// The block.
         block: BlockIndex,
     },
+    /// I am leaving; nothing follows.
+    Bye,
 }
 
 /// A message from the server to a receiver.

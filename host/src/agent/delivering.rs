@@ -49,7 +49,12 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         }
         if self.delivery.is_none() {
             match self.open_staging(release) {
-                Ok(staging) => self.delivery = Some(Delivery { staging, sessions: Vec::new() }),
+                Ok(mut staging) => {
+                    if invitation.full {
+                        staging.take_nothing_old();
+                    }
+                    self.delivery = Some(Delivery { staging, sessions: Vec::new() });
+                }
                 Err(failure) => return self.fail(now, release, &failure),
             }
             self.tell(AgentEvent::Offered { release, bytes: invitation.payload });

@@ -77,6 +77,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             Down::Ended { session } => self.on_ended(now, session),
             Down::Cancelled { release } => self.cancel(&release),
             Down::Ping { nonce } => self.say(now, &Up::Pong { nonce }),
+            // It comes last: by now the pinned authority document must have come.
+            Down::Freshness { .. } if self.authority.is_none() => self.end("authority-mismatch"),
             Down::Freshness { .. } => {}
         }
     }
@@ -116,6 +118,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             RefusedWhy::Full => "waiting-list-full",
             RefusedWhy::Unknown => "receiver-unknown",
         };
+        self.end(code);
+    }
+
+    /// Nothing will come of this enrolment.
+    fn end(&mut self, code: &'static str) {
         self.member = false;
         self.drop_delivery();
         self.tell(AgentEvent::Refused { code });

@@ -257,6 +257,10 @@ fn refusal(code: &'static str) -> Failure {
         "invite-expired" => ("the code has expired", "ask the admin for a new one"),
         "invite-used" => ("the code was used up", "ask the admin for a new one"),
         "invite-revoked" => ("the fleet does not want this receiver", "ask the admin"),
+        "authority-mismatch" => (
+            "the server does not show the authority document that the code names",
+            "ask the admin for a new code; somebody may have tampered with this one",
+        ),
         "waiting-list-full" => ("too many receivers wait for approval", "ask the admin"),
         _ => ("the server does not know this receiver", "enrol it anew with --enrol CODE"),
     };

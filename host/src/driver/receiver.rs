@@ -222,13 +222,19 @@ impl Loop {
             // 3: drain what happened.
             self.drain_events();
             // 4: drain what is to be sent.
-            while let Some(transmit) = self.agent.poll_transmit(now_since(self.begin), &mut out) {
-                let bytes = &out[..transmit.len];
-                // Lost like any datagram when the socket is full: it is repeated.
-                let _ = self.unicast.socket().send(transmit.to, bytes, transmit.segment_size);
-            }
+            self.transmit(&mut out);
         }
+        self.agent.leave(now_since(self.begin));
+        self.transmit(&mut out);
         let _ = self.tell.send(Told::Stopped(self.agent.stats()));
+    }
+
+    fn transmit(&mut self, out: &mut [u8]) {
+        while let Some(transmit) = self.agent.poll_transmit(now_since(self.begin), out) {
+            let bytes = &out[..transmit.len];
+            // Lost like any datagram when the socket is full: it is repeated.
+            let _ = self.unicast.socket().send(transmit.to, bytes, transmit.segment_size);
+        }
     }
 
     fn take(&mut self, input: Input) {

@@ -73,6 +73,8 @@ pub(super) struct LiveConfig {
     pub(super) members: Vec<(ReceiverId, u8)>,
     /// Bounds of the rate.
     pub(super) limits: RateLimits,
+    /// Members take nothing from older releases.
+    pub(super) full: bool,
 }
 
 /// A running session.
@@ -188,6 +190,7 @@ impl<A: Aead> LiveSession<A> {
             report_ms: self.report_ms,
             salt: self.config.salt,
             payload: self.plan.payload(),
+            full: self.config.full,
         })
     }
 

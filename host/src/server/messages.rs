@@ -60,6 +60,10 @@ impl<A: Aead> ServerNode<A> {
         match message {
             Up::Holds { releases, more } => self.on_holds(now, slot, id, &releases, more),
             Up::Pong { nonce } => self.on_pong(now, slot, nonce),
+            Up::Bye => {
+                self.endpoint.disconnect(slot);
+                self.drop_link(now, slot);
+            }
             Up::Want { release, more, runs, page } => {
                 self.on_want(now, id, &release, page, more, &runs);
             }

@@ -198,14 +198,11 @@ fn own_session(
     if demand.root {
         plan.push_root(&demand.release.document);
     }
-    let mut sent: HashSet<Digest> = HashSet::new();
     for ((wanted, chunk), at) in demand.index.iter().zip(&demand.release.index).zip(0..) {
-        // An index chunk may stand in several places; it crosses once.
-        if *wanted && sent.insert(chunk.id) {
-            plan.push_chunk(
-                Object::Index,
-                &PlannedChunk { id: chunk.id, ordinals: [at; MAX_SLOTS] },
-            )?;
+        // A place of the index is a place to be filled, also where its chunk repeats.
+        if *wanted {
+            let planned = PlannedChunk { id: chunk.id, ordinals: [at; MAX_SLOTS] };
+            plan.push_chunk(Object::Index, &planned)?;
         }
     }
     for (id, at) in demand.needed_content().filter(|(id, _)| own(id)) {

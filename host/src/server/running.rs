@@ -209,6 +209,7 @@ impl<A: Aead> ServerNode<A> {
             root_lens: planned.slots.iter().map(|c| c.document.len() as u16).collect(),
             slots: slots.clone(),
             members: planned.members.clone(),
+            full: slots.iter().any(|release| self.full_sends.contains(&release.digest)),
             limits: self.limits(planned.multicast, &slots, kind as u64 + 1),
         };
         let session = LiveSession::new(config, planned.plan, now);

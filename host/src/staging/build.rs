@@ -34,9 +34,13 @@ pub(crate) struct Build<D: Disk> {
 }
 
 impl<D: Disk> Build<D> {
-    /// Looks through the older releases.
-    pub(crate) fn new(area: &Area<D>, content: &Content<D>) -> disk::Result<Self> {
-        let seeds = seeds(area, &|id| content.places.ordinal(id), content.lacking())?;
+    /// Looks through the older releases, unless nothing is to be taken from them.
+    pub(crate) fn new(area: &Area<D>, content: &Content<D>, afresh: bool) -> disk::Result<Self> {
+        let seeds = if afresh {
+            Vec::new()
+        } else {
+            seeds(area, &|id| content.places.ordinal(id), content.lacking())?
+        };
         Ok(Self { stage: Stage::Directories { next: 0 }, seeds, clones: true })
     }
 

@@ -85,6 +85,8 @@ pub struct Staging<D: Disk, C, G: Gate> {
     pub(crate) content: Option<Content<D>>,
     failure: Option<Failure>,
     chunk: Vec<u8>,
+    /// Nothing is taken from older releases.
+    afresh: bool,
 }
 
 impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
@@ -111,6 +113,7 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
             content: None,
             failure: None,
             chunk: Vec::new(),
+            afresh: false,
         };
         match read_small(&disk, &staging.stage, ROOT, MAX_DOCUMENT) {
             Ok(document) => {
@@ -122,6 +125,11 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
             Err(error) => return Err(error),
         }
         Ok(staging)
+    }
+
+    /// Takes nothing from older releases: all of it is to arrive.
+    pub const fn take_nothing_old(&mut self) {
+        self.afresh = true;
     }
 
     /// Which release this is.
@@ -191,7 +199,7 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
                 return Ok(StepOutcome::Waiting);
             };
             let content = Content::open(&disk, &self.stage, index, &tree)?;
-            self.build = Some(Build::new(&self.area, &content)?);
+            self.build = Some(Build::new(&self.area, &content, self.afresh)?);
             self.content = Some(content);
             return Ok(StepOutcome::More);
         }

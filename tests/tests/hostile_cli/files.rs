@@ -140,9 +140,9 @@ fn twenty_thousand_small_files_arrive_in_bounded_time() {
     assert!(tree(&receiver.file("many")) == tree(&source), "identical");
 }
 
-#[test]
 // nightly
 #[ignore = "nightly: reads and installs 1 GiB"]
+#[test]
 fn a_sparse_file_of_a_gibibyte_arrives() {
     let fleet = Fleet::start();
     let receiver = fleet.receiver("r");
