@@ -13,8 +13,9 @@ fn wire_over_size_is_as_calculated() {
     table(&[1, 8, 100]);
 }
 
-#[test]
+// nightly
 #[ignore = "nightly: minutes"]
+#[test]
 fn wire_over_size_is_as_calculated_for_a_thousand() {
     table(&[1_000]);
 }
