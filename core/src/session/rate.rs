@@ -11,7 +11,8 @@ use crate::time::{Duration, Instant};
 
 /// Loss in per mille that the rate may cause before it falls.
 const TOLERATED_EXCESS: u32 = 25;
-/// Loss in per mille beyond which no link is taken to be merely lossy, unless at the floor.
+/// Loss in per mille beyond which a link is taken to be merely lossy only once the
+/// rate has fallen to an eighth without any less of it.
 const PLAUSIBLE_LOSS: u32 = 300;
 /// Intervals that the least loss is looked for in.
 const MEMORY: usize = 16;
@@ -45,6 +46,8 @@ pub struct RateControl {
     recent: [u32; MEMORY],
     intervals: usize,
     loss: u32,
+    /// The rate at which such heavy loss was first seen; 0: none.
+    heavy_from: u64,
 }
 
 impl RateControl {
@@ -65,6 +68,7 @@ impl RateControl {
             recent: [u32::MAX; MEMORY],
             intervals: 0,
             loss: 0,
+            heavy_from: 0,
         }
     }
 
@@ -116,9 +120,22 @@ impl RateControl {
     }
 
     fn steer(&mut self, loss: u32, behind: bool) {
-        let least = self.recent.iter().min().copied().unwrap_or(0).min(PLAUSIBLE_LOSS);
+        let least = self.recent.iter().min().copied().unwrap_or(0);
+        if loss <= PLAUSIBLE_LOSS {
+            self.heavy_from = 0;
+        } else if self.heavy_from == 0 {
+            self.heavy_from = self.rate;
+        }
+        // Sending less is the only way to tell a full link from a lossy one.
+        let doubtful =
+            self.heavy_from > 0 && self.heavy_from < u64::MAX && self.rate > self.heavy_from / 8;
+        if self.heavy_from > 0 && !doubtful {
+            // It is the link's own: judged by what is above it from now on.
+            self.heavy_from = u64::MAX;
+        }
+        let least = if doubtful { least.min(PLAUSIBLE_LOSS) } else { least };
         let excess = loss.saturating_sub(least);
-        if behind || excess > TOLERATED_EXCESS || loss > PLAUSIBLE_LOSS {
+        if behind || excess > TOLERATED_EXCESS || doubtful {
             self.fast_start = false;
             // The interval after a fall still reports what was sent before it.
             if !core::mem::replace(&mut self.hold, true) {
@@ -193,6 +210,12 @@ mod tests {
         let mean = total / 200;
         assert!(mean > bottleneck * 8 / 10, "mean useful rate {mean}");
         assert!(control.rate() < bottleneck * 3 / 2, "rate {}", control.rate());
+    }
+
+    #[test]
+    fn a_path_that_always_loses_half_is_filled_once_less_did_not_help() {
+        let rate = settle(&mut control(), 120, |_, _| 500);
+        assert!(rate > LIMITS.cap / 4, "{rate}");
     }
 
     #[test]
