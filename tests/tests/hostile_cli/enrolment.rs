@@ -79,6 +79,7 @@ fn forged_codes_enrol_nobody() {
     // Its token is right, so the server has taken it in before it could refuse the server.
     try_to_enrol(&fleet, "authority", &authority.to_string()).refused(1, "authority-mismatch");
     assert_eq!(fleet.listed("authority")["state"], "away");
+    let _ = fleet.run(["receivers", "remove", "authority", "--yes"]).done();
     let file = fleet.path("file");
     fs::write(&file, "x").unwrap();
     fleet.send(&file, &[]);
