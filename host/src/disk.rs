@@ -124,6 +124,15 @@ pub enum Audience {
     All,
 }
 
+/// What a sync makes durable.
+#[derive(Clone, Copy, Debug)]
+pub enum Durable<'f, F> {
+    /// Bytes and lengths of these files.
+    Files(&'f [&'f F]),
+    /// Everything on the file system.
+    All,
+}
+
 /// A file system below one root directory. Clones speak of the same one.
 ///
 /// Names are single components; every call refuses others with
@@ -133,6 +142,8 @@ pub trait Disk: Clone {
     type Dir;
     /// An open regular file; closed when dropped.
     type File;
+    /// A sync that was begun.
+    type Sync;
 
     /// The root directory.
     ///
@@ -205,6 +216,22 @@ pub trait Disk: Clone {
     /// # Errors
     /// When it fails, everything that was unsynced counts as lost.
     fn sync_all(&self) -> Result<()>;
+
+    /// Begins to make durable what was written until now, while other work goes on.
+    /// What is written later may or may not be covered.
+    ///
+    /// # Errors
+    /// When it cannot be begun; what was unsynced counts as lost then.
+    fn begin_sync(&self, what: Durable<'_, Self::File>) -> Result<Self::Sync>;
+
+    /// How a sync ended; `None` while it is under way. To be asked until it has ended.
+    fn poll_sync(&self, sync: &mut Self::Sync) -> Option<Result<()>>;
+
+    /// Waits until a sync has ended.
+    ///
+    /// # Errors
+    /// As for [`Disk::sync_data`].
+    fn wait_sync(&self, sync: Self::Sync) -> Result<()>;
 
     /// Moves a name; an existing file of the new name is replaced.
     ///

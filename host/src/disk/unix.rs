@@ -10,7 +10,11 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{Access, Audience, Disk, DiskError, Kind, Result, Space, Stat, check_name};
+use super::{Access, Audience, Disk, DiskError, Durable, Kind, Result, Space, Stat, check_name};
+
+mod syncer;
+
+use self::syncer::{Syncer, UnixSync};
 
 /// Open calls: never follow a link, never leave the directory, never wait (a
 /// pipe in place of a file would block), never inherit.
@@ -22,6 +26,7 @@ const COPY: usize = 256 * 1024;
 #[derive(Clone, Debug)]
 pub struct UnixDisk {
     root: Arc<OwnedFd>,
+    syncer: Arc<Syncer>,
 }
 
 impl UnixDisk {
@@ -32,7 +37,7 @@ impl UnixDisk {
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = fs::open(path, flags, Mode::empty()).map_err(error)?;
-        Ok(Self { root: Arc::new(root) })
+        Ok(Self { root: Arc::new(root), syncer: Arc::default() })
     }
 }
 
@@ -47,6 +52,7 @@ pub struct UnixFile(OwnedFd);
 impl Disk for UnixDisk {
     type Dir = UnixDir;
     type File = UnixFile;
+    type Sync = UnixSync;
 
     fn root(&self) -> Result<UnixDir> {
         self.root.try_clone().map(UnixDir).map_err(|e| DiskError::Io(e.raw_os_error().unwrap_or(0)))
@@ -129,6 +135,25 @@ impl Disk for UnixDisk {
 
     fn sync_all(&self) -> Result<()> {
         fs::syncfs(&self.root).map_err(error)
+    }
+
+    fn begin_sync(&self, what: Durable<'_, UnixFile>) -> Result<UnixSync> {
+        let (files, all) = match what {
+            Durable::Files(files) => (files, None),
+            Durable::All => (&[][..], Some(Arc::clone(&self.root))),
+        };
+        let files = files.iter().map(|file| file.0.try_clone());
+        let files = files.collect::<std::io::Result<Vec<OwnedFd>>>();
+        let files = files.map_err(|e| DiskError::Io(e.raw_os_error().unwrap_or(0)))?;
+        self.syncer.begin(files, all)
+    }
+
+    fn poll_sync(&self, sync: &mut UnixSync) -> Option<Result<()>> {
+        sync.poll()
+    }
+
+    fn wait_sync(&self, sync: UnixSync) -> Result<()> {
+        sync.wait()
     }
 
     fn rename(&self, from: &UnixDir, old: &[u8], to: &UnixDir, new: &[u8]) -> Result<()> {

@@ -2,7 +2,7 @@
 //! they occur.
 //!
 //! ```text
-//! lacking ──record, old chunk──► held ──4 MiB, synced──► journalled
+//! lacking ──record, old chunk──► held ──synced──► journalled
 //!    ▲                            │ sync failed: lacking
 //!    └── its bytes are others ── suspect ── its bytes are right ──► held
 //! ```
@@ -17,6 +17,7 @@ use fleetcast_core::tree::reference::{ChunkRef, VerifiedChunk};
 
 use super::area::TREE;
 use super::bits::Bits;
+use super::commit::{Commits, Ended};
 use super::failure::Failure;
 use super::files::{Files, fresh_file, open_or_create};
 use super::index::Index;
@@ -25,25 +26,17 @@ use super::places::{Place, Places};
 use super::table::{Entry, TOP, Table, TableError, TableReader, name_slots};
 use crate::disk::{self, Access, Audience, Disk, DiskError, Kind, read_exact, remove_tree};
 
-/// New data after which it is synced and named in the journal (safety S9).
-const BATCH: u64 = 4 * 1024 * 1024;
-/// Commits that may fail one after the other before the release does.
-const MAX_SYNC_FAILURES: u32 = 3;
-
 /// Chunks, files and what is held of them.
 pub(crate) struct Content<D: Disk> {
     pub(crate) table: Table,
     pub(crate) places: Places<D>,
     pub(crate) files: Files<D>,
-    journal: Journal<D>,
+    commits: Commits<D>,
     held: Bits,
     suspect: Bits,
     journalled: Bits,
     held_bytes: u64,
     total_bytes: u64,
-    pending: Vec<u32>,
-    unsynced: u64,
-    sync_failures: u32,
     at: Vec<Place>,
     chunk: Vec<u8>,
 }
@@ -71,15 +64,12 @@ impl<D: Disk> Content<D> {
             table,
             places,
             files: Files::new(open_tree(disk, stage)?),
-            journal,
+            commits: Commits::new(journal),
             held: Bits::new(total),
             suspect,
             journalled,
             held_bytes: 0,
             total_bytes,
-            pending: Vec::new(),
-            unsynced: 0,
-            sync_failures: 0,
             at: Vec::new(),
             chunk: Vec::new(),
         })
@@ -186,39 +176,46 @@ impl<D: Disk> Content<D> {
         Ok(Some(u64::from(reference.len) * (1 + places.len() as u64)))
     }
 
-    /// Syncs what was written, then names it in the journal. What could not be
-    /// synced is lacking again.
+    /// Syncs what was written and names it in the journal, and waits for that.
+    /// What could not be synced is lacking again.
     pub(crate) fn commit(&mut self, disk: &D) -> disk::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
+        while !self.commits.is_done() {
+            let ended = self.commits.begin(disk, &mut self.files, true)?;
+            self.note(disk, ended)?;
+            let ended = self.commits.end(disk, &self.held, true)?;
+            self.note(disk, ended)?;
         }
-        self.unsynced = 0;
-        if let Err(error) = self.files.sync(disk) {
-            // Never assumed to have worked later: forgotten, and written again.
-            for ordinal in std::mem::take(&mut self.pending) {
-                self.forget(disk, ordinal)?;
-            }
-            // So is what was cloned but not yet hashed: the cache may still show it.
-            let mut next = 0;
-            while let Some(ordinal) = self.suspect.next(next) {
-                if !self.journalled.has(ordinal) {
-                    self.suspect.remove(ordinal);
+        Ok(())
+    }
+
+    /// The same, as far as it can be done without waiting.
+    pub(crate) fn commit_some(&mut self, disk: &D) -> disk::Result<()> {
+        let ended = self.commits.end(disk, &self.held, false)?;
+        self.note(disk, ended)?;
+        let ended = self.commits.begin(disk, &mut self.files, false)?;
+        self.note(disk, ended)
+    }
+
+    fn note(&mut self, disk: &D, ended: Option<Ended>) -> disk::Result<()> {
+        match ended {
+            None => {}
+            Some(Ended::Named(named)) => named.iter().for_each(|&ordinal| {
+                self.journalled.insert(ordinal);
+            }),
+            Some(Ended::Lost(lost)) => {
+                for ordinal in lost {
+                    self.forget(disk, ordinal)?;
                 }
-                next = ordinal + 1;
+                // So is what was cloned but not yet hashed: the cache may still show it.
+                let mut next = 0;
+                while let Some(ordinal) = self.suspect.next(next) {
+                    if !self.journalled.has(ordinal) {
+                        self.suspect.remove(ordinal);
+                    }
+                    next = ordinal + 1;
+                }
             }
-            return self.count_failure(error);
         }
-        let mut batch = std::mem::take(&mut self.pending);
-        batch.retain(|&ordinal| self.held.has(ordinal));
-        if let Err(error) = self.journal.append(disk, &batch) {
-            // The data is durable; only the note of it is to be written again.
-            self.pending = batch;
-            return self.count_failure(error);
-        }
-        batch.iter().for_each(|&ordinal| {
-            self.journalled.insert(ordinal);
-        });
-        self.sync_failures = 0;
         Ok(())
     }
 
@@ -279,9 +276,8 @@ impl<D: Disk> Content<D> {
         if self.journalled.has(ordinal) {
             return Ok(());
         }
-        self.pending.push(ordinal);
-        self.unsynced += chunk.bytes().len() as u64;
-        if self.unsynced >= BATCH { self.commit(disk) } else { Ok(()) }
+        self.commits.written(ordinal, chunk.bytes().len() as u64);
+        self.commit_some(disk)
     }
 
     /// One round over the places of a chunk; whether a link had to be broken.
@@ -356,11 +352,6 @@ impl<D: Disk> Content<D> {
         let times = (stat.mtime, stat.mtime_nanos) == (entry.mtime, 0);
         let what = stat.kind == Kind::File && stat.size == entry.size;
         Ok(what && times && !stat.writable && stat.executable == entry.executable)
-    }
-
-    fn count_failure(&mut self, error: DiskError) -> disk::Result<()> {
-        self.sync_failures += 1;
-        if self.sync_failures < MAX_SYNC_FAILURES { Ok(()) } else { Err(error) }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::table::{TOP, Table};
-use crate::disk::{self, Access, Disk, DiskError, Kind};
+use crate::disk::{self, Access, Disk, DiskError, Durable, Kind};
 
 /// Files kept open at most.
 const OPEN_FILES: usize = 64;
@@ -108,21 +108,21 @@ impl<D: Disk> Files<D> {
         self.sync_all = true;
     }
 
-    /// Makes durable what was written. After an error nothing is dirty any more:
-    /// what was unsynced is lost.
-    pub(crate) fn sync(&mut self, disk: &D) -> disk::Result<()> {
+    /// Begins to make durable what was written, and `also`. After an error nothing
+    /// is dirty any more: what was unsynced is lost.
+    pub(crate) fn begin_sync(&mut self, disk: &D, also: &D::File) -> disk::Result<D::Sync> {
         let dirty = std::mem::take(&mut self.dirty);
         // A bug for the simulator to find; not in a product.
         #[cfg(feature = "planted")]
         if fleetcast_core::planted::is(fleetcast_core::planted::Bug::Sync) {
-            return Ok(());
+            return disk.begin_sync(Durable::Files(&[also]));
         }
         if std::mem::take(&mut self.sync_all) || dirty.len() > SYNC_SINGLY {
-            return disk.sync_all();
+            return disk.begin_sync(Durable::All);
         }
         let open = self.open.iter().filter(|(number, _)| dirty.contains(number));
-        // All are tried: each error is reported only once by the kernel.
-        open.map(|(_, file)| disk.sync_data(file)).fold(Ok(()), Result::and)
+        let files: Vec<&D::File> = open.map(|(_, file)| file).chain([also]).collect();
+        disk.begin_sync(Durable::Files(&files))
     }
 }
 

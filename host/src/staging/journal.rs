@@ -1,4 +1,5 @@
-//! Which content ordinals are durable: batches, appended after their data.
+//! Which content ordinals are durable: batches, appended after their data was
+//! synced; a batch becomes durable itself with the sync that follows.
 //!
 //! A batch is its length in ordinals (4), the ordinals (4 each), and the first
 //! 8 bytes of the SHA-256 of both. A torn tail does not read and is cut off;
@@ -35,7 +36,7 @@ impl<D: Disk> Journal<D> {
         Ok(Self { file, end })
     }
 
-    /// Appends a batch and syncs it. After an error it stands where it stood;
+    /// Appends a batch, without a sync. After an error it stands where it stood;
     /// the next batch is written over the failed one.
     pub(crate) fn append(&mut self, disk: &D, ordinals: &[u32]) -> disk::Result<()> {
         for batch in ordinals.chunks(MAX_BATCH) {
@@ -45,10 +46,25 @@ impl<D: Disk> Journal<D> {
             let check = Digest::of(&bytes);
             bytes.extend_from_slice(&check.0[..8]);
             disk.write_at(&self.file, self.end, &bytes)?;
-            disk.sync_data(&self.file)?;
             self.end += bytes.len() as u64;
         }
         Ok(())
+    }
+
+    /// The file, to be synced.
+    pub(crate) const fn file(&self) -> &D::File {
+        &self.file
+    }
+
+    /// Where the next batch goes.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Goes back to `end`: what was appended since then could not be synced.
+    /// What still stands behind it is written over, or named twice: no harm.
+    pub(crate) const fn rewind(&mut self, end: u64) {
+        self.end = end;
     }
 }
 

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! A record counts only by the hash of its decoded bytes, and is written to all
-//! the places where its chunk occurs. Every 4 MiB the data is synced and only
-//! then named in the journal; after a sync that failed what was unsynced counts
-//! as never written. What the journal names after a restart, and what comes from
+//! the places where its chunk occurs. Its data is synced while more arrives, and
+//! only then named in the journal; at most 4 MiB are not named durably. After a
+//! sync that failed what was unsynced counts as never written. What the journal names after a restart, and what comes from
 //! old files, is hashed again before it counts.
 //!
 //! Memory: 56 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
@@ -25,6 +25,7 @@
 pub mod area;
 mod bits;
 mod build;
+mod commit;
 mod content;
 mod failure;
 pub(crate) mod files;
@@ -236,6 +237,7 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
             return Ok(StepOutcome::More);
         }
         if !content.is_complete() {
+            content.commit_some(disk)?;
             return Ok(StepOutcome::Waiting);
         }
         content.commit(disk)?;

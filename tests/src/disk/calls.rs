@@ -1,12 +1,17 @@
 //! [`Disk`] for the simulated disk.
 
-use fleetcast::disk::{Access, Audience, Disk, DiskError, Kind, Result, Space, Stat, check_name};
+use fleetcast::disk::{
+    Access, Audience, Disk, DiskError, Durable, Kind, Result, Space, Stat, check_name,
+};
 
 use super::SimDisk;
 use super::store::{Change, Ino, Scope, Slot, Store};
 
 /// Unit of allocation.
 const BLOCK: u64 = 4_096;
+
+/// A sync under way has ended when it is asked for the second time.
+const SYNC_POLLS: u8 = 2;
 
 /// An open file or directory.
 #[derive(Debug)]
@@ -15,9 +20,18 @@ pub struct Handle {
     writes: bool,
 }
 
+/// A sync that was begun: it takes a while, and covers only what was there before.
+#[derive(Debug)]
+pub struct Begun {
+    scopes: Vec<Scope>,
+    before: u64,
+    polls: u8,
+}
+
 impl Disk for SimDisk {
     type Dir = Handle;
     type File = Handle;
+    type Sync = Begun;
 
     fn root(&self) -> Result<Handle> {
         Ok(Handle { ino: 1, writes: false })
@@ -87,15 +101,32 @@ impl Disk for SimDisk {
     }
 
     fn sync_data(&self, file: &Handle) -> Result<()> {
-        self.store().sync(Scope::File(file.ino))
+        self.store().sync(Scope::File(file.ino), u64::MAX)
     }
 
     fn sync_dir(&self, dir: &Handle) -> Result<()> {
-        self.store().sync(Scope::Dir(dir.ino))
+        self.store().sync(Scope::Dir(dir.ino), u64::MAX)
     }
 
     fn sync_all(&self) -> Result<()> {
-        self.store().sync(Scope::All)
+        self.store().sync(Scope::All, u64::MAX)
+    }
+
+    fn begin_sync(&self, what: Durable<'_, Handle>) -> Result<Begun> {
+        let scopes = match what {
+            Durable::Files(files) => files.iter().map(|file| Scope::File(file.ino)).collect(),
+            Durable::All => vec![Scope::All],
+        };
+        Ok(Begun { scopes, before: self.store().changes(), polls: 0 })
+    }
+
+    fn poll_sync(&self, sync: &mut Begun) -> Option<Result<()>> {
+        sync.polls += 1;
+        (sync.polls >= SYNC_POLLS).then(|| self.end(sync))
+    }
+
+    fn wait_sync(&self, sync: Begun) -> Result<()> {
+        self.end(&sync)
     }
 
     fn rename(&self, from: &Handle, old: &[u8], to: &Handle, new: &[u8]) -> Result<()> {
@@ -227,6 +258,14 @@ impl Disk for SimDisk {
 
 fn slot(dir: &Handle, name: &[u8]) -> Slot {
     (dir.ino, name.to_vec())
+}
+
+impl SimDisk {
+    /// All are tried, as the real disk does.
+    fn end(&self, sync: &Begun) -> Result<()> {
+        let mut store = self.store();
+        sync.scopes.iter().map(|&scope| store.sync(scope, sync.before)).fold(Ok(()), Result::and)
+    }
 }
 
 fn look_up(store: &Store, dir: &Handle, name: &[u8]) -> Result<Option<Ino>> {

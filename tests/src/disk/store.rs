@@ -58,7 +58,9 @@ pub(super) enum Scope {
 pub(super) struct Store {
     pub(super) cache: BTreeMap<Ino, Inode>,
     medium: BTreeMap<Ino, Inode>,
-    pending: Vec<Change>,
+    /// Each with its number.
+    pending: Vec<(u64, Change)>,
+    changes: u64,
     next: Ino,
     pub(super) abilities: Abilities,
     fault: Option<Fault>,
@@ -74,6 +76,7 @@ impl Store {
             cache: root.clone(),
             medium: root,
             pending: Vec::new(),
+            changes: 0,
             next: 2,
             abilities,
             fault: None,
@@ -113,12 +116,19 @@ impl Store {
     pub(super) fn change(&mut self, change: Change) -> Result<()> {
         let cut = self.due(false)?;
         apply(&mut self.cache, &change);
-        self.pending.push(change);
+        self.pending.push((self.changes, change));
+        self.changes += 1;
         self.die(cut)
     }
 
-    /// Makes durable what the scope covers, unless a fault is due.
-    pub(super) fn sync(&mut self, scope: Scope) -> Result<()> {
+    /// Changes made so far.
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Makes durable what the scope covers of the changes below number `before`,
+    /// unless a fault is due.
+    pub(super) fn sync(&mut self, scope: Scope, before: u64) -> Result<()> {
         let cut = match self.due(true) {
             Err(error) if !self.dead => {
                 // Dropped: later syncs know nothing of it.
@@ -132,18 +142,18 @@ impl Store {
                         if *ino == file)
                     }
                 };
-                self.pending.retain(|change| !lost(change));
+                self.pending.retain(|(_, change)| !lost(change));
                 return Err(error);
             }
             other => other?,
         };
         let covered = self.covered(scope);
         let pending = std::mem::take(&mut self.pending);
-        for (change, covered) in pending.into_iter().zip(covered) {
-            if covered {
+        for ((number, change), covered) in pending.into_iter().zip(covered) {
+            if covered && number < before {
                 apply(&mut self.medium, &change);
             } else {
-                self.pending.push(change);
+                self.pending.push((number, change));
             }
         }
         self.die(cut)
@@ -151,7 +161,7 @@ impl Store {
 
     pub(super) fn reboot(&mut self, seed: u64) {
         let mut random = Random(seed);
-        for change in std::mem::take(&mut self.pending) {
+        for (_, change) in std::mem::take(&mut self.pending) {
             let keep = match seed {
                 0 => false,
                 1 => true,
@@ -245,7 +255,7 @@ impl Store {
     fn covered(&self, scope: Scope) -> Vec<bool> {
         let mut slots: BTreeSet<&Slot> = BTreeSet::new();
         let mut covered = vec![false; self.pending.len()];
-        for (change, covered) in self.pending.iter().zip(&mut covered).rev() {
+        for ((_, change), covered) in self.pending.iter().zip(&mut covered).rev() {
             *covered = match (scope, change) {
                 (Scope::All, _) => true,
                 (Scope::File(file), Change::Write { ino, .. } | Change::Length { ino, .. }) => {
