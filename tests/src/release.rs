@@ -153,16 +153,14 @@ impl Gate for TestGate {
 pub struct Plain;
 
 impl Decode for Plain {
-    fn decode(
+    fn decode<'o>(
         &mut self,
         codec: u8,
         len: usize,
-        encoded: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Undecodable> {
-        out.clear();
-        out.extend_from_slice(encoded);
-        if codec == 0 && encoded.len() == len { Ok(()) } else { Err(Undecodable) }
+        encoded: &'o [u8],
+        _: &'o mut Vec<u8>,
+    ) -> Result<&'o [u8], Undecodable> {
+        if codec == 0 && encoded.len() == len { Ok(encoded) } else { Err(Undecodable) }
     }
 }
 

@@ -139,6 +139,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         if let Some(running) = sessions.find(|r| r.machine.session() == header.session) {
             running.machine.handle_datagram(now, datagram, &mut delivery.staging, &Fast);
         }
+        if delivery.staging.is_urgent() {
+            self.work_at = Some(now);
+        }
     }
 
     pub(super) fn sessions_timeout(&mut self, now: Instant) {

@@ -145,15 +145,15 @@ impl Disk for UnixDisk {
         let files = files.iter().map(|file| file.0.try_clone());
         let files = files.collect::<std::io::Result<Vec<OwnedFd>>>();
         let files = files.map_err(|e| DiskError::Io(e.raw_os_error().unwrap_or(0)))?;
-        self.syncer.begin(files, all)
+        self.syncer.begin(files, all).map_err(error)
     }
 
     fn poll_sync(&self, sync: &mut UnixSync) -> Option<Result<()>> {
-        sync.poll()
+        Some(sync.poll()?.map_err(error))
     }
 
     fn wait_sync(&self, sync: UnixSync) -> Result<()> {
-        sync.wait()
+        sync.wait().map_err(error)
     }
 
     fn rename(&self, from: &UnixDir, old: &[u8], to: &UnixDir, new: &[u8]) -> Result<()> {

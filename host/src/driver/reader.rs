@@ -3,13 +3,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::wake::{Sleeper, Waker, pair};
+use super::wake::{Waker, pair};
 use crate::net::{BatchSocket, ReceiveBuffers};
 
 /// Bytes of datagrams that may wait for the machine, over all sockets.
@@ -18,6 +18,13 @@ const MOST_WAITING: usize = 24 * 1024 * 1024;
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How long a reader waits for room.
 const NO_ROOM: Duration = Duration::from_millis(1);
+/// How long datagrams gather after some have come: waking up for each of them would cost
+/// more than all that is done with it.
+const GATHER: Duration = Duration::from_micros(500);
+/// Datagrams after which a batch is handed over.
+const BATCH: usize = 64;
+/// Batches whose memory waits to be used again.
+const SPARE: usize = 8;
 
 /// Datagrams of one batch, back to back.
 #[derive(Default)]
@@ -46,14 +53,36 @@ pub(super) enum Input {
     Look,
 }
 
-/// Bytes that wait for the machine.
+/// Bytes that wait for the machine, and the memory of batches that it has taken.
 #[derive(Clone, Default)]
-pub(super) struct Backlog(Arc<AtomicUsize>);
+pub(super) struct Backlog {
+    bytes: Arc<AtomicUsize>,
+    spare: Arc<Mutex<Vec<Batch>>>,
+}
 
 impl Backlog {
     /// The machine has taken a batch.
-    pub(super) fn taken(&self, batch: &Batch) {
-        self.0.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
+    pub(super) fn taken(&self, mut batch: Batch) {
+        self.bytes.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
+        batch.bytes.clear();
+        batch.ends.clear();
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(batch);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) > MOST_WAITING
+    }
+
+    fn add(&self, batch: &Batch) {
+        self.bytes.fetch_add(batch.bytes.len(), Ordering::Relaxed);
+    }
+
+    /// An empty batch.
+    fn spare(&self) -> Batch {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 }
 
@@ -78,18 +107,23 @@ impl Reader {
         let (shared, stopped) = (Arc::clone(&socket), Arc::clone(&stop));
         let reading = move || {
             let mut buffers = ReceiveBuffers::default();
+            let mut flowing = false;
             while !stopped.load(Ordering::Relaxed) {
-                if backlog.0.load(Ordering::Relaxed) > MOST_WAITING {
+                if backlog.is_full() {
                     thread::sleep(NO_ROOM);
                     continue;
                 }
-                let Some(batch) = read(&shared, &mut buffers, &mut keep) else {
-                    rest(&sleeper, &shared);
-                    continue;
-                };
-                backlog.0.fetch_add(batch.bytes.len(), Ordering::Relaxed);
-                if inputs.send(Input::Batch(batch)).is_err() {
-                    return;
+                let mut batch = backlog.spare();
+                if read(&shared, &mut buffers, &mut batch, &mut keep) {
+                    backlog.add(&batch);
+                    if inputs.send(Input::Batch(batch)).is_err() {
+                        return;
+                    }
+                    flowing = true;
+                } else if std::mem::take(&mut flowing) {
+                    thread::sleep(GATHER);
+                } else {
+                    sleeper.sleep(std::iter::once(&*shared), false, LONGEST_SLEEP);
                 }
             }
         };
@@ -110,23 +144,27 @@ impl Drop for Reader {
     }
 }
 
+/// Empties the socket into a batch, a few calls' worth at most; whether anything came.
 fn read(
     socket: &BatchSocket,
     buffers: &mut ReceiveBuffers,
+    batch: &mut Batch,
     keep: &mut impl FnMut() -> bool,
-) -> Option<Batch> {
-    let mut batch = Batch::default();
-    let count = socket.receive(buffers, &mut |from, datagram| {
-        if keep() {
-            batch.bytes.extend_from_slice(datagram);
-            batch.ends.push((batch.bytes.len(), from));
+) -> bool {
+    let mut any = false;
+    while batch.ends.len() < BATCH {
+        let count = socket.receive(buffers, &mut |from, datagram| {
+            if keep() {
+                batch.bytes.extend_from_slice(datagram);
+                batch.ends.push((batch.bytes.len(), from));
+            }
+        });
+        any |= count > 0;
+        if count == 0 {
+            break;
         }
-    });
-    (count > 0).then_some(batch)
-}
-
-fn rest(sleeper: &Sleeper, socket: &BatchSocket) {
-    sleeper.sleep(std::iter::once(socket), false, LONGEST_SLEEP);
+    }
+    any
 }
 
 #[cfg(test)]

@@ -239,9 +239,9 @@ impl Loop {
 
     fn take(&mut self, input: Input) {
         if let Input::Batch(mut batch) = input {
-            self.sockets.backlog.taken(&batch);
             let (agent, begin) = (&mut self.agent, self.begin);
             batch.each(|from, datagram| agent.handle_datagram(now_since(begin), from, datagram));
+            self.sockets.backlog.taken(batch);
         }
     }
 

@@ -84,7 +84,7 @@ impl<D: Disk> Build<D> {
                 }
                 Stage::Files { .. } => {
                     // The names must be there before the journal speaks of data.
-                    disk.sync_all()?;
+                    content.files.soil_all();
                     self.enter(Stage::Pieces)
                 }
                 Stage::Pieces => match self.piece(disk, content)? {

@@ -1,7 +1,8 @@
 //! What staging asks of others: whether a root document counts, and how chunks decode.
 
+use fleetcast_core::limits::MAX_CHUNK;
 use fleetcast_core::tree::index::{IndexLayout, Levels, TreeTop};
-use fleetcast_core::tree::record::Record;
+use fleetcast_core::tree::record::{self, Record};
 use fleetcast_core::trust::release::VerifiedRelease;
 use fleetcast_core::wire::control::{FailCode, ReleaseName};
 
@@ -99,30 +100,35 @@ pub struct Undecodable;
 
 /// Decodes chunk records.
 pub trait Decode {
-    /// Decodes `encoded` into exactly `len` bytes of `out`, which is emptied first.
+    /// Decodes `encoded` to exactly `len` bytes: those of `encoded` itself where
+    /// they are the chunk, else in `out`.
     ///
     /// # Errors
     /// [`Undecodable`] when it is not `len` bytes in that codec.
-    fn decode(
+    fn decode<'o>(
         &mut self,
         codec: u8,
         len: usize,
-        encoded: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Undecodable>;
+        encoded: &'o [u8],
+        out: &'o mut Vec<u8>,
+    ) -> Result<&'o [u8], Undecodable>;
 }
 
 impl Decode for Decoder {
-    fn decode(
+    fn decode<'o>(
         &mut self,
         codec: u8,
         len: usize,
-        encoded: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), Undecodable> {
-        // PROTOCOL R3: the decoder is bounded by the record's length and MAX_CHUNK.
+        encoded: &'o [u8],
+        out: &'o mut Vec<u8>,
+    ) -> Result<&'o [u8], Undecodable> {
+        // PROTOCOL R3: bounded by the record's length and MAX_CHUNK.
+        if codec == record::NONE && len == encoded.len() && (1..=MAX_CHUNK).contains(&len) {
+            return Ok(encoded);
+        }
         let record = Record { codec, len, encoded };
-        Self::decode(self, &record, out).map_err(|_| Undecodable)
+        Self::decode(self, &record, out).map_err(|_| Undecodable)?;
+        Ok(out)
     }
 }
 
@@ -143,7 +149,8 @@ mod tests {
             let (codec, encoded) = (record[0], &record[7..]);
             let mut out = b"left over".to_vec();
             let mut decode = |codec, len, encoded: &[u8]| {
-                Decode::decode(&mut decoder, codec, len, encoded, &mut out).map(|()| out.clone())
+                let chunk = Decode::decode(&mut decoder, codec, len, encoded, &mut out);
+                chunk.map(<[u8]>::to_vec)
             };
             assert_eq!(decode(codec, 5_000, encoded), Ok(chunk.clone()));
             assert_eq!(decode(codec, 4_999, encoded), Err(Undecodable));

@@ -8,8 +8,9 @@
 //! A record counts only by the hash of its decoded bytes, and is written to all
 //! the places where its chunk occurs. Its data is synced while more arrives, and
 //! only then named in the journal; at most 4 MiB are not named durably. After a
-//! sync that failed what was unsynced counts as never written. What the journal names after a restart, and what comes from
-//! old files, is hashed again before it counts.
+//! sync that failed what was unsynced counts as never written. What the journal
+//! names after a restart, and what comes from old files, is hashed again before
+//! it counts.
 //!
 //! Memory: 56 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
 //! occurrence of a chunk; 48 bytes per index chunk. While the tree is built
@@ -146,6 +147,14 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
     /// Why it will not be installed, if so.
     pub const fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
+    }
+
+    /// Whether the tree can be built now, but is not: until then what comes takes a
+    /// detour, so [`Self::step`] should be called soon.
+    pub fn is_urgent(&self) -> bool {
+        self.failure.is_none()
+            && self.content.is_none()
+            && self.index.as_ref().is_some_and(Index::is_complete)
     }
 
     /// Does waiting work of about `budget` bytes read or written: building the
@@ -287,39 +296,39 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         Ok(if self.failure.is_none() { Taken::Stored } else { Taken::Failed })
     }
 
-    fn take_index(&mut self, ordinal: Ordinal) -> Result<Taken, Failure> {
+    fn take_index(&mut self, ordinal: Ordinal, chunk: &[u8]) -> Result<Taken, Failure> {
         let disk = &self.area.disk;
         let taken = match &mut self.index {
-            Some(index) => index.put(disk, ordinal, &self.chunk)?,
+            Some(index) => index.put(disk, ordinal, chunk)?,
             None => IndexTaken::Unknown,
         };
         match taken {
             IndexTaken::Stored => Ok(Taken::Stored),
             IndexTaken::Unneeded => Ok(Taken::Unneeded),
             IndexTaken::Wrong => Ok(Taken::Poisoned),
-            IndexTaken::Unknown => self.defer(Object::Index, ordinal),
+            IndexTaken::Unknown => self.defer(Object::Index, ordinal, chunk),
         }
     }
 
-    fn take_content(&mut self, ordinal: Ordinal) -> Result<Taken, Failure> {
+    fn take_content(&mut self, ordinal: Ordinal, chunk: &[u8]) -> Result<Taken, Failure> {
         let disk = &self.area.disk;
         match &mut self.content {
             Some(content) if self.build.as_ref().is_none_or(Build::has_files) => {
-                content.take(disk, ordinal.0, &self.chunk)
+                content.take(disk, ordinal.0, chunk)
             }
-            Some(content) => match content.judge(disk, ordinal.0, &self.chunk)? {
-                Taken::Stored => self.defer(Object::Content, ordinal),
+            Some(content) => match content.judge(disk, ordinal.0, chunk)? {
+                Taken::Stored => self.defer(Object::Content, ordinal, chunk),
                 other => Ok(other),
             },
-            None => self.defer(Object::Content, ordinal),
+            None => self.defer(Object::Content, ordinal, chunk),
         }
     }
 
-    fn defer(&mut self, object: Object, ordinal: Ordinal) -> Result<Taken, Failure> {
+    fn defer(&mut self, object: Object, ordinal: Ordinal, chunk: &[u8]) -> Result<Taken, Failure> {
         if self.scratch.has(object, ordinal.0) {
             return Ok(Taken::Unneeded);
         }
-        let kept = self.scratch.keep(&self.area.disk, object, ordinal.0, &self.chunk)?;
+        let kept = self.scratch.keep(&self.area.disk, object, ordinal.0, chunk)?;
         Ok(if kept { Taken::Stored } else { Taken::Deferred })
     }
 }
@@ -355,15 +364,17 @@ impl<D: Disk, C: Decode, G: Gate> Intake for Staging<D, C, G> {
         if self.failure.is_some() {
             return Taken::Failed;
         }
+        let mut memory = std::mem::take(&mut self.chunk);
         let taken = if object == Object::Root {
             self.take_root(encoded).map_err(Failure::from)
-        } else if self.codec.decode(codec, len, encoded, &mut self.chunk).is_err() {
-            Ok(Taken::Poisoned)
-        } else if object == Object::Index {
-            self.take_index(ordinal)
         } else {
-            self.take_content(ordinal)
+            match self.codec.decode(codec, len, encoded, &mut memory) {
+                Err(_) => Ok(Taken::Poisoned),
+                Ok(chunk) if object == Object::Index => self.take_index(ordinal, chunk),
+                Ok(chunk) => self.take_content(ordinal, chunk),
+            }
         };
+        self.chunk = memory;
         taken.unwrap_or_else(|failure| {
             self.failure = Some(failure);
             Taken::Failed

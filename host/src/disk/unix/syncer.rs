@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use rustix::fs;
-
-use super::{DiskError, Result, error};
+use rustix::io::{Errno, Result};
 
 /// Said when the thread has ended without an answer.
-const GONE: DiskError = DiskError::Io(rustix::io::Errno::IO.raw_os_error());
+const GONE: Errno = Errno::IO;
 
 /// A sync that was begun.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ fn start() -> Result<Sender<Job>> {
         }
     };
     let thread = thread::Builder::new().name("fleetcast-sync".to_owned()).spawn(syncing);
-    thread.map_err(|e| DiskError::Io(e.raw_os_error().unwrap_or(0)))?;
+    thread.map_err(|error| Errno::from_io_error(&error).unwrap_or(GONE))?;
     Ok(jobs)
 }
 
@@ -75,5 +74,5 @@ fn start() -> Result<Sender<Job>> {
 fn sync(job: &Job) -> Result<()> {
     let whole = job.all.iter().map(|root| fs::syncfs(root));
     let data = job.files.iter().map(fs::fdatasync);
-    whole.chain(data).fold(Ok(()), |all, one| all.and(one.map_err(error)))
+    whole.chain(data).fold(Ok(()), Result::and)
 }
