@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fleetcast::disk::{Disk, DiskError};
 use fleetcast::install::{InstallError, install, recover};
@@ -11,7 +11,7 @@ use fleetcast::staging::StepOutcome;
 use fleetcast::staging::area::Area;
 use fleetcast_core::ids::{GroupId, Ordinal};
 use fleetcast_core::session::intake::{Intake, Taken};
-use fleetcast_core::wire::control::{FailCode, Object};
+use fleetcast_core::wire::control::{FailCode, Object, WantRun};
 use fleetcast_tests::disk::{Abilities, Fault, Node, SimDisk, read_tree};
 use fleetcast_tests::release::{TestRelease, deliver, kiosks, receive, resume};
 
@@ -278,6 +278,26 @@ fn a_poisoned_content_record_never_reaches_the_tree() {
         assert!(staging.wants(Object::Content, ordinal, 1));
     }
     assert_eq!(install(&mut staging, kiosks(), &mut |_| Ok(())), Err(InstallError::Incomplete));
+}
+
+#[test]
+fn an_index_chunk_that_comes_once_fills_all_its_places() {
+    let zeros = Tree::from([("zeros".into(), file(5, &[0; 9_000]))]);
+    let next = TestRelease::new(GROUP, 1, &zeros, (10, 720));
+    let disk = SimDisk::new(ALL);
+    let mut staging = resume(&disk, &next).unwrap();
+    staging.record(Object::Root, Ordinal(0), 0, next.root.len(), &next.root);
+    let mut sent = BTreeSet::new();
+    for (ordinal, chunk) in next.index.iter().enumerate() {
+        if sent.insert(chunk) {
+            staging.record(Object::Index, Ordinal(ordinal as u32), 0, chunk.len(), chunk);
+        }
+    }
+    while staging.step(1 << 20) == StepOutcome::More {}
+    let mut lacking = Vec::new();
+    staging.missing(&mut |run| lacking.push(run));
+    assert!(next.index.len() > 5 * sent.len(), "{} of {}", sent.len(), next.index.len());
+    assert_eq!(lacking, [WantRun { object: Object::Content, first: 0, count: 1 }]);
 }
 
 #[test]

@@ -3,7 +3,14 @@
 //! Levels lie one after the other in the file `index`, each as the list (or the
 //! entry table) that its chunks are. The references of a level are known when
 //! the level above is whole. 48 bytes of memory for each index chunk.
+//!
+//! Content that repeats makes index chunks that repeat (a file of zeros has few
+//! others). One that comes fills all its places of that level, since each
+//! crosses the network once.
 
+use std::collections::HashMap;
+
+use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::Ordinal;
 use fleetcast_core::tree::index::{BadTop, IndexLayout, TreeTop};
 use fleetcast_core::tree::reference::{ChunkRef, ReferenceReader};
@@ -18,6 +25,9 @@ pub(crate) struct Index<D: Disk> {
     layout: IndexLayout,
     /// References and offsets of the chunks known so far, by ordinal.
     known: Vec<(ChunkRef, u64)>,
+    /// Of chunks that repeat within a level: the next ordinal with the same bytes,
+    /// round to the first.
+    twins: HashMap<u32, u32>,
     pub(crate) held: Bits,
     pub(crate) held_bytes: u64,
     /// Offset behind the last chunk known.
@@ -41,6 +51,7 @@ impl<D: Disk> Index<D> {
             file,
             layout,
             known: Vec::new(),
+            twins: HashMap::new(),
             held: Bits::new(layout.total()),
             held_bytes: 0,
             end: 0,
@@ -50,6 +61,7 @@ impl<D: Disk> Index<D> {
         for reference in top {
             index.learn(reference.map_err(|_| BadIndex::List)?);
         }
+        index.find_twins(0);
         let mut chunk = Vec::new();
         let mut next = 0;
         while let Some(&(reference, offset)) = index.known.get(next as usize) {
@@ -99,6 +111,13 @@ impl<D: Disk> Index<D> {
         let Ok(verified) = reference.verify(chunk) else { return Ok(IndexTaken::Wrong) };
         disk.write_at(&self.file, offset, verified.bytes()).map_err(BadIndex::Disk)?;
         self.hold(ordinal.0, reference.len);
+        let mut twin = ordinal.0;
+        while let Some(next) = self.twins.get(&twin).copied().filter(|&next| next != ordinal.0) {
+            twin = next;
+            let (_, offset) = self.known[twin as usize];
+            disk.write_at(&self.file, offset, verified.bytes()).map_err(BadIndex::Disk)?;
+            self.hold(twin, reference.len);
+        }
         self.learn_next(disk)?;
         Ok(IndexTaken::Stored)
     }
@@ -133,6 +152,19 @@ impl<D: Disk> Index<D> {
         self.end += u64::from(reference.len);
     }
 
+    /// Links the chunks from `first` on that have the same bytes.
+    fn find_twins(&mut self, first: usize) {
+        let mut ends: HashMap<Digest, (u32, u32)> = HashMap::new();
+        for (ordinal, (reference, _)) in (0_u32..).zip(&self.known).skip(first) {
+            let (head, tail) = ends.entry(reference.id).or_insert((ordinal, ordinal));
+            if *tail != ordinal {
+                self.twins.insert(*tail, ordinal);
+                self.twins.insert(ordinal, *head);
+                *tail = ordinal;
+            }
+        }
+    }
+
     /// Reads the lists that have become whole.
     fn learn_next(&mut self, disk: &D) -> Result<(), BadIndex> {
         while self.level + 1 < self.layout.levels() {
@@ -140,6 +172,7 @@ impl<D: Disk> Index<D> {
             if !ordinals.clone().all(|ordinal| self.held.has(ordinal)) {
                 return Ok(());
             }
+            let first = self.known.len();
             let (mut reader, mut chunk) = (ReferenceReader::new(), Vec::new());
             for ordinal in ordinals {
                 let (reference, offset) = self.known[ordinal as usize];
@@ -158,6 +191,7 @@ impl<D: Disk> Index<D> {
             if !reader.is_between() || self.known.len() != expected {
                 return Err(BadIndex::List);
             }
+            self.find_twins(first);
         }
         Ok(())
     }
