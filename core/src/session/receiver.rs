@@ -11,6 +11,7 @@
 //!     └── PROBE_DEADLINE: told as not heard; a datagram that comes later still counts
 //! ```
 
+mod budget;
 mod buffers;
 mod deliver;
 mod headers;
@@ -22,8 +23,8 @@ use core::ops::DerefMut;
 
 use heapless::Deque;
 
+use self::budget::Budget;
 pub use self::buffers::Buffers;
-use self::headers::Budget;
 pub use self::slots::ReceiveSlot;
 use self::slots::Slots;
 use self::window::{Fate, Window};
