@@ -128,8 +128,12 @@ fn a_root_that_another_fleets_admin_has_signed_is_not_installed() {
     // Nor one that names our fleet.
     let (forged, document) = stranger.sign_root(&root(&admin, 1));
     captor.offer(&admin, 2, forged, &document);
-    assert_eq!((captor.failed("not-trusted"), captor.installed()), (2, vec![]));
-    captor.offer_good(&admin, 3, 1);
+    // Nor one for their fleet from an admin of both.
+    let fleet = stranger.authority.1.document().fleet;
+    let (abroad, document) = admin.sign_root(&ReleaseRoot { fleet, ..root(&admin, 1) });
+    captor.offer(&admin, 3, abroad, &document);
+    assert_eq!((captor.failed("not-trusted"), captor.installed()), (3, vec![]));
+    captor.offer_good(&admin, 4, 1);
     assert_eq!(captor.installed(), [1]);
 }
 
