@@ -3,9 +3,10 @@
 use core::mem::size_of;
 
 use crate::crypto::aead::ChaCha;
-use crate::limits::{CONSTRAINED_SYMBOL, MAX_DATAGRAM};
+use crate::limits::{CONSTRAINED_SYMBOL, DATA_HEADER, MAX_MESSAGE, MAX_SEGMENT_BLOCKS, TAG};
 use crate::receiver::ReceiverEndpoint;
-use crate::session::receiver::{ReceiveSlot, ReceiverSession, SegmentState};
+use crate::session::receiver::{ReceiveSlot, ReceiverSession, SegmentState, longest_header};
+use crate::wire::transport::OVERHEAD;
 
 /// Blocks that it receives at a time.
 pub const SLOTS: usize = 2;
@@ -15,36 +16,62 @@ pub const SOURCES: usize = 16;
 pub const SEGMENTS: usize = 2;
 /// Bytes of all blocks that it receives at a time.
 pub const BLOCKS: usize = SLOTS * SOURCES * CONSTRAINED_SYMBOL;
+/// Bytes of the headers of all segments that it keeps state for.
+pub const HEADERS: usize = SEGMENTS * longest_header(CONSTRAINED_SYMBOL);
+/// The largest datagram that it takes, in bytes: the one that brings the longest
+/// message. Its `max_datagram` in the handshake.
+pub const DATAGRAM: usize = MAX_MESSAGE + OVERHEAD;
+/// Bytes of its report of what it lacks.
+pub const REPORT: usize = 400;
+/// Bytes of the messages that wait to be sent, or to be acknowledged: the longest
+/// one and some short ones.
+pub const MESSAGES: usize = MAX_MESSAGE + 121;
+
+/// The endpoint over memory of its owner.
+pub type ConstrainedEndpoint<'b> = ReceiverEndpoint<ChaCha, &'b mut [u8]>;
 
 /// The session machine over memory of its owner.
 pub type ConstrainedSession<'b> =
     ReceiverSession<ChaCha, &'b mut [ReceiveSlot], &'b mut [u8], &'b mut [SegmentState]>;
 
-/// The machines of a constrained receiver and the buffers that it lends them.
-///
-/// The size of this type is what a board keeps for good. Not in it: the stack
-/// (a handshake and a signature need the most of it), the network driver's own
-/// buffers, the chunk store and the firmware around.
+/// The machines of a constrained receiver.
 pub struct ConstrainedReceiver<'b> {
-    /// The unicast channel to the server, with the messages that wait in it.
-    pub endpoint: ReceiverEndpoint<ChaCha>,
+    /// The unicast channel to the server.
+    pub endpoint: ConstrainedEndpoint<'b>,
     /// The one session that it takes part in.
     pub session: ConstrainedSession<'b>,
-    /// Lent to the session.
-    pub slots: [ReceiveSlot; SLOTS],
-    /// Lent to the session.
-    pub blocks: [u8; BLOCKS],
-    /// Lent to the session.
-    pub segments: [SegmentState; SEGMENTS],
-    /// The datagram that came or goes out; messages are made here too.
-    pub datagram: [u8; MAX_DATAGRAM],
 }
 
-/// What a constrained receiver keeps at most, in bytes, on a 64-bit machine
-/// (pointers and times make it somewhat less on a board).
-///
-/// The aim is 24 KiB. Above it are the endpoint's stored messages, 8.8 KiB at
-/// full message size, and segment headers of full datagram size.
-pub const MEMORY: usize = 34 * 1_024;
+/// The memory that it lends them.
+pub struct ConstrainedMemory {
+    /// Places for blocks.
+    pub slots: [ReceiveSlot; SLOTS],
+    /// Their bytes.
+    pub blocks: [u8; BLOCKS],
+    /// Places for segments.
+    pub segments: [SegmentState; SEGMENTS],
+    /// Their headers.
+    pub headers: [u8; HEADERS],
+    /// The report of what it lacks.
+    pub report: [u8; REPORT],
+    /// Messages to the server.
+    pub messages: [u8; MESSAGES],
+    /// The datagram that came or goes out; messages are made here too.
+    pub datagram: [u8; DATAGRAM],
+}
 
-const _: () = assert!(size_of::<ConstrainedReceiver<'_>>() <= MEMORY);
+/// What a constrained receiver keeps at most, in bytes, for good: its machines
+/// and the memory that it lends them, on a 64-bit machine (pointers and
+/// alignment make it somewhat less on a board).
+///
+/// Not in it: the stack (a handshake and a signature need the most of it), the
+/// network driver's own buffers, the chunk store and the firmware around.
+pub const MEMORY: usize = 24 * 1_024;
+
+const _: () = {
+    assert!(size_of::<ConstrainedReceiver<'_>>() + size_of::<ConstrainedMemory>() <= MEMORY);
+    // A symbol's datagram is no larger than the largest that is taken.
+    assert!(DATA_HEADER + longest_header(CONSTRAINED_SYMBOL) + TAG <= DATAGRAM);
+    // One report names all blocks that are known, two of them with all their sources.
+    assert!(8 + SEGMENTS * MAX_SEGMENT_BLOCKS * 7 + 2 * SOURCES <= REPORT);
+};

@@ -9,3 +9,8 @@ use core::ops::DerefMut;
 pub trait Lent<T>: DerefMut<Target = [T]> {}
 
 impl<T, D: DerefMut<Target = [T]>> Lent<T> for D {}
+
+/// Bytes for a machine: lent by the caller, or an array of its own.
+pub trait Bytes: AsRef<[u8]> + AsMut<[u8]> {}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Bytes for B {}

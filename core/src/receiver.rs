@@ -9,14 +9,16 @@ use core::ops::Range;
 
 use chacha20::ChaCha20Rng;
 use heapless::Deque;
-use rand_core::SeedableRng as _;
+use rand_core::{Rng as _, SeedableRng as _};
 
 use self::attempt::{Agreed, Attempts};
 pub use self::config::ReceiverConfig;
 use crate::channel::{Channel, Pulse, SendError};
 use crate::crypto::aead::{Aead, ChaCha};
+use crate::lent::Bytes;
 use crate::limits::{
-    HALF_OPEN_TIMEOUT, HANDSHAKE_RETRY_MAX, MAX_DATAGRAM, MESSAGE_RETRY, MESSAGE_RETRY_MAX,
+    HALF_OPEN_TIMEOUT, HANDSHAKE_RETRY_MAX, MAX_DATAGRAM, MAX_MESSAGE, MESSAGE_RETRY,
+    MESSAGE_RETRY_MAX, SEND_WINDOW,
 };
 use crate::time::{Duration, Instant};
 use crate::transmit::Transmit;
@@ -25,6 +27,8 @@ use crate::wire::transport::{Header, Sending};
 
 /// Unreliable messages that may wait: a NACK and a progress report.
 const LOOSE: usize = 2;
+/// Memory for messages with which only their number is ever a bound, in bytes.
+pub const MESSAGES: usize = (SEND_WINDOW + LOOSE) * MAX_MESSAGE;
 /// Events that one input can raise, and some room.
 const EVENTS: usize = 4;
 
@@ -86,28 +90,43 @@ enum Phase {
 /// * getters: [`is_connected`](Self::is_connected), [`room`](Self::room)
 ///
 /// It connects by itself, and again whenever the channel is lost.
-pub struct ReceiverEndpoint<A: Aead = ChaCha> {
+///
+/// `M` is the memory that messages wait in: an array of its own on a host, lent
+/// on a board ([`over`](Self::over)).
+pub struct ReceiverEndpoint<A: Aead = ChaCha, M = [u8; MESSAGES]> {
     server: SocketAddr,
-    rng: ChaCha20Rng,
+    /// What the next handshake's random bytes come from; each one replaces it.
+    seed: [u8; 32],
     attempts: Attempts,
     phase: Phase,
     /// What the server addresses this side by.
     index: u32,
-    channel: Channel<A, LOOSE>,
+    channel: Channel<A, M, LOOSE>,
     events: Deque<ReceiverEvent, EVENTS>,
 }
 
 impl<A: Aead> ReceiverEndpoint<A> {
-    /// A receiver that begins its first handshake at once.
+    /// A receiver that begins its first handshake at once, with memory for as many
+    /// messages as may wait.
     #[must_use]
-    pub fn new(config: &ReceiverConfig, _now: Instant) -> Self {
+    pub fn new(config: &ReceiverConfig, now: Instant) -> Self {
+        Self::over(config, [0; MESSAGES], now)
+    }
+}
+
+impl<A: Aead, M: Bytes> ReceiverEndpoint<A, M> {
+    /// A receiver that begins its first handshake at once, and keeps messages in
+    /// `memory`: each takes as many bytes as it has, until it is acknowledged.
+    /// More than [`MESSAGES`] bytes are never used.
+    #[must_use]
+    pub fn over(config: &ReceiverConfig, memory: M, _now: Instant) -> Self {
         Self {
             server: config.server,
-            rng: ChaCha20Rng::from_seed(config.seed),
+            seed: config.seed,
             attempts: Attempts::new(config),
             phase: Phase::Initiate,
             index: 0,
-            channel: Channel::idle(),
+            channel: Channel::idle(memory),
             events: Deque::new(),
         }
     }
@@ -214,7 +233,8 @@ impl<A: Aead> ReceiverEndpoint<A> {
         matches!(self.phase, Phase::Unconfirmed { .. } | Phase::Up)
     }
 
-    /// Reliable messages that [`Self::send`] would take now.
+    /// Reliable messages that the window takes now; where little memory was lent,
+    /// [`Self::send`] may still find no room for their bytes.
     #[must_use]
     pub const fn room(&self) -> usize {
         if self.is_connected() { self.channel.room() } else { 0 }
@@ -224,7 +244,12 @@ impl<A: Aead> ReceiverEndpoint<A> {
 
     fn initiate(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let out = out.get_mut(..INITIATION)?;
-        let Some((initiation, pause)) = self.attempts.initiate(now, &mut self.rng) else {
+        // The generator lives for one handshake and ends with the seed of the next
+        // (after fast key erasure, Bernstein 2017): 32 bytes are kept, not 320.
+        let mut rng = ChaCha20Rng::from_seed(self.seed);
+        let initiated = self.attempts.initiate(now, &mut rng);
+        rng.fill_bytes(&mut self.seed);
+        let Some((initiation, pause)) = initiated else {
             // The server's key is unusable; nothing will come of trying soon.
             self.phase = Phase::Waiting { until: now + HANDSHAKE_RETRY_MAX };
             return None;
@@ -299,8 +324,8 @@ impl<A: Aead> ReceiverEndpoint<A> {
     }
 }
 
-// A board keeps this in 64 KiB of RAM, beside everything else.
-const _: () = assert!(size_of::<ReceiverEndpoint<ChaCha>>() <= 9 * 1024);
+// A board keeps this in 64 KiB of RAM, beside its messages and everything else.
+const _: () = assert!(size_of::<ReceiverEndpoint<ChaCha, [u8; 0]>>() <= 1_536);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]

@@ -16,6 +16,7 @@ mod event;
 pub mod gate;
 mod messages;
 mod pieces;
+mod queue;
 pub mod state;
 
 use std::collections::VecDeque;
@@ -37,6 +38,7 @@ use fleetcast_core::wire::transport::Sending;
 use self::delivery::Delivery;
 pub use self::event::{AgentEvent, AgentStats};
 use self::pieces::Pieces;
+use self::queue::Queue;
 pub use self::state::Enrolment;
 use self::state::State;
 use crate::disk::{Disk, DiskError};
@@ -85,7 +87,7 @@ pub struct Agent<D: Disk, A: Aead> {
     state: State,
     authority: Option<TrustedAuthority>,
     pieces: Option<Pieces>,
-    queue: VecDeque<Vec<u8>>,
+    queue: Queue,
     delivery: Option<Delivery<D, A>>,
     events: VecDeque<AgentEvent>,
     unix: Option<u64>,
@@ -147,7 +149,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             authority: state.trusted(),
             state,
             pieces: None,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             delivery: None,
             events: VecDeque::new(),
             unix: None,
@@ -284,11 +286,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     /// Sends a message reliably, now or when the channel has room.
     fn say(&mut self, now: Instant, message: &Up<'_>) {
-        let mut buffer = [0; MAX_MESSAGE];
-        if let Ok(bytes) = encode(message, &mut buffer) {
-            self.queue.push_back(bytes.to_vec());
-            self.flush(now);
-        }
+        self.queue.push(message);
+        self.flush(now);
     }
 
     /// Sends a message that may be lost.
@@ -301,11 +300,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     fn flush(&mut self, now: Instant) {
-        while let Some(message) = self.queue.front() {
+        while let Some(message) = self.queue.first() {
             if self.endpoint.send(now, Sending::Reliable, message).is_err() {
                 return;
             }
-            self.queue.pop_front();
+            self.queue.pop();
         }
     }
 

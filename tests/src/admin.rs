@@ -170,6 +170,19 @@ impl Admin {
         self.signed.last().expect("just pushed")
     }
 
+    /// Signs a root, whatever it says; the name that it gives its release, and the
+    /// signed document.
+    ///
+    /// # Panics
+    /// When it is too long for a root.
+    #[must_use]
+    pub fn sign_root(&self, root: &ReleaseRoot<'_>) -> (ReleaseName, Vec<u8>) {
+        let mut body = [0; MAX_ROOT];
+        let body = encode(root, &mut body).expect("short enough for a root");
+        let name = root.name(Context::Release.digest(body));
+        (name, sign(&self.key, Context::Release, body))
+    }
+
     const fn fleet(&self) -> FleetId {
         self.authority.1.document().fleet
     }

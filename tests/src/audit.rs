@@ -9,7 +9,9 @@ use std::collections::HashMap;
 
 use fleetcast::aead::RingChaCha;
 use fleetcast_core::crypto::aead::{Aead, Forged};
+use fleetcast_core::ids::{Epoch, SessionId};
 use fleetcast_core::limits::TAG;
+use fleetcast_core::wire::session::TYPE;
 
 use crate::random::hash;
 
@@ -19,6 +21,8 @@ struct Book {
     /// By hash of the key and counter: the hash of header and text.
     texts: HashMap<(u64, u64), u64>,
     reused: Option<String>,
+    /// Keys of sessions, in the order of their first datagrams.
+    sessions: Vec<(SessionId, Epoch, [u8; 32])>,
 }
 
 thread_local! {
@@ -42,16 +46,24 @@ pub fn sealed() -> usize {
     BOOK.with_borrow(|book| book.texts.len())
 }
 
+/// The keys of the sessions that were sent since [`begin`], oldest first: what every
+/// member of them knows.
+#[must_use]
+pub fn sessions() -> Vec<(SessionId, Epoch, [u8; 32])> {
+    BOOK.with_borrow(|book| book.sessions.clone())
+}
+
 /// The host's cipher, audited.
 #[derive(Clone)]
 pub struct AuditedAead {
     cipher: RingChaCha,
     key: u64,
+    secret: [u8; 32],
 }
 
 impl Aead for AuditedAead {
     fn new(key: &[u8; 32]) -> Self {
-        Self { cipher: RingChaCha::new(key), key: hash(0, key) }
+        Self { cipher: RingChaCha::new(key), key: hash(0, key), secret: *key }
     }
 
     fn seal(&self, counter: u64, header: &[u8], text: &mut [u8]) -> [u8; TAG] {
@@ -62,6 +74,12 @@ impl Aead for AuditedAead {
                 let key = self.key;
                 book.reused =
                     Some(format!("S5: key {key:016x} encrypts two texts with counter {counter}"));
+            }
+            // The first datagram of a session has counter 0; its header names it.
+            if let ([TYPE, _, e0, e1, s0, s1, s2, s3, ..], 0) = (header, counter) {
+                let session = SessionId(u32::from_le_bytes([*s0, *s1, *s2, *s3]));
+                let epoch = Epoch(u16::from_le_bytes([*e0, *e1]));
+                book.sessions.push((session, epoch, self.secret));
             }
         });
         self.cipher.seal(counter, header, text)

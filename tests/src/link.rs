@@ -125,6 +125,12 @@ impl Link {
         }
     }
 
+    /// The multicast groups that somebody listens to.
+    pub fn groups(&self) -> impl Iterator<Item = SocketAddrV4> {
+        let heard = self.listeners.iter().filter(|(_, listeners)| !listeners.is_empty());
+        heard.map(|(&group, _)| group)
+    }
+
     /// A receiver that crashed listens to nothing.
     pub fn forget_listener(&mut self, receiver: usize) {
         self.listeners.values_mut().for_each(|listeners| {

@@ -17,6 +17,7 @@ use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, Ordinal, ReceiverId, ReleaseOrder, SegmentIndex, SessionId,
     SymbolIndex, VerifyingKey,
 };
+use fleetcast_core::limits::MAX_MESSAGE;
 use fleetcast_core::tree::record::{NONE, Record, encode_header};
 use fleetcast_core::wire::control::{
     Down, FailCode, Invitation, Object, RefusedWhy, ReleaseName, Standing, Up, WantRun, decode,
@@ -161,7 +162,7 @@ fn a_nack() {
     let nack = Nack::parse(&bytes).unwrap();
     assert_eq!((nack.session(), nack.epoch()), (SESSION, EPOCH));
     assert!(nack.entries().eq([plain, spent]));
-    let mut writer = NackWriter::new(SESSION, EPOCH);
+    let mut writer = NackWriter::new(vec![0; MAX_MESSAGE], SESSION, EPOCH);
     assert!(writer.push(plain) && writer.push(spent));
     assert_eq!(writer.message(), Some(&bytes[..]));
 }

@@ -10,6 +10,7 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId, VerifyingKey,
 };
+use fleetcast_core::limits::MAX_MESSAGE;
 use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::wire::control::{FailCode, Object, ReleaseName, Up, WantRun, encode};
@@ -232,7 +233,7 @@ fn tell_lies(liar: &mut Liar, fleet: &mut Fleet) {
         ];
         // PROTOCOL M3: sessions and releases that nobody knows.
         messages.iter().for_each(|message| liar.say(fleet, message));
-        let mut nack = NackWriter::new(session, Epoch(1));
+        let mut nack = NackWriter::new(vec![0; MAX_MESSAGE], session, Epoch(1));
         for block in 0..48 {
             let sources = &[0, 191];
             assert!(nack.push(Entry {

@@ -2,16 +2,18 @@
 //! encryption, the replay window, messages and their acknowledgements, signs
 //! of life. Both endpoints are made of it; neither knows how it works.
 
+mod messages;
 mod outbox;
 mod window;
 
 use core::ops::Range;
 
-use self::outbox::{Loose, Outbox};
+use self::outbox::Outbox;
 use self::window::ReplayWindow;
 use crate::crypto::aead::Aead;
 use crate::crypto::noise::TransportKeys;
-use crate::limits::{DATA_HEADER, FRAME_HEADER, KEEPALIVE, MAX_MESSAGE, PEER_TIMEOUT, TAG};
+use crate::lent::Bytes;
+use crate::limits::{DATA_HEADER, FRAME_HEADER, KEEPALIVE, PEER_TIMEOUT, TAG};
 use crate::time::Instant;
 use crate::wire::transport::{Content, Frame, Header, OVERHEAD, Parts, Sending};
 
@@ -22,9 +24,9 @@ pub enum SendError {
     Full,
     /// There is no such channel, or none now.
     Gone,
-    /// Longer than the peer takes.
+    /// Longer than the peer takes, or than the memory for messages.
     TooLong {
-        /// The longest message that it takes, in bytes.
+        /// The longest message that both take, in bytes.
         most: usize,
     },
 }
@@ -52,9 +54,10 @@ pub struct Received {
     pub drained: bool,
 }
 
-/// One side of a channel. `LOOSE` is how many unreliable messages may wait.
+/// One side of a channel. `M` is the memory that messages wait in, `LOOSE` how
+/// many unreliable ones may wait.
 #[derive(Clone)]
-pub struct Channel<A, const LOOSE: usize> {
+pub struct Channel<A, M, const LOOSE: usize> {
     sealing: A,
     opening: A,
     /// The index that the peer chose.
@@ -62,8 +65,7 @@ pub struct Channel<A, const LOOSE: usize> {
     /// The counter of the next packet.
     counter: u64,
     window: ReplayWindow,
-    outbox: Outbox,
-    loose: Loose<LOOSE>,
+    outbox: Outbox<M, LOOSE>,
     /// The number of the reliable message that is delivered next.
     expected: u32,
     acknowledge: bool,
@@ -73,18 +75,20 @@ pub struct Channel<A, const LOOSE: usize> {
     last_heard: Instant,
 }
 
-impl<A: Aead, const LOOSE: usize> Channel<A, LOOSE> {
+impl<A: Aead, M: Bytes, const LOOSE: usize> Channel<A, M, LOOSE> {
     /// A channel without keys that anybody knows; [`Channel::reset`] makes it usable.
+    ///
+    /// A message takes as many bytes of `memory` as it has; MAX_MESSAGE for each
+    /// that may wait is more than is ever needed.
     #[must_use]
-    pub fn idle() -> Self {
+    pub fn idle(memory: M) -> Self {
         Self {
             sealing: A::new(&[0; 32]),
             opening: A::new(&[0; 32]),
             peer_index: 0,
             counter: 0,
             window: ReplayWindow::default(),
-            outbox: Outbox::new(),
-            loose: Loose::new(),
+            outbox: Outbox::new(memory),
             expected: 0,
             acknowledge: false,
             was_full: false,
@@ -111,11 +115,10 @@ impl<A: Aead, const LOOSE: usize> Channel<A, LOOSE> {
         self.counter = 0;
         self.window = ReplayWindow::default();
         self.outbox.reset();
-        self.loose.reset();
         self.expected = 0;
         self.acknowledge = false;
         self.was_full = false;
-        let most = usize::from(max_datagram).saturating_sub(OVERHEAD).min(MAX_MESSAGE);
+        let most = usize::from(max_datagram).saturating_sub(OVERHEAD).min(self.outbox.longest());
         self.max_message = most as u16;
         self.last_sent = now;
         self.last_heard = now;
@@ -191,7 +194,7 @@ impl<A: Aead, const LOOSE: usize> Channel<A, LOOSE> {
         }
         let taken = match sending {
             Sending::Reliable => self.outbox.push(body),
-            Sending::Unreliable => self.loose.push(body),
+            Sending::Unreliable => self.outbox.push_loose(body),
         };
         self.was_full |= !taken && sending == Sending::Reliable;
         if taken { Ok(()) } else { Err(SendError::Full) }
@@ -221,7 +224,7 @@ impl<A: Aead, const LOOSE: usize> Channel<A, LOOSE> {
         self.last_sent = now;
         match content {
             Content::Reliable(_) => self.outbox.sent(now),
-            Content::Unreliable => self.loose.sent(),
+            Content::Unreliable => self.outbox.sent_loose(),
             Content::Acknowledgement => {}
         }
         Some(len)
@@ -237,10 +240,11 @@ impl<A: Aead, const LOOSE: usize> Channel<A, LOOSE> {
 
     /// Whether [`Channel::poll_transmit`] has something to send.
     pub fn is_due(&self) -> bool {
-        self.acknowledge || self.outbox.due().is_some() || self.loose.due().is_some()
+        self.acknowledge || self.outbox.due().is_some() || self.outbox.due_loose().is_some()
     }
 
-    /// Reliable messages that still fit.
+    /// Reliable messages that the window still takes; their bytes may find no
+    /// room where little memory was lent.
     pub const fn room(&self) -> usize {
         self.outbox.room()
     }
@@ -266,7 +270,7 @@ impl<A: Aead, const LOOSE: usize> Channel<A, LOOSE> {
     fn next_content(&self, room: usize) -> Option<(Content, &[u8])> {
         let room = room.checked_sub(OVERHEAD).filter(|_| self.counter < u64::MAX)?;
         let reliable = self.outbox.due().map(|(number, body)| (Content::Reliable(number), body));
-        let loose = self.loose.due().map(|body| (Content::Unreliable, body));
+        let loose = self.outbox.due_loose().map(|body| (Content::Unreliable, body));
         let bare = self.acknowledge.then_some((Content::Acknowledgement, &[][..]));
         reliable.or(loose).or(bare).filter(|(_, body)| body.len() <= room)
     }

@@ -4,35 +4,18 @@
 //! runs out (go-back-N): the peer keeps nothing that came out of order, so a
 //! board needs no memory for it.
 
-use crate::limits::{MAX_MESSAGE, MESSAGE_RETRY, MESSAGE_RETRY_MAX, SEND_WINDOW};
+use super::messages::Messages;
+use crate::lent::Bytes;
+use crate::limits::{MESSAGE_RETRY, MESSAGE_RETRY_MAX, SEND_WINDOW};
 use crate::time::{Duration, Instant};
 
-/// One message, kept by value.
+/// What waits on one channel. Of the reliable messages `base` is the first
+/// unacknowledged one, `next` the next to be sent, `fresh` the first that was
+/// never sent, `end` the next number. Unreliable ones are sent once, in the
+/// order they came.
 #[derive(Clone, Debug)]
-struct Stored {
-    len: u16,
-    bytes: [u8; MAX_MESSAGE],
-}
-
-impl Stored {
-    const EMPTY: Self = Self { len: 0, bytes: [0; MAX_MESSAGE] };
-
-    fn put(&mut self, body: &[u8]) {
-        let len = body.len().min(MAX_MESSAGE);
-        self.bytes[..len].copy_from_slice(&body[..len]);
-        self.len = len as u16;
-    }
-
-    fn get(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-}
-
-/// Reliable messages: `base` is the first unacknowledged one, `next` the next
-/// to be sent, `fresh` the first that was never sent, `end` the next number.
-#[derive(Clone, Debug)]
-pub(super) struct Outbox {
-    slots: [Stored; SEND_WINDOW],
+pub(super) struct Outbox<M, const LOOSE: usize> {
+    messages: Messages<M, LOOSE>,
     base: u32,
     next: u32,
     fresh: u32,
@@ -41,10 +24,11 @@ pub(super) struct Outbox {
     retry_at: Instant,
 }
 
-impl Outbox {
-    pub(super) const fn new() -> Self {
+impl<M: Bytes, const LOOSE: usize> Outbox<M, LOOSE> {
+    /// An empty outbox over `memory`.
+    pub(super) const fn new(memory: M) -> Self {
         Self {
-            slots: [Stored::EMPTY; SEND_WINDOW],
+            messages: Messages::new(memory),
             base: 0,
             next: 0,
             fresh: 0,
@@ -55,36 +39,52 @@ impl Outbox {
     }
 
     /// Forgets everything; numbers begin at 0 again.
-    pub(super) const fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
+        self.messages.clear();
         (self.base, self.next, self.fresh, self.end) = (0, 0, 0, 0);
         self.pause = MESSAGE_RETRY;
         self.retry_at = Instant::FAR_FUTURE;
     }
 
-    /// Messages that still fit.
+    /// The longest message that ever fits, in bytes.
+    pub(super) fn longest(&self) -> usize {
+        self.messages.longest()
+    }
+
+    /// Reliable messages that the window still takes.
     pub(super) const fn room(&self) -> usize {
         // PROTOCOL C4: never more than SEND_WINDOW unacknowledged.
         SEND_WINDOW - self.end.wrapping_sub(self.base) as usize
     }
 
-    /// Whether nothing waits for anything.
+    /// Whether no reliable message waits for anything.
     pub(super) const fn is_empty(&self) -> bool {
         self.base == self.end
     }
 
-    /// Keeps a message; `false` when there is no room.
+    /// Keeps a reliable message; `false` when there is no room.
     pub(super) fn push(&mut self, body: &[u8]) -> bool {
-        if self.room() == 0 {
-            return false;
+        let kept = self.messages.push_reliable(body);
+        if kept {
+            self.end = self.end.wrapping_add(1);
         }
-        self.slots[slot(self.end)].put(body);
-        self.end = self.end.wrapping_add(1);
-        true
+        kept
     }
 
-    /// The message to be sent next, with its number.
+    /// Keeps an unreliable message; `false` when there is no room.
+    pub(super) fn push_loose(&mut self, body: &[u8]) -> bool {
+        self.messages.push_loose(body)
+    }
+
+    /// The reliable message to be sent next, with its number.
     pub(super) fn due(&self) -> Option<(u32, &[u8])> {
-        (self.next != self.end).then(|| (self.next, self.slots[slot(self.next)].get()))
+        let place = self.next.wrapping_sub(self.base) as usize;
+        Some((self.next, self.messages.reliable(place)?))
+    }
+
+    /// The unreliable message to be sent next.
+    pub(super) fn due_loose(&self) -> Option<&[u8]> {
+        self.messages.loose()
     }
 
     /// The message of [`Outbox::due`] was sent.
@@ -96,6 +96,11 @@ impl Outbox {
         self.retry_at = now + self.pause;
     }
 
+    /// The message of [`Outbox::due_loose`] was sent.
+    pub(super) fn sent_loose(&mut self) {
+        self.messages.pop_loose();
+    }
+
     /// Takes an acknowledgement: `expected` is the number that the peer expects
     /// next. Returns whether that is news.
     pub(super) fn acknowledge(&mut self, now: Instant, expected: u32) -> bool {
@@ -104,6 +109,7 @@ impl Outbox {
         if news == 0 || news > self.fresh.wrapping_sub(self.base) {
             return false;
         }
+        (0..news).for_each(|_| self.messages.pop_reliable());
         self.base = expected;
         if !reaches(self.next, expected) {
             self.next = expected;
@@ -142,62 +148,20 @@ impl Outbox {
     }
 }
 
-/// Unreliable messages: sent once, in the order they came.
-#[derive(Clone, Debug)]
-pub(super) struct Loose<const N: usize> {
-    slots: [Stored; N],
-    first: usize,
-    used: usize,
-}
-
-impl<const N: usize> Loose<N> {
-    pub(super) const fn new() -> Self {
-        Self { slots: [Stored::EMPTY; N], first: 0, used: 0 }
-    }
-
-    pub(super) const fn reset(&mut self) {
-        (self.first, self.used) = (0, 0);
-    }
-
-    /// Keeps a message; `false` when there is no room.
-    pub(super) fn push(&mut self, body: &[u8]) -> bool {
-        if self.used == N {
-            return false;
-        }
-        self.slots[(self.first + self.used) % N].put(body);
-        self.used += 1;
-        true
-    }
-
-    /// The message to be sent next.
-    pub(super) fn due(&self) -> Option<&[u8]> {
-        (self.used > 0).then(|| self.slots[self.first].get())
-    }
-
-    /// The message of [`Loose::due`] was sent.
-    pub(super) const fn sent(&mut self) {
-        self.first = (self.first + 1) % N;
-        self.used = self.used.saturating_sub(1);
-    }
-}
-
-const fn slot(number: u32) -> usize {
-    number as usize % SEND_WINDOW
-}
-
 /// Whether `number` is not before `other`, counting around.
 const fn reaches(number: u32, other: u32) -> bool {
     number.wrapping_sub(other) < u32::MAX / 2
 }
 
-// The slots stay in step when the numbers wrap around.
-const _: () = assert!(SEND_WINDOW.is_power_of_two() && MAX_MESSAGE <= u16::MAX as usize);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn drain(outbox: &mut Outbox, now: Instant) -> std::vec::Vec<u32> {
+    fn empty() -> Outbox<[u8; 8], 1> {
+        Outbox::new([0; 8])
+    }
+
+    fn drain(outbox: &mut Outbox<[u8; 8], 1>, now: Instant) -> std::vec::Vec<u32> {
         let mut numbers = std::vec::Vec::new();
         while let Some((number, _)) = outbox.due() {
             numbers.push(number);
@@ -209,7 +173,7 @@ mod tests {
     // PROTOCOL C4
     #[test]
     fn at_most_four_messages_are_unacknowledged() {
-        let mut outbox = Outbox::new();
+        let mut outbox = empty();
         assert!((0..4).all(|i| outbox.push(&[i])));
         assert!(!outbox.push(&[4]));
         assert_eq!(drain(&mut outbox, Instant::ZERO), [0, 1, 2, 3]);
@@ -222,7 +186,7 @@ mod tests {
     // PROTOCOL C4
     #[test]
     fn pauses_double_from_200_milliseconds_to_three_seconds() {
-        let mut outbox = Outbox::new();
+        let mut outbox = empty();
         outbox.push(b"a");
         outbox.push(b"b");
         let (mut now, mut pauses) = (Instant::ZERO, std::vec::Vec::new());
@@ -240,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_what_was_never_sent_says_nothing() {
-        let mut outbox = Outbox::new();
+        let mut outbox = empty();
         outbox.push(b"a");
         assert!(!outbox.acknowledge(Instant::ZERO, 1));
         drain(&mut outbox, Instant::ZERO);
@@ -253,7 +217,7 @@ mod tests {
 
     #[test]
     fn numbers_wrap_around() {
-        let mut outbox = Outbox::new();
+        let mut outbox = empty();
         let last = u32::MAX - 1;
         (outbox.base, outbox.next, outbox.fresh, outbox.end) = (last, last, last, last);
         assert!((0..4).all(|i| outbox.push(&[i])));

@@ -2,13 +2,15 @@
 
 use super::*;
 use crate::crypto::aead::ChaCha;
-use crate::limits::SEND_WINDOW;
+use crate::limits::{MAX_MESSAGE, SEND_WINDOW};
 use crate::time::Duration;
 
-type Side = Channel<ChaCha, 2>;
+type Side = Channel<ChaCha, [u8; MEMORY], 2>;
+
+const MEMORY: usize = 4 * MAX_MESSAGE;
 
 fn pair() -> (Side, Side) {
-    let (mut a, mut b) = (Side::idle(), Side::idle());
+    let (mut a, mut b) = (Side::idle([0; MEMORY]), Side::idle([0; MEMORY]));
     let keys = TransportKeys { send: [1; 32], receive: [2; 32] };
     let mirrored = TransportKeys { send: [2; 32], receive: [1; 32] };
     a.reset(&keys, 11, 1_472, Instant::ZERO);
@@ -16,7 +18,7 @@ fn pair() -> (Side, Side) {
     (a, b)
 }
 
-fn next(side: &mut Side, now: Instant) -> Option<std::vec::Vec<u8>> {
+fn next<M: Bytes>(side: &mut Channel<ChaCha, M, 2>, now: Instant) -> Option<std::vec::Vec<u8>> {
     let mut out = [0; 1_472];
     side.poll_transmit(now, &mut out).map(|len| out[..len].to_vec())
 }
@@ -130,4 +132,34 @@ fn a_message_that_the_peer_does_not_take_is_refused() {
     assert_eq!(a.send(Sending::Unreliable, &[0; 508]), Err(too_long));
     assert_eq!(a.send(Sending::Unreliable, &[0; 507]), Ok(()));
     assert_eq!(next(&mut a, Instant::ZERO).unwrap().len(), 548);
+}
+
+#[test]
+fn over_little_memory_messages_wait_for_the_room_of_those_before() {
+    let mut memory = [0; 1_280];
+    let mut a = Channel::<ChaCha, &mut [u8], 2>::idle(&mut memory);
+    let (_, mut b) = pair();
+    a.reset(&TransportKeys { send: [1; 32], receive: [2; 32] }, 11, 1_472, Instant::ZERO);
+    let now = Instant::ZERO;
+    // Two of 600 bytes fit, a third does not, nor a report of 100.
+    let message = |n| std::vec![n; 600];
+    a.send(Sending::Reliable, &message(0)).unwrap();
+    a.send(Sending::Unreliable, &message(1)).unwrap();
+    assert_eq!(a.send(Sending::Reliable, &message(2)), Err(SendError::Full));
+    assert_eq!(a.send(Sending::Unreliable, &[3; 100]), Err(SendError::Full));
+    let mut delivered = std::vec::Vec::new();
+    for n in [0, 1] {
+        let mut datagram = next(&mut a, now).unwrap();
+        let (kind, body) = b.handle_datagram(now, &mut datagram).unwrap().message.unwrap();
+        delivered.push((kind, datagram[body] == message(n)));
+    }
+    assert_eq!(delivered, [(Sending::Reliable, true), (Sending::Unreliable, true)]);
+    // What was sent once makes room at once, the other when it is acknowledged.
+    a.send(Sending::Unreliable, &message(4)).unwrap();
+    assert_eq!(a.send(Sending::Reliable, &message(2)), Err(SendError::Full));
+    next(&mut a, now).unwrap();
+    let mut answer = next(&mut b, now).unwrap();
+    assert!(a.handle_datagram(now, &mut answer).unwrap().drained);
+    a.send(Sending::Reliable, &message(2)).unwrap();
+    assert_eq!(a.send(Sending::Reliable, &[0; 1_160]), Err(SendError::TooLong { most: 1_159 }));
 }

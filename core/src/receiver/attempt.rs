@@ -3,6 +3,7 @@
 
 use chacha20::ChaCha20Rng;
 use rand_core::Rng as _;
+use zeroize::Zeroizing;
 
 use super::config::ReceiverConfig;
 use crate::crypto::cookie::{Cookie, CookieSeal, Mac1, mac2};
@@ -11,7 +12,7 @@ use crate::ids::{StaticKey, TokenId};
 use crate::limits::{COOKIE_LIFETIME, HANDSHAKE_RETRY, HANDSHAKE_RETRY_MAX, MAX_DATAGRAM};
 use crate::time::{Duration, Instant};
 use crate::wire::datagram::INITIATION;
-use crate::wire::handshake::{CookieReply, Initiation, LEAST_DATAGRAM, Payload, Response};
+use crate::wire::handshake::{CookieReply, Initiation, LEAST_DATAGRAM, NOISE_1, Payload, Response};
 
 /// A finished handshake.
 pub(super) struct Agreed {
@@ -25,10 +26,9 @@ pub(super) struct Agreed {
 /// Everything that outlives one attempt, and the attempt under way.
 pub(super) struct Attempts {
     own: StaticPair,
+    /// What is derived from the two public keys is made anew where it is needed:
+    /// one SHA-256 each.
     server: StaticKey,
-    to_server: Mac1,
-    to_us: Mac1,
-    seal: CookieSeal,
     psk: [u8; 32],
     payload: Payload,
     cookie: Option<(Cookie, Instant)>,
@@ -36,8 +36,10 @@ pub(super) struct Attempts {
     current: Option<Attempt>,
 }
 
+/// An initiation that was sent. The handshake's state, 704 bytes, is made again
+/// from these when the response comes: two key agreements once per channel.
 struct Attempt {
-    noise: Initiator,
+    ephemeral: Zeroizing<[u8; 32]>,
     index: u32,
     mac1: [u8; 16],
     had_cookie: bool,
@@ -54,9 +56,6 @@ impl Attempts {
             max_datagram: most,
         };
         Self {
-            to_server: Mac1::to(&config.server_key),
-            to_us: Mac1::to(own.public()),
-            seal: CookieSeal::of(&config.server_key),
             server: config.server_key,
             // PROTOCOL H4: the psk and the token's name come from the same field.
             psk: psk(config.token.as_ref()),
@@ -77,21 +76,19 @@ impl Attempts {
     ) -> Option<([u8; INITIATION], Duration)> {
         // PROTOCOL H6: n grows with every initiation; the caller has persisted the boot counter.
         self.payload.order.1 = self.payload.order.1.saturating_add(1);
-        let mut ephemeral = [0; 32];
-        rng.fill_bytes(&mut ephemeral);
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *ephemeral);
         let index = rng.next_u32();
-        let payload = self.payload.write();
-        let begun = Initiator::begin(&self.own, &self.server, &ephemeral, &self.psk, &payload);
-        let (noise, message) = begun.ok()?;
+        let (_, message) = self.begin(&ephemeral)?;
         let mut initiation = Initiation::write(index, &message);
-        let mac1 = self.to_server.make(initiation.before_mac1());
+        let mac1 = Mac1::to(&self.server).make(initiation.before_mac1());
         initiation.set_mac1(&mac1);
         self.cookie = self.cookie.filter(|(_, since)| now.since(*since) < COOKIE_LIFETIME);
         if let Some((cookie, _)) = &self.cookie {
             initiation.set_mac2(&mac2(cookie, initiation.before_mac2()));
         }
         let had_cookie = self.cookie.is_some();
-        self.current = Some(Attempt { noise, index, mac1, had_cookie });
+        self.current = Some(Attempt { ephemeral, index, mac1, had_cookie });
         Some((*initiation.bytes(), self.next_pause(rng)))
     }
 
@@ -118,19 +115,29 @@ impl Attempts {
     pub(super) fn take_response(&mut self, datagram: &[u8]) -> Option<Agreed> {
         let response = Response::new(datagram).ok()?;
         let attempt = self.current.as_ref().filter(|it| it.index == response.receiver())?;
-        if !self.to_us.fits(response.before_mac1(), &response.mac1()) {
+        if !Mac1::to(self.own.public()).fits(response.before_mac1(), &response.mac1()) {
             return None;
         }
-        let keys = attempt.noise.finish(&response.noise()).ok()?;
+        let (noise, _) = self.begin(&attempt.ephemeral)?;
+        let keys = noise.finish(&response.noise()).ok()?;
         let agreed = Agreed { keys, own_index: attempt.index, peer_index: response.sender() };
         self.current = None;
         Some(agreed)
     }
 
+    /// The handshake that `ephemeral` begins, and its first message: the same until
+    /// the payload's number is raised.
+    fn begin(&self, ephemeral: &[u8; 32]) -> Option<(Initiator, [u8; NOISE_1])> {
+        let payload = self.payload.write();
+        Initiator::begin(&self.own, &self.server, ephemeral, &self.psk, &payload).ok()
+    }
+
     fn opened(&self, datagram: &[u8]) -> Option<(&Attempt, Cookie)> {
         let reply = CookieReply::new(datagram).ok()?;
         let attempt = self.current.as_ref().filter(|it| it.index == reply.receiver())?;
-        let cookie = self.seal.open(&reply.nonce(), &attempt.mac1, &reply.sealed()).ok()?;
+        let cookie = CookieSeal::of(&self.server)
+            .open(&reply.nonce(), &attempt.mac1, &reply.sealed())
+            .ok()?;
         Some((attempt, cookie))
     }
 

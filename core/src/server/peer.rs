@@ -5,9 +5,13 @@ use core::net::SocketAddr;
 use crate::channel::Channel;
 use crate::crypto::aead::{Aead, ChaCha};
 use crate::ids::StaticKey;
+use crate::lent::Bytes;
+use crate::limits::{MAX_MESSAGE, SEND_WINDOW};
 
 /// Unreliable messages that may wait for one receiver.
 const LOOSE: usize = 1;
+/// Memory for messages: only their number is ever a bound.
+const MESSAGES: usize = (SEND_WINDOW + LOOSE) * MAX_MESSAGE;
 /// No place: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -30,7 +34,7 @@ pub struct Peer<A: Aead = ChaCha> {
     pub(super) index: u32,
     pub(super) key: StaticKey,
     pub(super) path: Path,
-    pub(super) channel: Channel<A, LOOSE>,
+    pub(super) channel: Channel<A, [u8; MESSAGES], LOOSE>,
     pub(super) links: Links,
 }
 
@@ -58,7 +62,7 @@ impl<A: Aead> Peer<A> {
             index: 0,
             key: StaticKey([0; 32]),
             path: Path::new(nowhere, false),
-            channel: Channel::idle(),
+            channel: Channel::idle([0; MESSAGES]),
             links: Links {
                 next_free: NONE,
                 next_due: NONE,
@@ -117,10 +121,10 @@ impl Path {
     }
 
     /// Looks whether a message that was sent only there has been acknowledged from there.
-    pub(super) fn check<A: Aead, const N: usize>(
+    pub(super) fn check<A: Aead, M: Bytes, const N: usize>(
         &mut self,
         from: SocketAddr,
-        channel: &Channel<A, N>,
+        channel: &Channel<A, M, N>,
     ) {
         // PROTOCOL C6: an acknowledgement of something that went there, from there.
         self.is_confirmed |= from == self.to && channel.is_acknowledged(self.mark);

@@ -11,6 +11,8 @@
 //!     └── PROBE_DEADLINE: told as not heard; a datagram that comes later still counts
 //! ```
 
+mod budget;
+mod buffers;
 mod deliver;
 mod headers;
 mod repair;
@@ -21,10 +23,12 @@ use core::ops::DerefMut;
 
 use heapless::Deque;
 
+use self::budget::Budget;
+pub use self::buffers::Buffers;
 pub use self::slots::ReceiveSlot;
 use self::slots::Slots;
-pub use self::window::SegmentState;
 use self::window::{Fate, Window};
+pub use self::window::{SegmentState, longest_header};
 use super::intake::Intake;
 use super::timers::Timers;
 use crate::crypto::aead::Aead;
@@ -152,16 +156,16 @@ enum Phase {
 }
 
 /// A receiving session over buffers of its owner: `S` slots for blocks, `B`
-/// bytes (slots × sources × symbol), `W` segments of the window.
+/// bytes, `W` segments of the window.
 pub struct ReceiverSession<A, S, B, W> {
     config: ReceiverConfig,
     opener: Opener<A>,
     phase: Phase,
     slots: Slots<S, B>,
-    window: Window<W>,
+    window: Window<W, B>,
     timers: Timers<5>,
     events: Deque<ReceiverEvent, 8>,
-    nack: NackWriter,
+    nack: NackWriter<B>,
     /// Segments and blocks of the session, once its end is known.
     end: Option<u32>,
     header_requests: u8,
@@ -172,8 +176,7 @@ pub struct ReceiverSession<A, S, B, W> {
     received: u32,
     /// Lowest counter of an echo whose repairs are awaited.
     awaited: Option<u64>,
-    /// Second that verifications are counted in, and how many there were.
-    verified: (u64, u32),
+    budget: Budget,
     random: u64,
     poisoned: u32,
     stats: ReceiverStats,
@@ -187,7 +190,7 @@ where
     W: DerefMut<Target = [SegmentState]>,
 {
     /// Begins to listen.
-    pub fn new(config: ReceiverConfig, slots: S, memory: B, segments: W, now: Instant) -> Self {
+    pub fn new(config: ReceiverConfig, lent: Buffers<S, B, W>, now: Instant) -> Self {
         let mut timers = Timers::new();
         let mut events = Deque::new();
         if config.unicast {
@@ -200,11 +203,17 @@ where
         Self {
             opener: Opener::new(&config.key),
             phase: Phase::Listening,
-            slots: Slots::new(slots, memory, config.symbol, config.sources),
-            window: Window::new(segments, config.first_block, config.symbol, config.sources),
+            slots: Slots::new(lent.slots, lent.blocks, config.symbol, config.sources),
+            window: Window::new(
+                lent.segments,
+                lent.headers,
+                config.first_block,
+                config.symbol,
+                config.sources,
+            ),
             timers,
             events,
-            nack: NackWriter::new(config.session, config.epoch),
+            nack: NackWriter::new(lent.report, config.session, config.epoch),
             end: None,
             header_requests: 0,
             key_requested: None,
@@ -212,7 +221,7 @@ where
             reported_counter: 0,
             received: 0,
             awaited: None,
-            verified: (0, 0),
+            budget: Budget::default(),
             random: config.seed,
             poisoned: 0,
             stats: ReceiverStats::default(),
@@ -437,7 +446,7 @@ where
         }
         let ended = self.end.is_some_and(|blocks| self.window.known().0 >= blocks);
         // PROTOCOL S14
-        if store.is_complete() || (ended && !self.window.any_wanted()) {
+        if store.is_complete() || self.budget.is_starved() || (ended && !self.window.any_wanted()) {
             self.finish();
         }
     }

@@ -1,11 +1,15 @@
 //! The NACK: symbols that a receiver lacks, per block (PROTOCOL §5).
 
+use core::ops::DerefMut;
+
 use super::Malformed;
 use crate::ids::{BlockIndex, Epoch, SessionId};
 use crate::limits::{MAX_MESSAGE, MAX_NACKS, MAX_SOURCES};
 
 /// Kind byte of the message.
 pub const KIND: u8 = 3;
+/// Where the number of blocks stands.
+const COUNT: usize = 7;
 const HEAD: usize = 8;
 const ENTRY: usize = 7;
 
@@ -37,7 +41,7 @@ impl<'a> Nack<'a> {
         if bytes.len() < HEAD || bytes.len() > MAX_MESSAGE || bytes[0] != KIND {
             return Err(Malformed::Length { expected: HEAD, found: bytes.len() });
         }
-        let count = usize::from(bytes[7]);
+        let count = usize::from(bytes[COUNT]);
         if count == 0 || count > MAX_NACKS {
             return Err(Malformed::Bound);
         }
@@ -83,45 +87,64 @@ fn split(bytes: &[u8]) -> Result<(Entry<'_>, &[u8]), Malformed> {
     Ok((Entry { block, missing: head[4], passed: head[5], sources }, rest))
 }
 
-/// A NACK being written, in a buffer of its own.
-pub struct NackWriter {
-    bytes: heapless::Vec<u8, MAX_MESSAGE>,
+/// A NACK being written, in memory of its owner.
+pub struct NackWriter<B> {
+    memory: B,
+    used: usize,
 }
 
-impl NackWriter {
-    /// An empty report.
+impl<B: DerefMut<Target = [u8]>> NackWriter<B> {
+    /// An empty report, in `memory` of up to MAX_MESSAGE bytes.
     #[must_use]
-    pub fn new(session: SessionId, epoch: Epoch) -> Self {
-        let mut bytes = heapless::Vec::new();
-        let head = [&[KIND][..], &session.0.to_le_bytes(), &epoch.0.to_le_bytes(), &[0]];
-        for part in head {
-            // Eight bytes always fit.
-            let _ = bytes.extend_from_slice(part);
-        }
-        Self { bytes }
+    pub fn new(memory: B, session: SessionId, epoch: Epoch) -> Self {
+        let mut writer = Self { memory, used: 0 };
+        writer.begin(session, epoch);
+        writer
+    }
+
+    /// Begins anew; what was in the report is gone.
+    pub fn begin(&mut self, session: SessionId, epoch: Epoch) {
+        self.used = 0;
+        let (session, epoch) = (session.0.to_le_bytes(), epoch.0.to_le_bytes());
+        self.put(&[&[KIND], &session[..], &epoch, &[0]]);
     }
 
     /// Adds a block; `false` when the report is full and the block is not in it.
     pub fn push(&mut self, entry: Entry<'_>) -> bool {
-        let needed = ENTRY + entry.sources.len();
-        let full =
-            self.bytes.len() + needed > MAX_MESSAGE || usize::from(self.bytes[7]) >= MAX_NACKS;
-        if full || entry.sources.len() > MAX_SOURCES {
+        if entry.sources.len() > MAX_SOURCES || usize::from(self.count()) >= MAX_NACKS {
             return false;
         }
         let head = [entry.missing, entry.passed, entry.sources.len() as u8];
-        for part in [&entry.block.0.to_le_bytes()[..], &head, entry.sources] {
-            // Room was checked above.
-            let _ = self.bytes.extend_from_slice(part);
+        let added =
+            self.used > 0 && self.put(&[&entry.block.0.to_le_bytes(), &head, entry.sources]);
+        if added {
+            self.memory[COUNT] += 1;
         }
-        self.bytes[7] += 1;
-        true
+        added
     }
 
     /// The message, or `None` when no block is in it.
     #[must_use]
     pub fn message(&self) -> Option<&[u8]> {
-        (self.bytes[7] > 0).then_some(&self.bytes)
+        self.memory.get(..self.used).filter(|_| self.count() > 0)
+    }
+
+    fn count(&self) -> u8 {
+        self.memory.get(..self.used).and_then(|written| written.get(COUNT)).copied().unwrap_or(0)
+    }
+
+    /// Appends all parts, or none where they do not fit.
+    fn put(&mut self, parts: &[&[u8]]) -> bool {
+        let end = self.used + parts.iter().map(|part| part.len()).sum::<usize>();
+        let room = self.memory.len().min(MAX_MESSAGE);
+        if end > room {
+            return false;
+        }
+        for part in parts {
+            self.memory[self.used..self.used + part.len()].copy_from_slice(part);
+            self.used += part.len();
+        }
+        true
     }
 }
 
@@ -131,11 +154,13 @@ mod tests {
 
     #[test]
     fn a_nack_has_the_bytes_of_the_diagram_and_nothing_else_is_read() {
-        let mut writer = NackWriter::new(SessionId(0x0403_0201), Epoch(5));
+        let mut memory = [0xFF; 24];
+        let mut writer = NackWriter::new(&mut memory[..], SessionId(0x0403_0201), Epoch(5));
         assert_eq!(writer.message(), None);
         let plain = Entry { block: BlockIndex(6), missing: 2, passed: 1, sources: &[] };
         let spent = Entry { block: BlockIndex(7), missing: 2, passed: 64, sources: &[0, 191] };
         assert!(writer.push(plain) && writer.push(spent));
+        assert!(!writer.push(plain), "no room for a byte more");
         let bytes = writer.message().unwrap();
         let expected = [3, 1, 2, 3, 4, 5, 0, 2, 6, 0, 0, 0, 2, 1, 0, 7, 0, 0, 0, 2, 64, 2, 0, 191];
         assert_eq!(bytes, expected);
@@ -148,5 +173,21 @@ mod tests {
         let mut bad = expected;
         bad[23] = 192;
         assert_eq!(Nack::parse(&bad), Err(Malformed::Bound));
+    }
+    #[test]
+    fn a_report_holds_48_blocks_and_no_memory_is_too_short_to_begin_one() {
+        let entry = |block| Entry { block: BlockIndex(block), missing: 1, passed: 0, sources: &[] };
+        let mut memory = [0; 2_000];
+        let mut writer = NackWriter::new(&mut memory[..], SessionId(1), Epoch(1));
+        assert!((0..48).all(|block| writer.push(entry(block))));
+        assert!(!writer.push(entry(48)));
+        assert_eq!(Nack::parse(writer.message().unwrap()).unwrap().entries().count(), 48);
+        writer.begin(SessionId(1), Epoch(2));
+        assert_eq!(writer.message(), None);
+        for len in 0..15 {
+            let mut writer = NackWriter::new(&mut memory[..len], SessionId(1), Epoch(1));
+            assert!(!writer.push(entry(0)), "{len}");
+            assert_eq!(writer.message(), None);
+        }
     }
 }

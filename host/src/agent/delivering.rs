@@ -4,9 +4,11 @@ use std::net::SocketAddrV4;
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{Epoch, SessionId};
-use fleetcast_core::limits::{MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
+use fleetcast_core::limits::{MAX_MESSAGE, MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
 use fleetcast_core::session::intake::Intake as _;
-use fleetcast_core::session::receiver::{ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState};
+use fleetcast_core::session::receiver::{
+    Buffers, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState, longest_header,
+};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::tree::path::Component;
 use fleetcast_core::trust::release::Circumstances;
@@ -32,8 +34,6 @@ const TRASH: u32 = 200;
 const SLOTS: usize = 4 * MAX_SEGMENT_BLOCKS;
 /// Sessions of one release at a time: as many as a server runs by multicast.
 const MAX_SESSIONS: usize = 8;
-/// Messages that a server has not read when its invitations are ignored.
-const MAX_UNREAD: usize = 1_024;
 
 impl<D: Disk, A: Aead> Agent<D, A> {
     // --- sessions ---
@@ -41,26 +41,25 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     pub(super) fn on_invitation(&mut self, now: Instant, invitation: &Invitation) {
         let release = invitation.release;
         // A server that invites without end must not fill our memory.
-        if self.queue.len() >= MAX_UNREAD {
+        if self.queue.is_long() {
             return;
         }
-        if self.delivery.as_ref().is_some_and(|delivery| delivery.release() != release) {
-            self.drop_delivery();
-        }
-        if self.delivery.is_none() {
-            match self.open_staging(release) {
-                Ok(mut staging) => {
-                    if invitation.full {
-                        staging.take_nothing_old();
-                    }
-                    self.delivery = Some(Delivery { staging, sessions: Vec::new() });
-                }
-                Err(failure) => return self.fail(now, release, &failure),
-            }
-            self.tell(AgentEvent::Offered { release, bytes: invitation.payload });
-        }
+        let other = self.delivery.as_ref().is_none_or(|delivery| delivery.release() != release);
+        // Refused before the delivery that runs is touched.
+        let staging = match other.then(|| self.open_staging(release)).transpose() {
+            Ok(staging) => staging,
+            Err(failure) => return self.refuse(now, release, &failure),
+        };
         let seed = self.next_seed();
         let Some(config) = self.session_config(invitation, seed) else { return };
+        if let Some(mut staging) = staging {
+            if invitation.full {
+                staging.take_nothing_old();
+            }
+            self.drop_delivery();
+            self.delivery = Some(Delivery { staging, sessions: Vec::new() });
+            self.tell(AgentEvent::Offered { release, bytes: invitation.payload });
+        }
         let Some(delivery) = &mut self.delivery else { return };
         let known = delivery.sessions.iter().any(|r| r.machine.session() == invitation.session);
         if known || delivery.sessions.len() >= MAX_SESSIONS {
@@ -69,13 +68,14 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let block = config.symbol * config.sources;
         let blocks = usize::try_from(invitation.payload).unwrap_or(usize::MAX) / block.max(1);
         let slots = blocks.saturating_add(MAX_SEGMENT_BLOCKS).min(SLOTS);
-        let machine = Session::new(
-            config,
-            vec![ReceiveSlot::default(); slots],
-            vec![0; slots * block],
-            vec![SegmentState::default(); SEGMENT_WINDOW],
-            now,
-        );
+        let lent = Buffers {
+            slots: vec![ReceiveSlot::default(); slots],
+            blocks: vec![0; slots * block],
+            segments: vec![SegmentState::default(); SEGMENT_WINDOW],
+            headers: vec![0; SEGMENT_WINDOW * longest_header(config.symbol)],
+            report: vec![0; MAX_MESSAGE],
+        };
+        let machine = Session::new(config, lent, now);
         let group =
             (invitation.port != 0).then(|| SocketAddrV4::new(invitation.address, invitation.port));
         delivery.sessions.push(Running { machine, group });
@@ -351,6 +351,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     fn fail(&mut self, now: Instant, release: ReleaseName, failure: &Failure) {
         self.drop_finished_sessions(now);
         self.drop_delivery();
+        self.refuse(now, release, failure);
+    }
+
+    /// Tells that a release will not be installed, and why.
+    fn refuse(&mut self, now: Instant, release: ReleaseName, failure: &Failure) {
         let reason: String = failure.reason.chars().take(150).collect();
         self.say(now, &Up::Failed { release, code: failure.code, reason: &reason });
         let code = match failure.code {

@@ -32,7 +32,7 @@ where
         state.due = None;
         state.awaiting = None;
         let described =
-            self.window.header(place).and_then(|view| view.block(Window::<W>::number(place)));
+            self.window.header(place).and_then(|view| view.block(Window::<W, B>::number(place)));
         let (Some(described), Some(layout)) = (described, self.window.layout(place)) else {
             return;
         };

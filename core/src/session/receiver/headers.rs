@@ -10,7 +10,6 @@ use crate::crypto::aead::Aead;
 use crate::crypto::sign::{Context, SIGNATURE, verify};
 use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, SegmentIndex};
-use crate::limits::CONTROL_VERIFICATIONS_PER_SECOND;
 use crate::session::intake::Intake;
 use crate::time::Instant;
 use crate::wire::segment::SegmentView;
@@ -38,7 +37,11 @@ where
         };
         let past = view.first_block() < self.config.first_block;
         // PROTOCOL S5: nothing is verified that would change nothing.
-        if past || !news || !self.verify(now, view.signed(), &view.signature()) {
+        if past
+            || !news
+            || !self.window.fits(&view)
+            || !self.verify(now, view.signed(), &view.signature())
+        {
             return;
         }
         self.passed_by(now, counter);
@@ -122,20 +125,178 @@ where
 
     /// Checks a control signature within the budget.
     fn verify(&mut self, now: Instant, signed: &[u8], signature: &[u8; SIGNATURE]) -> bool {
-        let second = now.as_micros() / 1_000_000;
-        if self.verified.0 != second {
-            self.verified = (second, 0);
-        }
-        // PROTOCOL S5
-        if self.verified.1 >= CONTROL_VERIFICATIONS_PER_SECOND {
+        if !self.budget.take(now) {
             return false;
         }
-        self.verified.1 += 1;
         let session = self.config.session.0.to_le_bytes();
         let epoch = self.config.epoch.0.to_le_bytes();
         let parts = [&self.config.fleet.0[..], &session, &epoch, signed];
         let valid = verify(&self.config.controller, Context::Session, &parts, signature).is_ok();
         self.stats.refused += u64::from(!valid);
+        self.budget.note(valid);
         valid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::constrained::{
+        BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS, SOURCES,
+    };
+    use crate::crypto::aead::ChaCha;
+    use crate::crypto::packet::Sealer;
+    use crate::crypto::sign::SigningKey;
+    use crate::erasure::Portable;
+    use crate::ids::{Epoch, FleetId, Ordinal, SessionId};
+    use crate::limits::CONSTRAINED_SYMBOL;
+    use crate::session::intake::Taken;
+    use crate::session::receiver::{Buffers, ReceiverConfig};
+    use crate::time::Duration;
+    use crate::wire::control::Object;
+    use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
+
+    const SESSION: SessionId = SessionId(5);
+    const FLEET: FleetId = FleetId([4; 16]);
+
+    /// Lacks everything and never has enough.
+    struct Bottomless;
+
+    impl Intake for Bottomless {
+        fn wants(&mut self, _object: Object, _first: Ordinal, _count: u16) -> bool {
+            true
+        }
+        fn record(&mut self, _: Object, _: Ordinal, _: u8, _: usize, _: &[u8]) -> Taken {
+            Taken::Stored
+        }
+        fn progress(&self) -> (u64, u64) {
+            (0, 0)
+        }
+        fn is_complete(&self) -> bool {
+            false
+        }
+    }
+
+    fn config() -> ReceiverConfig {
+        ReceiverConfig {
+            session: SESSION,
+            epoch: Epoch(1),
+            key: [1; 32],
+            fleet: FLEET,
+            controller: SigningKey::from_seed(&[9; 32]).verifying_key(),
+            slot: 0,
+            symbol: CONSTRAINED_SYMBOL,
+            sources: SOURCES,
+            first_block: BlockIndex(0),
+            unicast: false,
+            receivers: 3,
+            backoff: Duration::from_millis(4),
+            report: Duration::from_millis(200),
+            seed: 0,
+        }
+    }
+
+    /// The header of a segment of one block with `runs` runs, signed by this key.
+    fn header(
+        sealer: &mut Sealer<ChaCha>,
+        segment: u32,
+        runs: usize,
+        signing: &SigningKey,
+    ) -> Vec<u8> {
+        let mut datagram = vec![0; 1_472];
+        let head = SegmentHead {
+            last: false,
+            proactive: 0,
+            blocks: 1,
+            sent: false,
+            segment: SegmentIndex(segment),
+            first: BlockIndex(segment),
+            sequence: segment,
+            slots: 1,
+        };
+        let mut writer = SegmentWriter::new(&mut datagram[16..], head).unwrap();
+        writer.block(Object::Content, 1_000).unwrap();
+        writer.runs(&vec![Run { first: Ordinal(segment), count: 1 }; runs]).unwrap();
+        let len = writer.finish();
+        let (session, epoch) = (SESSION.0.to_le_bytes(), 1_u16.to_le_bytes());
+        let parts = [&FLEET.0[..], &session, &epoch, &datagram[16..16 + len]];
+        let signature = signing.sign(Context::Session, &parts);
+        datagram[16 + len..][..SIGNATURE].copy_from_slice(&signature);
+        let len = sealer.seal(&mut datagram, len + SIGNATURE).unwrap();
+        datagram.truncate(len);
+        datagram
+    }
+
+    /// Runs a constrained receiver's session.
+    fn with_session(run: impl FnOnce(&mut ConstrainedSession<'_>, &mut Sealer<ChaCha>)) {
+        let mut slots = [ReceiveSlot::default(); SLOTS];
+        let (mut blocks, mut headers) = ([0; BLOCKS], [0; HEADERS]);
+        let mut segments = [SegmentState::default(), SegmentState::default()];
+        let mut report = [0; REPORT];
+        let lent = Buffers {
+            slots: &mut slots[..],
+            blocks: &mut blocks[..],
+            segments: &mut segments[..],
+            headers: &mut headers[..],
+            report: &mut report[..],
+        };
+        assert_eq!(lent.segments.len(), SEGMENTS);
+        let mut session = ConstrainedSession::new(config(), lent, Instant::ZERO);
+        run(&mut session, &mut Sealer::new(SESSION, Epoch(1), &[1; 32]));
+    }
+
+    // PROTOCOL S5
+    #[test]
+    fn sixty_four_signatures_are_verified_a_second_and_three_seconds_of_forgeries_end_it() {
+        let forger = SigningKey::from_seed(&[8; 32]);
+        with_session(|session, sealer| {
+            for second in 0..3 {
+                for n in 0..200 {
+                    let now = Instant::from_millis(second * 1_000 + n * 5);
+                    let mut forged = header(sealer, n as u32, 1, &forger);
+                    session.handle_datagram(now, &mut forged, &mut Bottomless, &Portable);
+                }
+                assert_eq!(session.stats().refused, 64 * (second + 1));
+                assert!(!session.is_finished());
+            }
+            let mut forged = header(sealer, 0, 1, &forger);
+            let now = Instant::from_millis(3_000);
+            session.handle_datagram(now, &mut forged, &mut Bottomless, &Portable);
+            assert!(session.is_finished());
+        });
+    }
+
+    // PROTOCOL S5
+    #[test]
+    fn a_session_that_still_brings_valid_headers_goes_on_among_forgeries() {
+        let (forger, controller) =
+            (SigningKey::from_seed(&[8; 32]), SigningKey::from_seed(&[9; 32]));
+        with_session(|session, sealer| {
+            for second in 0..10 {
+                for n in 0..100 {
+                    let now = Instant::from_millis(second * 1_000 + n * 10);
+                    let key = if n == 20 { &controller } else { &forger };
+                    let mut datagram = header(sealer, second as u32, 1, key);
+                    session.handle_datagram(now, &mut datagram, &mut Bottomless, &Portable);
+                }
+            }
+            assert!(!session.is_finished());
+        });
+    }
+
+    #[test]
+    fn a_header_longer_than_a_datagram_of_its_session_is_not_taken() {
+        let controller = SigningKey::from_seed(&[9; 32]);
+        // By hand: 17 + 4 + 1 + 6 × 71 + 64 are 512 of 516 bytes, 72 runs make 518.
+        for (runs, taken) in [(71, true), (72, false)] {
+            with_session(|session, sealer| {
+                let mut datagram = header(sealer, 0, runs, &controller);
+                session.handle_datagram(Instant::ZERO, &mut datagram, &mut Bottomless, &Portable);
+                assert_eq!(session.window.known() == BlockIndex(1), taken, "{runs}");
+            });
+        }
     }
 }

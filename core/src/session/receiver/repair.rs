@@ -9,7 +9,7 @@ use crate::erasure::FIRST_PARITY;
 use crate::ids::{BlockIndex, SegmentIndex, SymbolIndex};
 use crate::limits::{MAX_ECHO_DELAYS, MAX_PARITY, MAX_SOURCES};
 use crate::time::{Duration, Instant};
-use crate::wire::nack::{Entry, NackWriter};
+use crate::wire::nack::Entry;
 use crate::wire::session::EchoView;
 
 /// Least time before an unanswered report is repeated.
@@ -124,7 +124,7 @@ where
 
     /// Reports blocks that are due, and with them all others that would be soon.
     pub(super) fn report_due(&mut self, now: Instant) {
-        self.nack = NackWriter::new(self.config.session, self.config.epoch);
+        self.nack.begin(self.config.session, self.config.epoch);
         let horizon = now + self.backoff_span();
         let mut cursor = 0;
         let mut full = false;

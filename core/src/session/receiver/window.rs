@@ -3,13 +3,18 @@
 use core::ops::DerefMut;
 
 use crate::ids::{BlockIndex, SegmentIndex};
-use crate::limits::{MAX_SEGMENT_BLOCKS, MAX_SYMBOL, SYMBOL_HEADER};
+use crate::limits::{MAX_DATAGRAM, MAX_SEGMENT_BLOCKS, SYMBOL_HEADER};
 use crate::session::layout::BlockLayout;
 use crate::time::Instant;
+use crate::wire::control::Object;
 use crate::wire::segment::SegmentView;
 
-/// Longest segment header.
-const MAX_HEADER: usize = MAX_SYMBOL + SYMBOL_HEADER;
+/// Bytes of the longest segment header of a session with symbols of `symbol`
+/// bytes: its datagram is no larger than a symbol's.
+#[must_use]
+pub const fn longest_header(symbol: usize) -> usize {
+    symbol + SYMBOL_HEADER
+}
 
 /// What becomes of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +30,9 @@ pub(super) enum Fate {
 /// One block of a known segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BlockState {
-    /// How it is cut into symbols; `None` when the header's length cannot be.
-    layout: Option<BlockLayout>,
+    /// What it holds, and its length in bytes; zero until a header told it.
+    object: Object,
+    bytes: u32,
     pub(super) fate: Fate,
     /// Parity promised, in symbols.
     pub(super) promised: u8,
@@ -44,7 +50,8 @@ pub(super) struct BlockState {
 
 impl BlockState {
     const NEW: Self = Self {
-        layout: None,
+        object: Object::Root,
+        bytes: 0,
         fate: Fate::Wanted,
         promised: 0,
         passed: 0,
@@ -55,10 +62,11 @@ impl BlockState {
     };
 }
 
-/// One segment: its header as it came, and its blocks.
+/// One segment: its blocks, and how much of the window's memory its header takes.
 #[derive(Clone, Debug)]
 pub struct SegmentState {
-    header: heapless::Vec<u8, MAX_HEADER>,
+    /// Length of its header, zero when no segment has this place.
+    header: u16,
     /// All its symbols have been sent: what is lacking may be reported.
     closed: bool,
     blocks: [BlockState; MAX_SEGMENT_BLOCKS],
@@ -66,11 +74,7 @@ pub struct SegmentState {
 
 impl Default for SegmentState {
     fn default() -> Self {
-        Self {
-            header: heapless::Vec::new(),
-            closed: false,
-            blocks: [BlockState::NEW; MAX_SEGMENT_BLOCKS],
-        }
+        Self { header: 0, closed: false, blocks: [BlockState::NEW; MAX_SEGMENT_BLOCKS] }
     }
 }
 
@@ -82,8 +86,11 @@ pub(super) struct Place {
 }
 
 /// The latest segments of a session.
-pub(super) struct Window<W> {
+pub(super) struct Window<W, B> {
     segments: W,
+    /// The headers as they came, `room` bytes for each segment.
+    headers: B,
+    room: usize,
     /// Below it every block's header is known or given up.
     known: BlockIndex,
     /// Where the last block was found: the next one is likely there.
@@ -92,10 +99,27 @@ pub(super) struct Window<W> {
     sources: usize,
 }
 
-impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
-    /// A window over `segments`, at least one, that begins at a block.
-    pub(super) fn new(segments: W, first: BlockIndex, symbol: usize, sources: usize) -> Self {
-        Self { segments, known: first, last: 0, symbol, sources }
+impl<W, B> Window<W, B>
+where
+    W: DerefMut<Target = [SegmentState]>,
+    B: DerefMut<Target = [u8]>,
+{
+    /// A window over `segments`, at least one, and memory for their headers,
+    /// that begins at a block.
+    pub(super) fn new(
+        segments: W,
+        headers: B,
+        first: BlockIndex,
+        symbol: usize,
+        sources: usize,
+    ) -> Self {
+        let room = headers.len() / segments.len().max(1);
+        Self { segments, headers, room, known: first, last: 0, symbol, sources }
+    }
+
+    /// Whether there is memory for a header: else no sender of this session made it.
+    pub(super) const fn fits(&self, header: &SegmentView<'_>) -> bool {
+        header.bytes().len() <= self.room
     }
 
     /// Below it every block's header is known or given up.
@@ -124,15 +148,16 @@ impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
     /// Whether a header of this number is too old for the window.
     pub(super) fn is_past(&self, segment: SegmentIndex) -> bool {
         let place = segment.0 as usize % self.segments.len();
-        view(&self.segments[place]).is_some_and(|view| view.segment() > segment)
+        self.view(place).is_some_and(|view| view.segment() > segment)
     }
 
     /// Takes a verified header in, in place of the segment that had its place.
     ///
-    /// `lost` is told the blocks of that one that were still wanted.
+    /// `lost` is told the blocks of that one that were still wanted. Nothing
+    /// happens where there is no memory for it.
     pub(super) fn insert(&mut self, header: &SegmentView<'_>, mut lost: impl FnMut(BlockIndex)) {
         let at = header.segment().0 as usize % self.segments.len();
-        if let Some(old) = view(&self.segments[at]) {
+        if let Some(old) = self.view(at) {
             let blocks = self.segments[at].blocks.iter().take(old.block_count());
             for (index, _) in
                 (old.first_block().0..).zip(blocks).filter(|(_, b)| b.fate == Fate::Wanted)
@@ -140,16 +165,19 @@ impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
                 lost(BlockIndex(index));
             }
         }
+        let text = header.bytes();
+        let start = at * self.room;
+        let memory = self.headers.get_mut(start..start + self.room);
+        let Some(place) = memory.and_then(|memory| memory.get_mut(..text.len())) else { return };
+        place.copy_from_slice(text);
         let state = &mut self.segments[at];
-        *state = SegmentState::default();
-        // A header that was parsed fits.
-        let _ = state.header.extend_from_slice(header.bytes());
+        *state = SegmentState { header: text.len() as u16, ..SegmentState::default() };
         for (n, block) in state.blocks.iter_mut().enumerate() {
             block.promised = header.proactive();
-            block.layout = header.block(n).and_then(|described| {
-                let (symbol, sources) = (self.symbol, self.sources);
-                BlockLayout::checked(described.object, described.bytes, symbol, sources)
-            });
+            if let Some(described) = header.block(n) {
+                block.object = described.object;
+                block.bytes = described.bytes as u32;
+            }
         }
         self.advance();
     }
@@ -171,7 +199,7 @@ impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
         let len = self.segments.len();
         for i in 0..len {
             let segment = (self.last + i) % len;
-            let Some(view) = view(&self.segments[segment]) else { continue };
+            let Some(view) = self.view(segment) else { continue };
             let ahead = block.0.wrapping_sub(view.first_block().0) as usize;
             if ahead < view.block_count() {
                 self.last = segment;
@@ -191,16 +219,17 @@ impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
 
     /// The header of a block's segment.
     pub(super) fn header(&self, place: Place) -> Option<SegmentView<'_>> {
-        view(&self.segments[place.segment])
+        self.view(place.segment)
     }
 
     pub(super) fn segment_of(&self, place: Place) -> Option<SegmentIndex> {
         self.header(place).map(|view| view.segment())
     }
 
-    /// How a block is cut into symbols.
+    /// How a block is cut into symbols; `None` when the header's length cannot be.
     pub(super) fn layout(&self, place: Place) -> Option<BlockLayout> {
-        self.segments[place.segment].blocks[place.block].layout
+        let block = &self.segments[place.segment].blocks[place.block];
+        BlockLayout::checked(block.object, block.bytes as usize, self.symbol, self.sources)
     }
 
     /// Number of the block within its segment.
@@ -216,7 +245,8 @@ impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
                 block: *cursor % MAX_SEGMENT_BLOCKS,
             };
             *cursor += 1;
-            let Some(view) = view(state).filter(|_| state.closed) else { continue };
+            let view = self.view(place.segment).filter(|_| state.closed);
+            let Some(view) = view else { continue };
             let wanted = state.blocks[place.block].fate == Fate::Wanted;
             if wanted && place.block < view.block_count() {
                 return Some((BlockIndex(view.first_block().0 + place.block as u32), place));
@@ -233,12 +263,13 @@ impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
     }
 
     fn views(&self) -> impl Iterator<Item = (&SegmentState, SegmentView<'_>)> {
-        self.segments.iter().filter_map(|state| Some((state, view(state)?)))
+        let segments = self.segments.iter().enumerate();
+        segments.filter_map(|(at, state)| Some((state, self.view(at)?)))
     }
 
     fn position(&self, segment: SegmentIndex) -> Option<usize> {
         let at = segment.0 as usize % self.segments.len();
-        view(&self.segments[at]).is_some_and(|view| view.segment() == segment).then_some(at)
+        self.view(at).is_some_and(|view| view.segment() == segment).then_some(at)
     }
 
     fn advance(&mut self) {
@@ -252,9 +283,13 @@ impl<W: DerefMut<Target = [SegmentState]>> Window<W> {
             self.known = next;
         }
     }
+    /// The header of the segment at a place, if there is one.
+    fn view(&self, at: usize) -> Option<SegmentView<'_>> {
+        let len = usize::from(self.segments.get(at)?.header);
+        let text = self.headers.get(at * self.room..)?.get(..len)?;
+        (len > 0).then(|| SegmentView::assume_checked(text))
+    }
 }
 
-/// The header of a segment that is held.
-fn view(state: &SegmentState) -> Option<SegmentView<'_>> {
-    (!state.header.is_empty()).then(|| SegmentView::assume_checked(&state.header))
-}
+// A header's length is kept in 16 bits; it is no longer than a datagram.
+const _: () = assert!(MAX_DATAGRAM <= u16::MAX as usize);

@@ -12,10 +12,12 @@ use crate::crypto::packet::Sealer;
 use crate::crypto::sign::SigningKey;
 use crate::erasure::Portable;
 use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, SymbolIndex};
+use crate::limits::{MAX_MESSAGE, SEGMENT_WINDOW};
 use crate::session::intake::Intake;
 use crate::session::rate::RateLimits;
 use crate::session::receiver::{
-    ReceiveSlot, ReceiverConfig, ReceiverEvent, ReceiverSession, SegmentState,
+    Buffers, ReceiveSlot, ReceiverConfig, ReceiverEvent, ReceiverSession, SegmentState,
+    longest_header,
 };
 use crate::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
 use crate::session::source::BlockSource as _;
@@ -343,12 +345,16 @@ impl World {
 
 impl Member {
     fn new(config: ReceiverConfig, plan: &Plan) -> Self {
-        let slots = vec![ReceiveSlot::default(); 32];
-        let memory = vec![0; 32 * SOURCES * SYMBOL];
-        let segments = vec![SegmentState::default(); 8];
+        let lent = Buffers {
+            slots: vec![ReceiveSlot::default(); 32],
+            blocks: vec![0; 32 * SOURCES * SYMBOL],
+            segments: vec![SegmentState::default(); SEGMENT_WINDOW],
+            headers: vec![0; SEGMENT_WINDOW * longest_header(SYMBOL)],
+            report: vec![0; MAX_MESSAGE],
+        };
         let have = vec![false; plan.chunks as usize];
         Self {
-            session: Receiver::new(config, slots, memory, segments, Instant::ZERO),
+            session: Receiver::new(config, lent, Instant::ZERO),
             store: Store { total: plan.total, have, root: false },
             told: Vec::new(),
             asked_blocks: Vec::new(),

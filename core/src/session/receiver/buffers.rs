@@ -1,0 +1,15 @@
+//! The memory of a receiving session: none of it is its own.
+
+/// What the owner lends to a receiving session.
+pub struct Buffers<S, B, W> {
+    /// Places for blocks that are received at a time.
+    pub slots: S,
+    /// The bytes of these blocks: slots × sources × symbol.
+    pub blocks: B,
+    /// Places for segments, at least one: SEGMENT_WINDOW on hosts.
+    pub segments: W,
+    /// The headers of these segments: segments × [`longest_header`].
+    pub headers: B,
+    /// The report to the server: as long as the longest message, MAX_MESSAGE on hosts.
+    pub report: B,
+}

@@ -1,0 +1,170 @@
+//! Members of a running session that lie. Each of them holds its key, so whatever
+//! they say opens; but they have neither the controller's signing key nor the
+//! admin's. The rest of the fleet runs on real machines, watched by the oracles
+//! of the simulator: no wrong byte is ever shown, and everybody completes.
+
+use std::net::SocketAddr;
+
+use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::wire::control::Object;
+use fleetcast_tests::admin::Tree;
+use fleetcast_tests::audit;
+use fleetcast_tests::disk::Node;
+use fleetcast_tests::faults::Faults;
+use fleetcast_tests::fleet::{fair_shape, world};
+use fleetcast_tests::link::Weather;
+use fleetcast_tests::node::receiver_address;
+use fleetcast_tests::random::Random;
+use fleetcast_tests::world::World;
+
+use crate::voice::Voice;
+
+const RECEIVERS: usize = 4;
+const SIZE: usize = 3 << 20;
+
+/// What a release has come to among liars.
+struct Ending {
+    /// Payload bytes that catch-up sent, in datagrams.
+    unicast: u64,
+    /// Virtual time from the sending to the last receipt.
+    took: Duration,
+    /// What the insider has sent.
+    lies: u64,
+    /// Reports of poisoned blocks.
+    poisoned: usize,
+}
+
+/// Sends a release to a fleet that loses `loss` of its multicast, while an insider
+/// says by multicast every `pause` what `lie` makes up.
+fn among_liars(
+    seed: u64,
+    loss: f64,
+    pause: Duration,
+    mut lie: impl FnMut(&mut Voice, &mut Random) -> Vec<u8>,
+) -> Ending {
+    let mut random = Random::new(seed);
+    let mut noise = vec![0; SIZE];
+    random.fill(&mut noise);
+    let tree = Tree::from([("noise".to_owned(), Node::File(false, 1, noise))]);
+    let shape = fair_shape(RECEIVERS, tree, Instant::FAR_FUTURE);
+    let mut world = world(&mut random, shape, Faults::none(RECEIVERS));
+    let here = |world: &World| world.tick_is_due() && world.all_are_here();
+    assert!(world.run(Instant::ZERO + Duration::from_secs(60), here), "some did not connect");
+    let sent = world.now;
+    world.script.planned[0].at = sent;
+    world.faults.weather = vec![(Weather::CALM, Weather { loss, ..Weather::CALM }); RECEIVERS];
+    world.apply_weather();
+    let end = sent + Duration::from_secs(150);
+    let mut insider: Option<(Voice, SocketAddr)> = None;
+    let (mut lies, mut poisoned) = (0, 0);
+    while world.behind().is_some() {
+        assert!(world.now < end, "{:?}", world.behind());
+        let until = world.now + pause;
+        world.run(until, |_| false);
+        // Among honest members a poisoned block is a bug, here it is the insider.
+        let told = world.oracle.violations.len();
+        world.oracle.violations.retain(|told| !told.starts_with("S15"));
+        poisoned += told - world.oracle.violations.len();
+        assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
+        if insider.is_none() {
+            insider = eavesdrop(&world);
+        }
+        if let Some((voice, group)) = &mut insider {
+            let mut datagram = lie(voice, &mut random);
+            world.link.handle_datagram(world.now, receiver_address(9), &mut datagram, *group);
+            lies += 1;
+        }
+    }
+    let digest = world.script.newest[0].expect("sent").digest;
+    let traffic = world.server.node.as_ref().expect("up").traffic(&[digest]);
+    Ending { unicast: traffic.unicast, took: world.now.since(sent), lies, poisoned }
+}
+
+/// What every member of the first session is told: its key and its address.
+fn eavesdrop(world: &World) -> Option<(Voice, SocketAddr)> {
+    let group = world.link.groups().next()?;
+    let (session, epoch, key) = audit::sessions().first().copied()?;
+    let fleet = world.admin.authority.1.document().fleet;
+    let signing = SigningKey::from_seed(&[0x1A; 32]);
+    Some((Voice { fleet, session, epoch, key, signing, counter: 1 << 20 }, group.into()))
+}
+
+const SLOW: Duration = Duration::from_millis(40);
+const FAST: Duration = Duration::from_millis(1);
+
+#[test]
+fn honest_members_need_no_catch_up() {
+    // What the others are measured by.
+    let ending = among_liars(1, 0.05, SLOW, |voice, _| voice.say(&[3, 0, 0]));
+    assert!(ending.lies > 5, "{}", ending.lies);
+    assert_eq!((ending.unicast, ending.poisoned), (0, 0));
+    assert!(ending.took < Duration::from_secs(5), "{:?}", ending.took);
+}
+
+// PROTOCOL S5
+#[test]
+fn forged_segment_headers_change_no_layout() {
+    let ending = among_liars(2, 0.05, SLOW, |voice, random| {
+        let segment = random.below(3) as u32;
+        let blocks = [(Object::Content, 1_000 + random.below(9_000) as usize, 0, 1); 16];
+        voice.segment((segment, segment * 15, random.below(2) == 0), &blocks)
+    });
+    assert!(ending.lies > 5, "{}", ending.lies);
+    assert_eq!((ending.unicast, ending.poisoned), (0, 0));
+}
+
+// PROTOCOL S5
+#[test]
+fn forged_ends_end_nothing() {
+    let ending = among_liars(3, 0.05, SLOW, |voice, random| {
+        voice.end(random.below(3) as u32, random.below(4) as u32)
+    });
+    assert!(ending.lies > 5, "{}", ending.lies);
+    assert_eq!((ending.unicast, ending.poisoned), (0, 0));
+}
+
+#[test]
+fn promises_of_parity_that_never_comes_put_no_report_off_for_long() {
+    let ending = among_liars(4, 0.05, SLOW, |voice, _| voice.echo(0..24, 64));
+    assert!(ending.lies > 5, "{}", ending.lies);
+    assert_eq!((ending.unicast, ending.poisoned), (0, 0));
+}
+
+#[test]
+fn floods_of_bad_signatures_cost_time_and_no_byte() {
+    let mut number = 0;
+    let ending = among_liars(5, 0.05, FAST, |voice, random| {
+        // Counters that the sender has used: they say nothing of losses.
+        number += 1;
+        voice.counter = number % 8;
+        if random.below(2) == 0 {
+            voice.end(1, 1)
+        } else {
+            voice.segment((random.below(4) as u32, 0, true), &[(Object::Content, 1_000, 0, 1)])
+        }
+    });
+    // What could not be verified within the budget comes by catch-up, whose key no other has.
+    assert!(ending.lies > 500, "{}", ending.lies);
+}
+
+// PROTOCOL S15
+#[test]
+fn forged_symbols_poison_blocks_and_show_no_wrong_byte() {
+    let ending = among_liars(6, 0.05, SLOW, |voice, random| {
+        let mut payload = vec![0; 1_434];
+        random.fill(&mut payload);
+        voice.symbol(random.below(16) as u32, random.below(190) as u8, &payload)
+    });
+    assert!(ending.lies > 5, "{}", ending.lies);
+    assert!(ending.poisoned > 0, "it has told no lie that counts");
+}
+
+#[test]
+fn counters_that_no_sender_has_used_stop_nobody() {
+    let ending = among_liars(7, 0.05, SLOW, |voice, random| {
+        voice.counter = u64::MAX - 1 - random.below(1 << 40);
+        voice.say(&[3, 0, 0])
+    });
+    assert!(ending.lies > 5, "{}", ending.lies);
+}

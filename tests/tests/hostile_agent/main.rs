@@ -1,0 +1,11 @@
+//! Hostile input to the receiver machine: strangers' datagrams, a server with
+//! valid keys that says whatever it likes, members of a session that lie, and
+//! releases that must not be installed.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod captor;
+mod insiders;
+mod messages;
+mod releases;
+mod voice;

@@ -1,0 +1,91 @@
+//! Session datagrams with whatever counters, bodies and signatures a test wants.
+
+use fleetcast_core::crypto::aead::{Aead as _, ChaCha};
+use fleetcast_core::crypto::sign::{Context, SigningKey};
+use fleetcast_core::ids::{
+    BlockIndex, Epoch, FleetId, Ordinal, SegmentIndex, SessionId, SymbolIndex,
+};
+use fleetcast_core::wire::control::Object;
+use fleetcast_core::wire::segment::{Run, SegmentHead, SegmentWriter};
+use fleetcast_core::wire::session::{End, Header, kind, symbol_head};
+
+/// Whoever holds a session's key, with a signing key that is the controller's or not.
+pub(crate) struct Voice {
+    pub(crate) fleet: FleetId,
+    pub(crate) session: SessionId,
+    pub(crate) epoch: Epoch,
+    pub(crate) key: [u8; 32],
+    pub(crate) signing: SigningKey,
+    /// The counter of the next datagram.
+    pub(crate) counter: u64,
+}
+
+impl Voice {
+    /// A datagram with this body.
+    pub(crate) fn say(&mut self, body: &[u8]) -> Vec<u8> {
+        let header = Header { epoch: self.epoch, session: self.session, counter: self.counter };
+        let mut datagram = header.to_bytes().to_vec();
+        let mut text = body.to_vec();
+        let tag = ChaCha::new(&self.key).seal(self.counter, &datagram, &mut text);
+        datagram.extend(text);
+        datagram.extend(tag);
+        self.counter += 1;
+        datagram
+    }
+
+    /// The same, signed.
+    pub(crate) fn say_signed(&mut self, text: &[u8]) -> Vec<u8> {
+        let (session, epoch) = (self.session.0.to_le_bytes(), self.epoch.0.to_le_bytes());
+        let parts = [&self.fleet.0[..], &session, &epoch, text];
+        let signature = self.signing.sign(Context::Session, &parts);
+        self.say(&[text, &signature].concat())
+    }
+
+    /// The header of a segment of the session's first release slot: of each block
+    /// the object, its length, and the run of ordinals in it.
+    pub(crate) fn segment(
+        &mut self,
+        (segment, first, sent): (u32, u32, bool),
+        blocks: &[(Object, usize, u32, u16)],
+    ) -> Vec<u8> {
+        let head = SegmentHead {
+            last: false,
+            proactive: 0,
+            blocks: blocks.len() as u8,
+            sent,
+            segment: SegmentIndex(segment),
+            first: BlockIndex(first),
+            sequence: segment,
+            slots: 1,
+        };
+        let mut out = [0; 1_400];
+        let mut writer = SegmentWriter::new(&mut out, head).expect("room");
+        for &(object, bytes, first, count) in blocks {
+            writer.block(object, bytes).expect("room");
+            writer.runs(&[Run { first: Ordinal(first), count }]).expect("room");
+        }
+        let len = writer.finish();
+        self.say_signed(&out[..len])
+    }
+
+    /// A symbol.
+    pub(crate) fn symbol(&mut self, block: u32, index: u8, payload: &[u8]) -> Vec<u8> {
+        let head = symbol_head(SymbolIndex(index), BlockIndex(block));
+        self.say(&[&head[..], payload].concat())
+    }
+
+    /// A promise of `parity` symbols of each of these blocks.
+    pub(crate) fn echo(&mut self, blocks: std::ops::Range<u32>, parity: u8) -> Vec<u8> {
+        let mut body = vec![kind::ECHO, blocks.len() as u8];
+        for block in blocks {
+            body.extend(block.to_le_bytes());
+            body.push(parity);
+        }
+        self.say(&body)
+    }
+
+    /// The end of a session of so many segments and blocks.
+    pub(crate) fn end(&mut self, segments: u32, blocks: u32) -> Vec<u8> {
+        self.say_signed(&End::unsigned(segments, blocks, segments))
+    }
+}
