@@ -249,3 +249,22 @@ pub fn measure(seed: u64, receivers: usize, size: usize, own: f64, common: f64) 
         seconds: world.now.since(sent).as_micros() as f64 / 1e6,
     }
 }
+
+/// Seconds until a fleet that begins all at once, each receiver unknown and with a
+/// token, has a channel each.
+///
+/// # Panics
+/// When that takes more than two virtual minutes, or a promise is broken.
+#[must_use]
+pub fn joining(seed: u64, receivers: usize) -> f64 {
+    let mut random = Random::new(seed);
+    let shape = fair_shape(receivers, Tree::new(), Instant::FAR_FUTURE);
+    let mut world = world(&mut random, shape, Faults::none(receivers));
+    world.deep = false;
+    // All at the same instant, as after a power cut: nothing is harder.
+    let here = |world: &World| world.tick_is_due() && world.all_are_here();
+    let done = world.run(Instant::ZERO + Duration::from_secs(120), here);
+    assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
+    assert!(done, "some did not connect");
+    world.now.as_micros() as f64 / 1e6
+}

@@ -52,8 +52,9 @@ fn parity_repairs_what_each_receiver_lost() {
 
 #[test]
 fn when_parity_is_spent_sources_come_again() {
+    // Of the 183 sources and 255 parities of a block some 175 come.
     let mut world = World::new(5, 3, 2_000_000);
-    world.link = Link { loss: 0.5, ..Link::PERFECT };
+    world.link = Link { loss: 0.6, ..Link::PERFECT };
     world.run();
     world.everyone_has_everything();
     assert!(world.sender.stats().resent > 0);

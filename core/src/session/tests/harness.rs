@@ -81,6 +81,7 @@ pub(super) struct World {
     /// NACK messages, and when their receivers sent them.
     pub(super) reports: Vec<(Instant, Vec<u8>)>,
     flights: BinaryHeap<Flight>,
+    joined: usize,
     order: u64,
     random: u64,
     epoch: Epoch,
@@ -122,6 +123,7 @@ impl World {
             wire: Vec::new(),
             reports: Vec::new(),
             flights: BinaryHeap::new(),
+            joined: 0,
             order: 0,
             random: seed,
             epoch: Epoch(1),
@@ -305,7 +307,11 @@ impl World {
         }
         let number = |at: usize| u32::from_le_bytes(flight.bytes[at..at + 4].try_into().unwrap());
         match flight.bytes[0] {
-            0xF0 if flight.bytes[1] == 1 => self.sender.joined(now),
+            0xF0 if flight.bytes[1] == 1 => {
+                self.joined += 1;
+                let awaited = self.receivers.len().saturating_sub(self.joined);
+                self.sender.joined(now, awaited as u32);
+            }
             0xF1 => self.sender.handle_header_request(BlockIndex(number(1)), &self.plan),
             0xF2 if self.receivers[flight.from].mute_until.is_some_and(|until| now < until) => {
                 // It has no answer, so it says it again.
@@ -371,6 +377,7 @@ fn sender(plan: &Plan, receivers: usize, to: &str) -> Sender {
         sources: SOURCES,
         slots: 1,
         members: receivers as u32,
+        payload: plan.total as u64,
         limits: RateLimits { cap: CAP, floor: 100_000, start: CAP / 2 },
         report_interval: Duration::from_millis(200),
     };
