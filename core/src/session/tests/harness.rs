@@ -72,6 +72,8 @@ pub(super) struct World {
     /// This symbol, sent for the first time, reaches nobody.
     pub(super) lose_symbol: Option<(BlockIndex, SymbolIndex)>,
     pub(super) lose_headers_to: Option<usize>,
+    /// Nothing reaches this receiver.
+    pub(super) absent: Option<usize>,
     pub(super) forge_symbol_of: Option<BlockIndex>,
     pub(super) forge_control: bool,
     pub(super) rekey_at: Option<(Instant, Epoch)>,
@@ -116,6 +118,7 @@ impl World {
             common_loss: 0.0,
             lose_symbol: None,
             lose_headers_to: None,
+            absent: None,
             forge_symbol_of: None,
             forge_control: false,
             rekey_at: None,
@@ -246,14 +249,13 @@ impl World {
         if lost {
             self.lose_symbol = None;
         }
+        let header = sent.body.first() == Some(&kind::SEGMENT);
         self.wire.push(sent);
         let common = self.chance(self.common_loss) || lost;
         for at in 0..self.receivers.len() {
-            // Headers can be told by their length: they are neither full nor tiny.
-            let header = (100..1_000).contains(&datagram.len());
             let blocked =
                 header && self.lose_headers_to == Some(at) && self.now.as_micros() < 600_000;
-            if common || blocked || self.chance(self.link.loss) {
+            if common || blocked || self.absent == Some(at) || self.chance(self.link.loss) {
                 continue;
             }
             let mut bytes = datagram.to_vec();
