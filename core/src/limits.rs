@@ -30,8 +30,11 @@ pub const FRAME_HEADER: usize = 9;
 
 /// Most source symbols of a block.
 pub const MAX_SOURCES: usize = 192;
-/// Most parity symbols of a block: GF(2^8) has 256 elements for both.
+/// Parity symbols of a block that are made in GF(2^8), which has 256 elements for
+/// these and the sources.
 pub const MAX_PARITY: usize = 256 - MAX_SOURCES;
+/// Most parity symbols of a block, with those made in GF(2^16): they are counted in a byte.
+pub const ALL_PARITY: usize = 255;
 /// Most source symbols of a block on a constrained lane.
 pub const CONSTRAINED_SOURCES: usize = 32;
 /// Most blocks of a segment; they are interleaved.

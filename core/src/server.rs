@@ -59,8 +59,9 @@ pub struct ServerEndpoint<A, P, H> {
 impl<A: Aead, P: Lent<Peer<A>>, H: Lent<HalfOpen>> ServerEndpoint<A, P, H> {
     /// A server without receivers.
     ///
-    /// `peers` has a place for every receiver that may be connected at a time,
-    /// and one for each place of `half_open` (at most 2^24 in all).
+    /// `peers` has a place for every receiver that may be connected at a time, and
+    /// some more (at most 2^24 in all): a handshake keeps a place for the receiver
+    /// that it may become, and the oldest one gives up its own when there is none.
     pub fn new(config: &ServerConfig, peers: P, half_open: H, now: Instant) -> Self {
         let (admission, bucket_secret) = Admission::new(config, half_open, now);
         Self {

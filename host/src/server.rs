@@ -54,6 +54,9 @@ use crate::health::Condition;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;
 
+/// Handshakes under way at a time at most, of some 300 bytes each.
+const MAX_HALF_OPEN: usize = 16_384;
+
 /// What a server is made from.
 pub struct NodeConfig {
     /// Secret X25519 key of the controller.
@@ -106,6 +109,8 @@ struct Link {
     busy: Option<u64>,
     /// It did not hear the last multicast session.
     deaf: bool,
+    /// It had not joined when its last multicast session began to send.
+    tardy: bool,
     /// Nonce of the ping under way, and when it left.
     ping: Option<(u64, Instant)>,
     round_trip: Option<Duration>,
@@ -163,8 +168,10 @@ impl<A: Aead> ServerNode<A> {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
-        let half_open = (config.max_receivers / 8).clamp(16, 1_024);
-        let peers = (0..config.max_receivers + half_open).map(|_| Peer::vacant()).collect();
+        let spare = (config.max_receivers / 8).clamp(16, 1_024);
+        let peers = (0..config.max_receivers + spare).map(|_| Peer::vacant()).collect();
+        // Small places, and many: a whole fleet may begin at once.
+        let half_open = config.max_receivers.clamp(16, MAX_HALF_OPEN);
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
         let next_session = rng.next_u32();
         Self {
@@ -222,6 +229,7 @@ impl<A: Aead> ServerNode<A> {
         for session in &mut self.sessions {
             session.handle_timeout(now);
         }
+        self.invite_again(now);
         self.settle(now);
     }
 
@@ -293,6 +301,7 @@ impl<A: Aead> ServerNode<A> {
                     queue: VecDeque::new(),
                     busy: None,
                     deaf: false,
+                    tardy: false,
                     ping: None,
                     round_trip: None,
                 };

@@ -204,10 +204,14 @@ pub struct Cost {
     pub size: u64,
     /// Bytes that the sessions sent, with IP and UDP headers (28 each).
     pub wire: u64,
+    /// The part of them that went to receivers one by one.
+    pub unicast: u64,
     /// NACK datagrams that reached the server.
     pub nacks: u64,
     /// Multicast datagrams that were lost for all.
     pub common: u64,
+    /// Virtual seconds from the sending to the first symbol.
+    pub begun: f64,
     /// Virtual seconds from the sending to the last receipt.
     pub seconds: f64,
 }
@@ -236,6 +240,16 @@ pub fn measure(seed: u64, receivers: usize, size: usize, own: f64, common: f64) 
     world.faults.common_loss = common;
     world.apply_weather();
     let end = sent + Duration::from_secs(600);
+    world.verbose = std::env::var("VERBOSE").is_ok();
+    world.run(end, |world| world.script.under_way.is_some());
+    let sent = world.now;
+    let first = |world: &World| {
+        let digests = world.script.under_way.or(world.script.newest[0].map(|name| name.digest));
+        let node = world.server.node.as_ref();
+        node.is_some_and(|node| node.traffic(digests.as_slice()).payload > 0)
+    };
+    world.run(end, first);
+    let begun = world.now;
     let done = world.run(end, |world| world.tick_is_due() && world.behind().is_none());
     assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
     assert!(done, "{:?}", world.behind());
@@ -244,8 +258,29 @@ pub fn measure(seed: u64, receivers: usize, size: usize, own: f64, common: f64) 
     Cost {
         size: size as u64,
         wire: traffic.multicast + traffic.unicast,
+        unicast: traffic.unicast,
         nacks: traffic.nacks,
         common: world.lost_for_all,
+        begun: begun.since(sent).as_micros() as f64 / 1e6,
         seconds: world.now.since(sent).as_micros() as f64 / 1e6,
     }
+}
+
+/// Seconds until a fleet that begins all at once, each receiver unknown and with a
+/// token, has a channel each.
+///
+/// # Panics
+/// When that takes more than two virtual minutes, or a promise is broken.
+#[must_use]
+pub fn joining(seed: u64, receivers: usize) -> f64 {
+    let mut random = Random::new(seed);
+    let shape = fair_shape(receivers, Tree::new(), Instant::FAR_FUTURE);
+    let mut world = world(&mut random, shape, Faults::none(receivers));
+    world.deep = false;
+    // All at the same instant, as after a power cut: nothing is harder.
+    let here = |world: &World| world.tick_is_due() && world.all_are_here();
+    let done = world.run(Instant::ZERO + Duration::from_secs(120), here);
+    assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
+    assert!(done, "some did not connect");
+    world.now.as_micros() as f64 / 1e6
 }

@@ -10,6 +10,7 @@ use super::peer::{Path, Peer};
 use super::table::Table;
 use crate::channel::verify;
 use crate::crypto::aead::Aead;
+use crate::digest::Digest;
 use crate::ids::{PeerSlot, StaticKey};
 use crate::lent::Lent;
 use crate::limits::MAX_DATAGRAM;
@@ -48,7 +49,8 @@ impl<H: Lent<HalfOpen>> Admission<H> {
     pub(super) fn new(config: &ServerConfig, half_open: H, now: Instant) -> (Self, [u8; 32]) {
         let mut greeter = Greeter::new(config, now);
         let secret = greeter.random_secret();
-        (Self { greeter, waiting: Waiting::new(half_open), reply: None }, secret)
+        let waiting = Waiting::new(half_open, Digest::of_parts(&[b"half open", &secret]).0);
+        (Self { greeter, waiting, reply: None }, secret)
     }
 
     /// Takes an initiation.
@@ -154,17 +156,19 @@ impl<H: Lent<HalfOpen>> Admission<H> {
         }
         let Guest { key, payload, peer_index, is_proved, .. } = guest;
         let (noise, keys) = guest.answer()?;
-        let at = self.waiting.free().or_else(|| self.forget_oldest(table))?;
+        let mut at = self.waiting.free().or_else(|| self.forget_oldest(table))?;
         let random = self.greeter.random_u32();
-        let reserved = table.reserve(random, at).or_else(|| {
-            // Every place is used; the oldest handshake gives its own.
-            self.forget_oldest(table)?;
-            table.reserve(random, at)
-        });
+        let mut reserved = table.reserve(random, at);
+        if reserved.is_none() {
+            // Every place is used; the oldest handshake gives its own. The place
+            // that was freed last is the next to be used.
+            at = self.forget_oldest(table)?;
+            reserved = table.reserve(random, at);
+        }
         let (slot, index) = reserved?;
         let since = now;
         let pending = Pending { slot, peer_index, from, key, payload, keys, is_proved, since };
-        self.waiting.put(at, pending);
+        self.waiting.put(pending);
         self.answer(from, &Greeter::response(&key, index, peer_index, &noise));
         Some(())
     }

@@ -1,8 +1,8 @@
 //! How the bytes of a block are cut into symbols (PROTOCOL S3).
 
-use crate::erasure::FIRST_PARITY;
-use crate::ids::SymbolIndex;
-use crate::limits::{MAX_PARITY, MAX_SOURCES};
+use super::symbols::Symbol;
+use crate::erasure;
+use crate::limits::MAX_SOURCES;
 use crate::wire::control::Object;
 
 /// Length and kind of a block, for one symbol size.
@@ -30,22 +30,25 @@ impl BlockLayout {
         self.bytes.div_ceil(self.symbol)
     }
 
-    /// Bytes that the symbol `index` has on the wire; `None` when the block has no such symbol.
+    /// Number of parity symbols that it can have.
     #[must_use]
-    pub fn symbol_len(&self, index: SymbolIndex) -> Option<usize> {
-        let k = self.sources();
-        let at = usize::from(index.0);
-        if index.0 >= FIRST_PARITY {
-            return Some(self.symbol.min(self.bytes));
-        }
-        (at < k).then(|| self.symbol.min(self.bytes - at * self.symbol))
+    pub const fn parities(&self) -> usize {
+        erasure::parities(self.sources(), self.symbol)
     }
-}
 
-/// The index of the `n`th parity symbol.
-#[must_use]
-pub const fn parity_index(n: u8) -> Option<SymbolIndex> {
-    if (n as usize) < MAX_PARITY { Some(SymbolIndex(FIRST_PARITY + n)) } else { None }
+    /// Bytes that a symbol has on the wire; `None` when the block has no such symbol.
+    #[must_use]
+    pub fn symbol_len(&self, symbol: Symbol) -> Option<usize> {
+        match symbol {
+            Symbol::Parity(number) => {
+                (usize::from(number) < self.parities()).then(|| self.symbol.min(self.bytes))
+            }
+            Symbol::Source(index) => {
+                let start = usize::from(index) * self.symbol;
+                (start < self.bytes).then(|| self.symbol.min(self.bytes - start))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -57,11 +60,15 @@ mod tests {
         // PROTOCOL S3
         let layout = BlockLayout::checked(Object::Content, 2_500, 1_000, 192).unwrap();
         assert_eq!(layout.sources(), 3);
-        assert_eq!(layout.symbol_len(SymbolIndex(2)), Some(500));
-        assert_eq!(layout.symbol_len(SymbolIndex(3)), None);
-        assert_eq!(layout.symbol_len(SymbolIndex(255)), Some(1_000));
+        assert_eq!(layout.symbol_len(Symbol::Source(2)), Some(500));
+        assert_eq!(layout.symbol_len(Symbol::Source(3)), None);
+        assert_eq!(layout.symbol_len(Symbol::Parity(63)), Some(1_000));
         let lone = BlockLayout::checked(Object::Root, 300, 1_000, 192).unwrap();
-        assert_eq!(lone.symbol_len(SymbolIndex(192)), Some(300));
+        assert_eq!(lone.symbol_len(Symbol::Parity(0)), Some(300));
+        // PROTOCOL S16
+        assert_eq!(layout.symbol_len(Symbol::Parity(254)), Some(1_000));
+        assert_eq!(layout.symbol_len(Symbol::Parity(255)), None);
+        assert_eq!(lone.symbol_len(Symbol::Parity(64)), None);
         assert_eq!(BlockLayout::checked(Object::Root, 193, 1, 192), None);
         assert_eq!(BlockLayout::checked(Object::Root, 0, 1, 192), None);
     }

@@ -6,6 +6,9 @@
 //! link that always loses 5 % is not mistaken for a full one. One slow receiver
 //! among ten does not hold the others. Receivers whose buffers hide their
 //! slowness say how far they are behind; that counts like loss.
+//!
+//! A loss that was counted over few datagrams says little: small reports are put
+//! together, and what chance alone explains is no excess.
 
 use crate::time::{Duration, Instant};
 
@@ -14,6 +17,10 @@ const TOLERATED_EXCESS: u32 = 25;
 /// Loss in per mille beyond which a link is taken to be merely lossy only once the
 /// rate has fallen to an eighth without any less of it.
 const PLAUSIBLE_LOSS: u32 = 300;
+/// Datagrams that a loss is told of at least.
+const LEAST_SAMPLE: u32 = 32;
+/// Standard deviations that the loss of an interval may lie above the least of late.
+const TOLERATED_DEVIATIONS: u32 = 4;
 /// Intervals that the least loss is looked for in.
 const MEMORY: usize = 16;
 /// Bins of the histogram of reports, each 25 per mille wide.
@@ -41,6 +48,10 @@ pub struct RateControl {
     ends: Instant,
     hold: bool,
     histogram: [u32; BINS],
+    /// Datagrams received and lost of reports too small to count alone.
+    pooled: (u32, u32),
+    /// Datagrams that the reports of this interval speak of.
+    sample: u64,
     /// Reports of this interval by receivers that are too far behind.
     behind: u32,
     recent: [u32; MEMORY],
@@ -64,6 +75,8 @@ impl RateControl {
             ends: now + interval,
             hold: false,
             histogram: [0; BINS],
+            pooled: (0, 0),
+            sample: 0,
             behind: 0,
             recent: [u32::MAX; MEMORY],
             intervals: 0,
@@ -95,10 +108,21 @@ impl RateControl {
     /// is too far behind with taking them.
     pub fn report(&mut self, (received, lost): (u32, u32), behind: bool) {
         self.behind += u32::from(behind);
+        let (mut received, mut lost) = (received, lost);
+        if received.saturating_add(lost) < LEAST_SAMPLE {
+            received = received.saturating_add(self.pooled.0);
+            lost = lost.saturating_add(self.pooled.1);
+            self.pooled = (received, lost);
+            if received.saturating_add(lost) < LEAST_SAMPLE {
+                return;
+            }
+            self.pooled = (0, 0);
+        }
         let total = u64::from(received) + u64::from(lost);
         let per_mille = (u64::from(lost) * 1_000).checked_div(total).unwrap_or(0) as u32;
         let bin = (per_mille.div_ceil(BIN_WIDTH) as usize).min(BINS - 1);
         self.histogram[bin] = self.histogram[bin].saturating_add(1);
+        self.sample += total;
     }
 
     /// Ends the interval when it is time; the new rate if it changed.
@@ -111,31 +135,39 @@ impl RateControl {
         let reports: u32 = self.histogram.iter().sum();
         let behind = core::mem::take(&mut self.behind) * 10 > reports;
         self.histogram = [0; BINS];
+        let each = core::mem::take(&mut self.sample) / u64::from(reports.max(1));
         self.loss = loss;
         self.recent[self.intervals % MEMORY] = loss;
         self.intervals += 1;
         let before = self.rate;
-        self.steer(loss, behind);
+        self.steer(loss, chance(loss, each), behind);
         (self.rate != before).then_some(self.rate)
     }
 
-    fn steer(&mut self, loss: u32, behind: bool) {
+    /// Follows an interval's loss, of which `chance` may be nothing but chance.
+    fn steer(&mut self, loss: u32, chance: u32, behind: bool) {
         let least = self.recent.iter().min().copied().unwrap_or(0);
-        if loss <= PLAUSIBLE_LOSS {
+        if loss <= PLAUSIBLE_LOSS / 2 {
             self.heavy_from = 0;
-        } else if self.heavy_from == 0 {
+        } else if self.heavy_from == 0 && loss > PLAUSIBLE_LOSS {
             self.heavy_from = self.rate;
         }
         // Sending less is the only way to tell a full link from a lossy one.
         let doubtful =
             self.heavy_from > 0 && self.heavy_from < u64::MAX && self.rate > self.heavy_from / 8;
-        if self.heavy_from > 0 && !doubtful {
+        if self.heavy_from > 0 && self.heavy_from < u64::MAX && !doubtful {
             // It is the link's own: judged by what is above it from now on.
+            let known = self.recent.iter().filter(|&&loss| loss <= 1_000);
+            let worst = known.max().copied().unwrap_or(0);
+            if loss + TOLERATED_EXCESS + chance >= worst {
+                // Sending less has brought nothing.
+                self.rate = self.heavy_from;
+            }
             self.heavy_from = u64::MAX;
         }
         let least = if doubtful { least.min(PLAUSIBLE_LOSS) } else { least };
         let excess = loss.saturating_sub(least);
-        if behind || excess > TOLERATED_EXCESS || doubtful {
+        if behind || excess > TOLERATED_EXCESS + chance || doubtful {
             self.fast_start = false;
             // The interval after a fall still reports what was sent before it.
             if !core::mem::replace(&mut self.hold, true) {
@@ -163,6 +195,13 @@ impl RateControl {
         })?;
         Some(bin as u32 * BIN_WIDTH)
     }
+}
+
+/// Per mille that a loss counted over `sample` datagrams may be off by chance.
+fn chance(loss: u32, sample: u64) -> u32 {
+    let variance = u64::from(loss) * u64::from(1_000_u32.saturating_sub(loss)) / sample.max(1);
+    // At most 500 per mille squared: it fits.
+    TOLERATED_DEVIATIONS * variance.isqrt() as u32
 }
 
 #[cfg(test)]
@@ -216,6 +255,23 @@ mod tests {
     fn a_path_that_always_loses_half_is_filled_once_less_did_not_help() {
         let rate = settle(&mut control(), 120, |_, _| 500);
         assert!(rate > LIMITS.cap / 4, "{rate}");
+    }
+
+    #[test]
+    fn what_chance_adds_to_the_loss_of_few_datagrams_does_not_slow_the_sender() {
+        // One receiver that loses half of the 8 to 71 datagrams of an interval: each
+        // by the toss of a coin. A third of the intervals is off by a tenth and more.
+        let (mut control, mut random) = (control(), 7_u64);
+        for i in 1..=300 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let sent = 8 + (random >> 58) as u32;
+            let lost = (random & ((1 << sent.min(56)) - 1)).count_ones();
+            control.report((sent.min(56) - lost, lost), false);
+            control.tick(Instant::from_millis(i * 100));
+        }
+        assert!(control.rate() > LIMITS.cap / 4, "{}", control.rate());
     }
 
     #[test]

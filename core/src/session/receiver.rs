@@ -30,11 +30,12 @@ use self::slots::Slots;
 use self::window::{Fate, Window};
 pub use self::window::{SegmentState, longest_header};
 use super::intake::Intake;
+use super::symbols::Symbol;
 use super::timers::Timers;
 use crate::crypto::aead::Aead;
 use crate::crypto::packet::Opener;
-use crate::erasure::{FIRST_PARITY, MulAdd};
-use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, SymbolIndex, VerifyingKey};
+use crate::erasure::MulAdd;
+use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, VerifyingKey};
 use crate::limits::PROBE_DEADLINE;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::NackWriter;
@@ -265,7 +266,12 @@ where
         self.heard(now, header.counter);
         match body {
             Body::Symbol { index, block, payload } => {
-                self.on_symbol(now, header.counter, (block, index), payload, store, mul);
+                let symbol = Symbol::of(index);
+                self.on_symbol(now, header.counter, (block, symbol), payload, store, mul);
+            }
+            Body::Further { number, block, payload } => {
+                let symbol = Symbol::Parity(number);
+                self.on_symbol(now, header.counter, (block, symbol), payload, store, mul);
             }
             Body::Segment(view) => self.on_segment(now, header.counter, view, store, mul),
             Body::Echo(view) => self.on_echo(now, header.counter, view),
@@ -339,6 +345,12 @@ where
         self.phase == Phase::Finished
     }
 
+    /// When anything of the session came last.
+    fn last_heard(&self) -> Option<Instant> {
+        let silent = self.timers.deadline(Timer::Silence)?;
+        Some(Instant::ZERO + silent.since(Instant::ZERO + SILENCE))
+    }
+
     fn heard(&mut self, now: Instant, counter: u64) {
         if self.phase == Phase::Listening {
             // PROTOCOL S8
@@ -362,15 +374,15 @@ where
         &mut self,
         now: Instant,
         counter: u64,
-        (block, index): (BlockIndex, SymbolIndex),
+        (block, symbol): (BlockIndex, Symbol),
         payload: &[u8],
         store: &mut impl Intake,
         mul: &impl MulAdd,
     ) {
         let Some(place) = self.window.place(block) else {
-            return self.early_symbol(now, block, index, payload);
+            return self.early_symbol(now, block, symbol, payload);
         };
-        if !self.window.is_closed(place) && index.0 < FIRST_PARITY {
+        if !self.window.is_closed(place) && matches!(symbol, Symbol::Source(_)) {
             self.passed_by(now, counter);
             if let Some(segment) = self.window.segment_of(place) {
                 self.close_before(now, segment);
@@ -379,29 +391,26 @@ where
         if self.window.state(place).fate != Fate::Wanted {
             return;
         }
-        self.repair_came(now, place, index);
         let Some(layout) = self.window.layout(place) else { return };
         let Some(slot) = self.slot_for(block) else { return };
-        if self.slots.store(slot, &layout, index, payload) {
+        let before = self.slots.count(block);
+        if self.slots.store(slot, &layout, symbol, payload) {
             self.deliver(place, block, slot, store, mul);
+        } else {
+            let news = self.slots.count(block) > before;
+            self.repair_came(now, place, symbol, news);
         }
     }
 
     /// A symbol of a block whose header has not come.
-    fn early_symbol(
-        &mut self,
-        now: Instant,
-        block: BlockIndex,
-        index: SymbolIndex,
-        payload: &[u8],
-    ) {
+    fn early_symbol(&mut self, now: Instant, block: BlockIndex, symbol: Symbol, payload: &[u8]) {
         if block < self.window.known() || self.end.is_some_and(|blocks| block.0 >= blocks) {
             return;
         }
         if let Some(slot) = self.slots.find(block).or_else(|| self.slots.open(block)) {
-            self.slots.store_early(slot, index, payload);
+            self.slots.store_early(slot, symbol, payload);
         }
-        self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
+        self.expect_header(now);
     }
 
     /// The slot of a block; the lowest other block gives way when all are taken.

@@ -44,9 +44,14 @@ use crate::transmit::Transmit;
 /// IPv4 and UDP headers in front of every datagram.
 const IP_UDP: usize = 28;
 /// Data starts this long after the first probe if at least one member has joined:
-/// later than an invitation that was lost is repeated, or a short session would
-/// have to be sent once more for one in a hundred.
+/// later than an invitation that was lost is repeated.
 const FIRST_WAIT: Duration = Duration::from_millis(MESSAGE_RETRY.as_millis() + 50);
+/// A session that is sent within [`SHORT`] waits this long at most: who joins it
+/// late has missed all of it and needs a copy. By then an invitation has been
+/// sent four times, after MESSAGE_RETRY times 0, 1, 3 and 7.
+const SHORT_WAIT: Duration = Duration::from_millis(MESSAGE_RETRY.as_millis() * 7 + 100);
+/// A session is short when its payload takes less than this at the starting rate.
+const SHORT: Duration = Duration::from_secs(1);
 /// Datagrams that a member may be behind before it counts as too slow: they wait
 /// in its buffers, and what it lacks must still be in its window when it asks.
 pub const MOST_BEHIND: u64 = 2_500;
@@ -109,7 +114,7 @@ enum Step {
     /// Its header, before the blocks.
     Header,
     /// Symbol `round` of block `at`, interleaved (PROTOCOL S7).
-    Symbols { round: u8, at: u8 },
+    Symbols { round: u16, at: u8 },
     /// Its header once more.
     HeaderAgain,
 }
@@ -139,6 +144,8 @@ pub struct SenderSession<A, S, B> {
     stats: SenderStats,
     /// New data waits for members that are behind.
     held: bool,
+    /// Repairs have been sent since the last end.
+    repaired: bool,
     /// Parity per block that reports have asked for of late, in 1/256 symbols.
     expected_parity: u32,
 }
@@ -156,7 +163,9 @@ where
         let mut timers = Timers::new();
         let multicast = config.to.ip().is_multicast();
         if multicast {
-            timers.set(Timer::Begin, now + FIRST_WAIT);
+            let whole = config.limits.start.min(config.limits.cap);
+            let short = config.payload < whole.saturating_mul(SHORT.as_millis()) / 1_000;
+            timers.set(Timer::Begin, now + if short { SHORT_WAIT } else { FIRST_WAIT });
         }
         timers.set(Timer::NobodyHeard, now + PROBE_DEADLINE + FIRST_WAIT);
         let interval = config.report_interval.min(LONGEST_INTERVAL);
@@ -180,16 +189,17 @@ where
             events: Deque::new(),
             stats: SenderStats::default(),
             held: false,
+            repaired: false,
             expected_parity: 0,
         }
     }
 
     // --- commands ---
 
-    /// A member has joined and hears the session.
-    pub fn joined(&mut self, now: Instant) {
+    /// A member has joined and hears the session; data waits for `awaited` more.
+    pub fn joined(&mut self, now: Instant, awaited: u32) {
         self.joined += 1;
-        if self.joined >= self.members && matches!(self.phase, Phase::Probing { .. }) {
+        if awaited == 0 && matches!(self.phase, Phase::Probing { .. }) {
             self.begin(now);
         }
     }
@@ -363,6 +373,12 @@ where
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Whether data waits for members.
+    #[must_use]
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Probing { .. })
+    }
+
     /// Whether new members would still get something from the next segment on.
     #[must_use]
     pub fn takes_late_members(&self) -> bool {
@@ -438,7 +454,7 @@ where
                 !self.held || self.blocks.repairs_wait() || !self.headers_due.is_empty()
             }
             Phase::Ending { due, .. } => {
-                due || self.blocks.repairs_wait() || !self.headers_due.is_empty()
+                due || self.repaired || self.blocks.repairs_wait() || !self.headers_due.is_empty()
             }
             Phase::Closed => false,
         }

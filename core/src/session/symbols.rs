@@ -1,6 +1,29 @@
-//! A set of symbol indices.
+//! The symbols of a block, and sets of their indices.
 
-/// Any of the 256 symbols of a block.
+use crate::erasure::FIRST_PARITY;
+use crate::ids::SymbolIndex;
+
+/// One symbol of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Symbol {
+    /// The source with this index.
+    Source(u8),
+    /// The parity with this number, counted from 0.
+    Parity(u8),
+}
+
+impl Symbol {
+    /// The symbol that an index on the wire names.
+    #[must_use]
+    pub const fn of(index: SymbolIndex) -> Self {
+        match index.0.checked_sub(FIRST_PARITY) {
+            Some(number) => Self::Parity(number),
+            None => Self::Source(index.0),
+        }
+    }
+}
+
+/// Any of 256 indices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SymbolSet([u64; 4]);
 

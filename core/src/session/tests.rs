@@ -13,6 +13,7 @@ use super::receiver::ReceiverEvent;
 use super::sender::SenderEvent;
 use crate::ids::{BlockIndex, Epoch};
 use crate::time::Instant;
+use crate::wire::session::kind;
 
 #[test]
 fn without_loss_each_symbol_crosses_once_and_nobody_reports() {
@@ -52,8 +53,9 @@ fn parity_repairs_what_each_receiver_lost() {
 
 #[test]
 fn when_parity_is_spent_sources_come_again() {
+    // Of the 183 sources and 255 parities of a block some 175 come.
     let mut world = World::new(5, 3, 2_000_000);
-    world.link = Link { loss: 0.5, ..Link::PERFECT };
+    world.link = Link { loss: 0.6, ..Link::PERFECT };
     world.run();
     world.everyone_has_everything();
     assert!(world.sender.stats().resent > 0);
@@ -94,6 +96,34 @@ fn a_lost_header_is_asked_for() {
     world.run();
     world.everyone_has_everything();
     assert!(world.receivers[1].told.iter().any(|e| matches!(e, ReceiverEvent::HeaderRequest(_))));
+}
+
+#[test]
+fn a_header_is_asked_for_patiently_after_the_end() {
+    // The session is sent within 20 ms; each request until 600 ms is answered in vain.
+    let mut world = World::new(15, 2, 100_000);
+    world.lose_headers_to = Some(1);
+    world.run();
+    world.everyone_has_everything();
+}
+
+#[test]
+fn data_waits_for_members_where_a_late_one_would_need_a_copy() {
+    // Sent within 50 ms, and in two seconds, at half of 12 MB/s. One of the two members
+    // is not there: all it is told gets lost.
+    for (bytes, begins) in [(300_000, 1_500), (12_000_000, 250)] {
+        let mut world = World::new(16, 2, bytes);
+        world.absent = Some(1);
+        world.run_until(Instant::from_millis(2_000));
+        let first = world.wire.iter().find(|sent| sent.body[0] == kind::SEGMENT).unwrap().at;
+        let waited = first.as_micros() / 1_000;
+        assert!((begins..begins + 20).contains(&waited), "{bytes} bytes: {waited} ms");
+    }
+    // With both there, neither waits.
+    let mut world = World::new(16, 2, 300_000);
+    world.run();
+    let first = world.wire.iter().find(|sent| sent.body[0] == kind::SEGMENT).unwrap().at;
+    assert!(first < Instant::from_millis(5), "{first:?}");
 }
 
 #[test]

@@ -45,6 +45,12 @@ impl<const N: usize> Timers<N> {
         }
     }
 
+    /// When a timer expires, if it runs.
+    #[must_use]
+    pub fn deadline(&self, timer: impl Into<usize>) -> Option<Instant> {
+        self.0.get(timer.into()).copied().flatten()
+    }
+
     /// The next deadline.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
@@ -68,6 +74,7 @@ mod tests {
         timers.set(1_usize, Instant::from_millis(5));
         timers.set_earlier(1_usize, Instant::from_millis(9));
         assert_eq!(timers.next(), Some(Instant::from_millis(5)));
+        assert_eq!(timers.deadline(1_usize), Some(Instant::from_millis(5)));
         assert!(!timers.expired(1_usize, Instant::from_millis(4)));
         assert!(timers.expired(1_usize, Instant::from_millis(5)));
         assert!(!timers.expired(1_usize, Instant::from_millis(6)));

@@ -4,7 +4,7 @@
 use super::segment::{self, SegmentView};
 use super::{Malformed, SIGNATURE, last_64, short, u32_at};
 use crate::ids::{BlockIndex, Epoch, SessionId, SymbolIndex};
-use crate::limits::{DATA_HEADER, MAX_ECHOES, SYMBOL_HEADER, TAG, VERSION};
+use crate::limits::{ALL_PARITY, DATA_HEADER, MAX_ECHOES, MAX_PARITY, SYMBOL_HEADER, TAG, VERSION};
 
 /// Type byte of a session datagram.
 pub const TYPE: u8 = 5;
@@ -23,6 +23,8 @@ pub mod kind {
     pub const END: u8 = 4;
     /// Digests of symbols, signed: strict mode.
     pub const DIGESTS: u8 = 5;
+    /// A parity symbol beyond the first 64.
+    pub const FURTHER: u8 = 6;
 }
 
 /// The outer header of a session datagram.
@@ -88,6 +90,15 @@ pub enum Body<'a> {
         /// Its bytes.
         payload: &'a [u8],
     },
+    /// A parity symbol beyond those that a symbol index can name.
+    Further {
+        /// Its number among the block's parity symbols, 64 to 254.
+        number: u8,
+        /// Of which block.
+        block: BlockIndex,
+        /// Its bytes.
+        payload: &'a [u8],
+    },
     /// A segment's header.
     Segment(SegmentView<'a>),
     /// Promised parity.
@@ -108,13 +119,14 @@ impl<'a> Body<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         match bytes.first() {
             Some(&kind::SYMBOL) => {
-                let (head, payload) =
-                    bytes.split_at_checked(SYMBOL_HEADER).ok_or(short(bytes, SYMBOL_HEADER))?;
-                if payload.is_empty() {
-                    return Err(short(bytes, SYMBOL_HEADER + 1));
-                }
-                let block = BlockIndex(u32_at(head, 2));
-                Ok(Self::Symbol { index: SymbolIndex(head[1]), block, payload })
+                let (index, block, payload) = symbol(bytes)?;
+                Ok(Self::Symbol { index: SymbolIndex(index), block, payload })
+            }
+            Some(&kind::FURTHER) => {
+                let (number, block, payload) = symbol(bytes)?;
+                // PROTOCOL S16
+                let further = (MAX_PARITY..ALL_PARITY).contains(&usize::from(number));
+                further.then_some(Self::Further { number, block, payload }).ok_or(Malformed::Bound)
             }
             Some(&kind::SEGMENT) => SegmentView::parse(bytes).map(Self::Segment),
             Some(&kind::ECHO) => EchoView::parse(bytes).map(Self::Echo),
@@ -125,6 +137,23 @@ impl<'a> Body<'a> {
             None => Err(short(bytes, 1)),
         }
     }
+}
+
+/// Index or number, block and bytes of a symbol of either kind.
+fn symbol(bytes: &[u8]) -> Result<(u8, BlockIndex, &[u8]), Malformed> {
+    let (head, payload) =
+        bytes.split_at_checked(SYMBOL_HEADER).ok_or(short(bytes, SYMBOL_HEADER))?;
+    if payload.is_empty() {
+        return Err(short(bytes, SYMBOL_HEADER + 1));
+    }
+    Ok((head[1], BlockIndex(u32_at(head, 2)), payload))
+}
+
+/// Writes the head of the body of parity symbol `number`, 64 or above.
+#[must_use]
+pub fn further_head(number: u8, block: BlockIndex) -> [u8; SYMBOL_HEADER] {
+    let block = block.0.to_le_bytes();
+    [kind::FURTHER, number, block[0], block[1], block[2], block[3]]
 }
 
 /// Writes the head of a symbol body.
@@ -232,5 +261,20 @@ mod tests {
         assert!(matches!(Body::parse(&end), Ok(Body::End(_))));
         end[2] = 1;
         assert_eq!(Body::parse(&end), Err(Malformed::Reserved));
+    }
+
+    #[test]
+    fn further_parity_has_the_bytes_of_the_diagram_and_no_number_of_the_first() {
+        let mut body = [6, 64, 4, 3, 2, 1, 0xAB];
+        assert_eq!(body[..6], further_head(64, BlockIndex(0x0102_0304)));
+        let block = BlockIndex(0x0102_0304);
+        let expected = Body::Further { number: 64, block, payload: &[0xAB] };
+        assert_eq!(Body::parse(&body), Ok(expected));
+        // PROTOCOL S16
+        for number in [0, 63, 255] {
+            body[1] = number;
+            assert_eq!(Body::parse(&body), Err(Malformed::Bound));
+        }
+        assert!(Body::parse(&body[..6]).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use fleetcast_core::crypto::aead::Aead;
@@ -33,6 +33,8 @@ const HOPELESS: u64 = 24_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// When a new key is used although not everybody has confirmed it.
 const REKEY_PATIENCE: Duration = Duration::from_secs(1);
+/// How often invitations are said again while data waits for members.
+const INVITE_AGAIN: Duration = Duration::from_millis(100);
 /// Unit of the back-off on a LAN: a few round trips.
 const BACKOFF_US: u32 = 4_000;
 
@@ -49,6 +51,8 @@ pub(super) struct Member {
     pub(super) epoch: Epoch,
     /// The highest counter that it has taken, and since when.
     pub(super) taken: (u64, Instant),
+    /// Data waits for it in the beginning.
+    awaited: bool,
 }
 
 /// What a running session is made from.
@@ -71,6 +75,8 @@ pub(super) struct LiveConfig {
     pub(super) root_lens: Vec<u16>,
     /// Members and their slots.
     pub(super) members: Vec<(ReceiverId, u8)>,
+    /// Members that were late for their last session: nobody waits for them.
+    pub(super) tardy: BTreeSet<ReceiverId>,
     /// Bounds of the rate.
     pub(super) limits: RateLimits,
     /// Members take nothing from older releases.
@@ -87,7 +93,11 @@ pub(super) struct LiveSession<A> {
     next_key: Option<(Epoch, [u8; 32], Instant)>,
     /// When to look whether those who were behind have caught up.
     look_again: Option<Instant>,
+    /// When to say invitations again, until data begins.
+    again_at: Option<Instant>,
     invited: u32,
+    /// Members that data waits for in the beginning.
+    awaited: u32,
     report_ms: u32,
 }
 
@@ -95,6 +105,7 @@ impl<A: Aead> LiveSession<A> {
     /// Begins a session; invitations are the caller's.
     pub(super) fn new(config: LiveConfig, plan: SessionPlan, now: Instant) -> Self {
         let invited = config.members.len() as u32;
+        let multicast = config.to.ip().is_multicast();
         let report_ms = (invited * 1_000 / REPORTS_PER_SECOND).max(REPORT_LEAST_MS);
         let epoch = Epoch(1);
         let sender_config = SenderConfig {
@@ -108,6 +119,7 @@ impl<A: Aead> LiveSession<A> {
             sources: MAX_SOURCES,
             slots: config.slots.len() as u8,
             members: invited,
+            payload: plan.payload(),
             limits: config.limits,
             report_interval: Duration::from_millis(report_ms.into()),
         };
@@ -117,9 +129,11 @@ impl<A: Aead> LiveSession<A> {
         let parity_sent = vec![0; plan.block_count()];
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
-            (id, Member { slot, joined: false, finished: false, epoch, taken: (0, now) })
+            let awaited = !config.tardy.contains(&id);
+            (id, Member { slot, joined: false, finished: false, epoch, taken: (0, now), awaited })
         };
-        let members = config.members.iter().map(member).collect();
+        let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
+        let awaited = members.values().filter(|member| member.awaited).count() as u32;
         Self {
             config,
             epoch,
@@ -128,7 +142,9 @@ impl<A: Aead> LiveSession<A> {
             members,
             next_key: None,
             look_again: None,
+            again_at: multicast.then_some(now + INVITE_AGAIN),
             invited,
+            awaited,
             report_ms,
         }
     }
@@ -194,6 +210,20 @@ impl<A: Aead> LiveSession<A> {
         })
     }
 
+    /// Whether it is time to say invitations again to those that data waits for.
+    pub(super) fn invites_again(&mut self, now: Instant) -> bool {
+        let due = self.again_at.is_some_and(|at| at <= now);
+        if due {
+            self.again_at = self.sender.is_waiting().then_some(now + INVITE_AGAIN);
+        }
+        due && self.again_at.is_some()
+    }
+
+    /// Members that data waits for.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &ReceiverId> {
+        self.members.iter().filter(|(_, m)| m.awaited && !m.joined).map(|(id, _)| id)
+    }
+
     /// The block from which a receiver that joins now takes part, if it still can.
     pub(super) fn late_entry(&self) -> Option<BlockIndex> {
         self.sender.takes_late_members().then(|| self.sender.next_segment_block(&self.plan))
@@ -202,7 +232,8 @@ impl<A: Aead> LiveSession<A> {
     /// Takes a late receiver in.
     pub(super) fn add(&mut self, now: Instant, id: ReceiverId, slot: u8) {
         let taken = (self.sender.counter(), now);
-        let member = Member { slot, joined: false, finished: false, epoch: self.epoch, taken };
+        let (epoch, awaited) = (self.epoch, false);
+        let member = Member { slot, joined: false, finished: false, epoch, taken, awaited };
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -215,7 +246,8 @@ impl<A: Aead> LiveSession<A> {
         member.epoch = epoch;
         if !std::mem::replace(&mut member.joined, true) {
             member.taken = (self.sender.counter(), now);
-            self.sender.joined(now);
+            self.awaited -= u32::from(member.awaited);
+            self.sender.joined(now, self.awaited);
         }
     }
 
@@ -229,11 +261,10 @@ impl<A: Aead> LiveSession<A> {
 
     /// A member is gone, or does not hear the session; whether it was one.
     pub(super) fn leave(&mut self, id: &ReceiverId) -> bool {
-        let was = self.members.remove(id).is_some();
-        if was {
-            self.tell_members();
-        }
-        was
+        let Some(gone) = self.members.remove(id) else { return false };
+        self.awaited -= u32::from(gone.awaited && !gone.joined);
+        self.tell_members();
+        true
     }
 
     /// Prepares a new epoch because somebody was removed; returns it with its key.
@@ -301,7 +332,8 @@ impl<A: Aead> LiveSession<A> {
     /// When there is something to do again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let key = self.next_key.map(|(.., at)| at);
-        self.sender.poll_timeout().into_iter().chain(key).chain(self.look_again).min()
+        let own = key.into_iter().chain(self.look_again).chain(self.again_at);
+        own.chain(self.sender.poll_timeout()).min()
     }
 
     /// What happened.

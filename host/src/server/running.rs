@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{BlockIndex, PeerSlot, ReceiverId, SessionId};
-use fleetcast_core::limits::CATCH_UP_SHARE;
+use fleetcast_core::limits::{CATCH_UP_SHARE, MAX_MESSAGE, SEND_WINDOW};
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::SenderEvent;
 use fleetcast_core::time::Instant;
-use fleetcast_core::wire::control::{Down, ReleaseName};
+use fleetcast_core::wire::control::{Down, ReleaseName, encode};
+use fleetcast_core::wire::transport::Sending;
 
 use super::ServerNode;
 use super::delivering::{MERGE, MERGE_LATE};
@@ -21,6 +22,8 @@ use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 const MAX_CATCH_UPS: usize = 8;
 /// Multicast sessions at a time.
 const MAX_MULTICASTS: usize = 8;
+/// Invitations of one session that are said again at a time.
+const AGAIN_AT_ONCE: usize = 64;
 /// Slowest rate of a session in bytes per second.
 const FLOOR: u64 = 64 * 1_024;
 /// Where a session begins, in bytes per second.
@@ -53,7 +56,8 @@ impl<A: Aead> ServerNode<A> {
     fn on_sender_event(&mut self, now: Instant, at: usize, event: SenderEvent) {
         let members: Vec<ReceiverId> = self.sessions[at].members().keys().copied().collect();
         match event {
-            SenderEvent::Started | SenderEvent::Closed { .. } => {}
+            SenderEvent::Started => self.note_tardy(at),
+            SenderEvent::Closed { .. } => {}
             SenderEvent::NobodyHeard => {
                 for member in members {
                     if let Some(&slot) = self.connected.get(&member)
@@ -76,6 +80,47 @@ impl<A: Aead> ServerNode<A> {
                     if let Some(&slot) = self.connected.get(&member) {
                         self.idle(now, slot, member);
                     }
+                }
+            }
+        }
+    }
+
+    /// Remembers who had not joined when a session began to send.
+    fn note_tardy(&mut self, at: usize) {
+        let session = &self.sessions[at];
+        for (member, state) in session.members() {
+            if let Some(&slot) = self.connected.get(member)
+                && let Some(link) = self.links.get_mut(&slot)
+                && session.is_multicast()
+            {
+                link.tardy = !state.joined;
+            }
+        }
+    }
+
+    /// Says invitations again that their receivers may have lost, before the channel
+    /// does: who joins late has missed a part of the session. Only where nothing
+    /// else is under way, so that no message is overtaken; a copy changes nothing.
+    pub(super) fn invite_again(&mut self, now: Instant) {
+        for session in &mut self.sessions {
+            if !session.invites_again(now) {
+                continue;
+            }
+            let mut said = 0;
+            for member in session.awaited() {
+                let Some(&slot) = self.connected.get(member) else { continue };
+                let idle = self.links.get(&slot).is_some_and(|link| link.queue.is_empty());
+                // More room: it has the invitation, and waits for a probe.
+                if said == AGAIN_AT_ONCE || !idle || self.endpoint.room(slot) + 1 != SEND_WINDOW {
+                    continue;
+                }
+                let mut buffer = [0; MAX_MESSAGE];
+                if let Some(invitation) = session.invitation(member, BlockIndex(0))
+                    && let Ok(bytes) = encode(&Down::Invitation(invitation), &mut buffer)
+                {
+                    // Unreliable: the channel itself goes on repeating it.
+                    let _ = self.endpoint.send(now, slot, Sending::Unreliable, bytes);
+                    said += 1;
                 }
             }
         }
@@ -199,6 +244,8 @@ impl<A: Aead> ServerNode<A> {
         // PROTOCOL S1: no number twice while this server lives, and a new key each time.
         self.next_session = self.next_session.wrapping_add(1);
         let slots = slot_names(&planned);
+        let tardy = |id: &ReceiverId| self.link_of(id).is_some_and(|(_, link)| link.tardy);
+        let tardy = planned.members.iter().map(|&(id, _)| id).filter(|id| tardy(id)).collect();
         let config = LiveConfig {
             session: SessionId(self.next_session),
             key,
@@ -209,6 +256,7 @@ impl<A: Aead> ServerNode<A> {
             root_lens: planned.slots.iter().map(|c| c.document.len() as u16).collect(),
             slots: slots.clone(),
             members: planned.members.clone(),
+            tardy,
             full: slots.iter().any(|release| self.full_sends.contains(&release.digest)),
             limits: self.limits(planned.multicast, &slots, kind as u64 + 1),
         };

@@ -5,9 +5,9 @@ use core::ops::DerefMut;
 use super::window::{Fate, Place};
 use super::{ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState, Timer};
 use crate::crypto::aead::Aead;
-use crate::erasure::FIRST_PARITY;
-use crate::ids::{BlockIndex, SegmentIndex, SymbolIndex};
-use crate::limits::{MAX_ECHO_DELAYS, MAX_PARITY, MAX_SOURCES};
+use crate::ids::{BlockIndex, SegmentIndex};
+use crate::limits::{MAX_ECHO_DELAYS, MAX_SOURCES};
+use crate::session::symbols::Symbol;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::Entry;
 use crate::wire::session::EchoView;
@@ -60,12 +60,12 @@ where
             let Some(layout) = self.window.layout(place) else { continue };
             let lacking = layout.sources().saturating_sub(self.slots.count(block));
             let state = self.window.state(place);
-            if state.fate != Fate::Wanted || usize::from(promised) > MAX_PARITY {
+            if state.fate != Fate::Wanted || usize::from(promised) > layout.parities() {
                 continue;
             }
             state.promised = state.promised.max(promised);
             let coming = usize::from(state.promised - state.passed.min(state.promised));
-            let spent = usize::from(state.passed) + lacking > MAX_PARITY && state.asked > 0;
+            let spent = usize::from(state.passed) + lacking > layout.parities() && state.asked > 0;
             if coming < lacking && !spent {
                 continue;
             }
@@ -82,17 +82,22 @@ where
         }
     }
 
-    /// A symbol of a wanted block came; in a closed segment it is a repair.
-    pub(super) fn repair_came(&mut self, now: Instant, place: Place, index: SymbolIndex) {
+    /// A symbol of a wanted block came, which was news or not; in a closed segment
+    /// it is a repair.
+    pub(super) fn repair_came(&mut self, now: Instant, place: Place, symbol: Symbol, news: bool) {
         let closed = self.window.is_closed(place);
         let state = self.window.state(place);
-        if index.0 >= FIRST_PARITY {
-            let number = index.0 - FIRST_PARITY + 1;
-            state.passed = state.passed.max(number);
-            state.promised = state.promised.max(number);
+        if let Symbol::Parity(number) = symbol {
+            let count = number.saturating_add(1);
+            state.passed = state.passed.max(count);
+            state.promised = state.promised.max(count);
         }
         if closed {
             state.delays = 0;
+            if news {
+                // Reports are answered: there is no need to grow patient, or to despair.
+                state.asked = state.asked.min(1);
+            }
             if state.due.is_some() && state.awaiting.is_some() {
                 state.due = Some(now + OVERDUE);
             }
@@ -126,11 +131,15 @@ where
     pub(super) fn report_due(&mut self, now: Instant) {
         self.nack.begin(self.config.session, self.config.epoch);
         let horizon = now + self.backoff_span();
+        // While anything comes the promised may still come: a slow sender is not a
+        // lost repair. That it has passed is told by what is sent after it.
+        let overdue = self.last_heard().map_or(now, |heard| heard + OVERDUE);
         let mut cursor = 0;
         let mut full = false;
         while let Some((block, place)) = self.window.next_lacking(&mut cursor) {
             let state = self.window.state(place);
             let Some(due) = state.due else { continue };
+            let due = if state.awaiting.is_some() { due.max(overdue) } else { due };
             let soon = state.awaiting.is_none() && due <= horizon;
             if due > now && !soon || full {
                 self.timers.set_earlier(Timer::Nack, due.max(now));
@@ -158,7 +167,7 @@ where
             state.passed = state.promised;
         }
         let passed = state.passed;
-        let left = MAX_PARITY - usize::from(passed).min(MAX_PARITY);
+        let left = layout.parities().saturating_sub(usize::from(passed));
         let mut list = [0; MAX_SOURCES];
         let spent = missing.saturating_sub(left);
         let listed = self.slots.missing_sources(block, k, spent, &mut list);

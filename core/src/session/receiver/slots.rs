@@ -4,30 +4,47 @@
 use core::ops::DerefMut;
 
 use crate::erasure::{self, FIRST_PARITY, MulAdd};
-use crate::ids::{BlockIndex, SymbolIndex};
+use crate::ids::BlockIndex;
 use crate::limits::MAX_SOURCES;
 use crate::session::layout::BlockLayout;
-use crate::session::symbols::SymbolSet;
+use crate::session::symbols::{Symbol, SymbolSet};
 
 /// One block being received.
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiveSlot {
     block: Option<BlockIndex>,
-    /// Symbols received.
-    have: SymbolSet,
+    /// Positions that hold their own source.
+    own: SymbolSet,
     /// Positions that hold a symbol.
     filled: SymbolSet,
-    /// Which symbol lies at each filled position.
-    held: [SymbolIndex; MAX_SOURCES],
+    /// Which parity lies at each position that holds another symbol than its own.
+    parity: [u8; MAX_SOURCES],
+}
+
+impl ReceiveSlot {
+    /// The parity that lies at a position in the stead of its source.
+    fn parity_at(&self, position: u8) -> Option<u8> {
+        let stands_in = self.filled.contains(position) && !self.own.contains(position);
+        self.parity.get(usize::from(position)).copied().filter(|_| stands_in)
+    }
+
+    fn holds(&self, symbol: Symbol) -> bool {
+        match symbol {
+            Symbol::Source(index) => self.own.contains(index),
+            Symbol::Parity(number) => {
+                (0..FIRST_PARITY).any(|position| self.parity_at(position) == Some(number))
+            }
+        }
+    }
 }
 
 impl Default for ReceiveSlot {
     fn default() -> Self {
         Self {
             block: None,
-            have: SymbolSet::EMPTY,
+            own: SymbolSet::EMPTY,
             filled: SymbolSet::EMPTY,
-            held: [SymbolIndex(0); MAX_SOURCES],
+            parity: [0; MAX_SOURCES],
         }
     }
 }
@@ -92,8 +109,8 @@ where
         limit: usize,
         out: &mut [u8; MAX_SOURCES],
     ) -> usize {
-        let have = self.find(block).map_or(SymbolSet::EMPTY, |at| self.slots[at].have);
-        let lacking = (0..FIRST_PARITY).take(k).filter(|&index| !have.contains(index));
+        let own = self.find(block).map_or(SymbolSet::EMPTY, |at| self.slots[at].own);
+        let lacking = (0..FIRST_PARITY).take(k).filter(|&index| !own.contains(index));
         let mut count = 0;
         for (place, index) in out.iter_mut().zip(lacking.take(limit)) {
             *place = index;
@@ -103,10 +120,11 @@ where
     }
 
     /// Stores a source that came before its block's header.
-    pub(super) fn store_early(&mut self, at: usize, index: SymbolIndex, payload: &[u8]) {
-        let fits = usize::from(index.0) * self.symbol < self.block_size;
-        if index.0 < FIRST_PARITY && fits && payload.len() <= self.symbol {
-            self.place(at, index.0, index, payload);
+    pub(super) fn store_early(&mut self, at: usize, symbol: Symbol, payload: &[u8]) {
+        let Symbol::Source(index) = symbol else { return };
+        let fits = usize::from(index) * self.symbol < self.block_size;
+        if fits && payload.len() <= self.symbol {
+            self.place(at, index, symbol, payload);
         }
     }
 
@@ -115,24 +133,27 @@ where
         &mut self,
         at: usize,
         layout: &BlockLayout,
-        index: SymbolIndex,
+        symbol: Symbol,
         payload: &[u8],
     ) -> bool {
         let k = layout.sources();
         // PROTOCOL S4
-        if layout.symbol_len(index) != Some(payload.len()) {
+        if layout.symbol_len(symbol) != Some(payload.len()) {
             return self.slots[at].filled.len() == k;
         }
-        if self.slots[at].have.contains(index.0) || self.slots[at].filled.len() >= k {
+        if self.slots[at].filled.len() >= k || self.slots[at].holds(symbol) {
             return self.slots[at].filled.len() == k;
         }
-        if index.0 >= FIRST_PARITY {
-            if let Some(free) = self.free_position(at, k) {
-                self.place(at, free, index, payload);
+        match symbol {
+            Symbol::Parity(_) => {
+                if let Some(free) = self.free_position(at, k) {
+                    self.place(at, free, symbol, payload);
+                }
             }
-        } else {
-            self.make_room(at, index.0, k);
-            self.place(at, index.0, index, payload);
+            Symbol::Source(index) => {
+                self.make_room(at, index, k);
+                self.place(at, index, symbol, payload);
+            }
         }
         self.slots[at].filled.len() == k
     }
@@ -143,15 +164,15 @@ where
         let slot = &mut self.slots[at];
         for index in (0..FIRST_PARITY).skip(k) {
             slot.filled.remove(index);
-            slot.have.remove(index);
+            slot.own.remove(index);
         }
         slot.filled.len() == k
     }
 
     /// Parity symbols that stand in for sources which never came.
     pub(super) fn stand_ins(&self, at: usize, layout: &BlockLayout) -> usize {
-        let held = self.slots[at].held.iter().take(layout.sources());
-        held.filter(|index| index.0 >= FIRST_PARITY).count()
+        let positions = (0..FIRST_PARITY).take(layout.sources());
+        positions.filter(|&position| self.slots[at].parity_at(position).is_some()).count()
     }
 
     /// Decodes a complete block in place and lends its bytes.
@@ -164,25 +185,32 @@ where
         let k = layout.sources();
         let start = at * self.block_size;
         let positions = self.memory.get_mut(start..start + k * self.symbol)?;
-        let held = self.slots[at].held.get_mut(..k)?;
-        erasure::decode(mul, k, self.symbol, positions, held).ok()?;
+        let slot = &self.slots[at];
+        let parity_at = |position| slot.parity_at(position);
+        erasure::decode(mul, k, self.symbol, positions, parity_at).ok()?;
         positions.get(..layout.bytes)
     }
 
-    fn place(&mut self, at: usize, position: u8, index: SymbolIndex, payload: &[u8]) {
+    fn place(&mut self, at: usize, position: u8, symbol: Symbol, payload: &[u8]) {
         let start = at * self.block_size + usize::from(position) * self.symbol;
         let Some(room) = self.memory.get_mut(start..start + self.symbol) else { return };
         let (text, padding) = room.split_at_mut(payload.len());
         text.copy_from_slice(payload);
         padding.fill(0);
         let slot = &mut self.slots[at];
-        slot.have.insert(index.0);
         slot.filled.insert(position);
-        slot.held[usize::from(position)] = index;
-        // A bug for the simulator to find; not in a product.
-        #[cfg(feature = "planted")]
-        if index.0 >= FIRST_PARITY && crate::planted::is(crate::planted::Bug::Parity) {
-            slot.held[usize::from(position)] = SymbolIndex(index.0 ^ 1);
+        match symbol {
+            Symbol::Source(_) => {
+                slot.own.insert(position);
+            }
+            Symbol::Parity(number) => {
+                slot.parity[usize::from(position)] = number;
+                // A bug for the simulator to find; not in a product.
+                #[cfg(feature = "planted")]
+                if crate::planted::is(crate::planted::Bug::Parity) {
+                    slot.parity[usize::from(position)] = number ^ 1;
+                }
+            }
         }
     }
 
@@ -197,7 +225,7 @@ where
         let to = base + usize::from(free) * self.symbol;
         self.memory.copy_within(from..from + self.symbol, to);
         let slot = &mut self.slots[at];
-        slot.held[usize::from(free)] = slot.held[usize::from(position)];
+        slot.parity[usize::from(free)] = slot.parity[usize::from(position)];
         slot.filled.insert(free);
     }
 
@@ -225,20 +253,22 @@ mod tests {
     fn a_source_that_comes_after_its_stand_in_moves_the_stand_in_away() {
         let block: Vec<u8> = (0..27).collect();
         let layout = BlockLayout::checked(Object::Content, 27, SYMBOL, 4).unwrap();
-        let parity = |index| {
+        let parity = |index: u8| {
             let mut out = vec![0; SYMBOL];
-            erasure::parity(&Portable, 4, SYMBOL, &block, SymbolIndex(index), &mut out);
+            erasure::parity(&Portable, 4, SYMBOL, &block, index, &mut out);
             out
         };
         let mut slots = table();
         let at = slots.open(BlockIndex(7)).unwrap();
-        assert!(!slots.store(at, &layout, SymbolIndex(200), &parity(200)));
-        assert!(!slots.store(at, &layout, SymbolIndex(200), &parity(200)), "counted once");
-        assert!(!slots.store(at, &layout, SymbolIndex(0), &block[..8]));
-        assert!(!slots.store(at, &layout, SymbolIndex(255), &parity(255)));
+        let (first, other) = (Symbol::Parity(8), Symbol::Parity(254));
+        assert!(!slots.store(at, &layout, first, &parity(8)));
+        assert!(!slots.store(at, &layout, first, &parity(8)), "counted once");
+        assert!(!slots.store(at, &layout, Symbol::Source(0), &block[..8]));
+        assert!(!slots.store(at, &layout, first, &parity(8)), "counted once where it is now");
+        assert!(!slots.store(at, &layout, other, &parity(254)));
         // PROTOCOL S4: the last source has three bytes, not eight.
-        assert!(!slots.store(at, &layout, SymbolIndex(3), &[9; 8]));
-        assert!(slots.store(at, &layout, SymbolIndex(3), &block[24..]));
+        assert!(!slots.store(at, &layout, Symbol::Source(3), &[9; 8]));
+        assert!(slots.store(at, &layout, Symbol::Source(3), &block[24..]));
         assert_eq!(slots.decode(at, &layout, &Portable).unwrap(), block);
     }
 }

@@ -3,11 +3,11 @@
 
 use core::ops::DerefMut;
 
-use crate::ids::{BlockIndex, SymbolIndex};
-use crate::limits::{MAX_PARITY, MAX_SOURCES};
+use crate::ids::BlockIndex;
+use crate::limits::MAX_SOURCES;
 use crate::session::layout::BlockLayout;
 use crate::session::source::{BlockSource, SegmentSpan};
-use crate::session::symbols::SymbolSet;
+use crate::session::symbols::{Symbol, SymbolSet};
 use crate::time::{Duration, Instant};
 
 /// Sources sent again are not sent once more within this time.
@@ -38,15 +38,6 @@ pub(super) struct Held {
     resent_at: Instant,
 }
 
-/// What to send next of a block's repairs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repair {
-    /// The parity symbol with this number.
-    Parity(u8),
-    /// A source once more.
-    Source(SymbolIndex),
-}
-
 /// Why a block is not in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotLoaded {
@@ -65,6 +56,8 @@ pub(super) struct Blocks<S, B> {
     clock: u64,
     /// Slots that may have repairs to send or promises to tell.
     busy: usize,
+    /// The slot whose repairs come first next time.
+    turn: usize,
     /// The segment being sent: its blocks stay.
     pinned: SegmentSpan,
 }
@@ -76,7 +69,7 @@ where
 {
     pub(super) const fn new(slots: S, memory: B, parity_sent: B, block_size: usize) -> Self {
         let pinned = SegmentSpan { first: BlockIndex(0), count: 0 };
-        Self { slots, memory, parity_sent, block_size, clock: 0, busy: 0, pinned }
+        Self { slots, memory, parity_sent, block_size, clock: 0, busy: 0, turn: 0, pinned }
     }
 
     /// Keeps the blocks of a segment in memory, and no longer those pinned before.
@@ -145,8 +138,8 @@ where
 
     /// Promises parity up to `count` symbols in all; it is told by an echo if `echo`.
     pub(super) fn promise(&mut self, at: usize, count: u8, echo: bool) {
-        let count = count.min(MAX_PARITY as u8);
         let Some(held) = self.slots.get_mut(at).and_then(|slot| slot.held.as_mut()) else { return };
+        let count = usize::from(count).min(held.layout.parities()) as u8;
         held.asked |= echo;
         if count > held.promised {
             held.promised = count;
@@ -190,24 +183,28 @@ where
         Some((held.block, held.promised))
     }
 
-    /// The next repair symbol of any block, counted as sent.
-    pub(super) fn next_repair(&mut self, now: Instant) -> Option<(usize, Repair)> {
+    /// The next repair symbol, counted as sent. Blocks take turns, so that a burst
+    /// of losses does not meet one alone.
+    pub(super) fn next_repair(&mut self, now: Instant) -> Option<(usize, Symbol)> {
         if self.busy == 0 {
             return None;
         }
-        for at in 0..self.slots.len() {
+        let len = self.slots.len();
+        for at in (0..len).map(|i| (self.turn + i) % len) {
             let Some(held) = self.slots[at].held.as_mut() else { continue };
             if let Some(index) = held.resend.first() {
                 held.resend.remove(index);
                 held.resent.insert(index);
                 held.resent_at = now;
-                return Some((at, Repair::Source(SymbolIndex(index))));
+                self.turn = at + 1;
+                return Some((at, Symbol::Source(index)));
             }
             let promised = held.promised;
             let Some(sent) = self.parity_sent.get_mut(held.block.0 as usize) else { continue };
             if *sent < promised {
                 *sent += 1;
-                return Some((at, Repair::Parity(*sent - 1)));
+                self.turn = at + 1;
+                return Some((at, Symbol::Parity(*sent - 1)));
             }
         }
         self.busy = 0;

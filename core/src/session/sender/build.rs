@@ -2,7 +2,7 @@
 
 use core::ops::DerefMut;
 
-use super::blocks::{NotLoaded, Repair};
+use super::blocks::NotLoaded;
 use super::{
     BlockSlot, END_FIRST, END_PATIENCE, END_SLOWEST, Phase, Segment, SenderEvent, SenderSession,
     Step, Timer,
@@ -11,15 +11,17 @@ use crate::crypto::aead::Aead;
 use crate::crypto::sign::{Context, SIGNATURE};
 use crate::erasure::{self, MulAdd};
 use crate::ids::{BlockIndex, SegmentIndex, SymbolIndex};
-use crate::limits::{MAX_ECHOES, MAX_PARITY, PROBE_TIMES, SYMBOL_HEADER};
-use crate::session::layout::parity_index;
+use crate::limits::{MAX_ECHOES, MAX_SOURCES, PROBE_TIMES, SYMBOL_HEADER};
 use crate::session::source::BlockSource;
+use crate::session::symbols::Symbol;
 use crate::time::Instant;
 use crate::wire::segment::{SegmentHead, SegmentWriter};
-use crate::wire::session::{ECHO_ENTRY, END_SIGNED, End, kind, symbol_head};
+use crate::wire::session::{ECHO_ENTRY, END_SIGNED, End, further_head, kind, symbol_head};
 
 /// Rounds of source symbols are numbered from 0, those of proactive parity from here.
-const PARITY_ROUND: u8 = erasure::FIRST_PARITY;
+const PARITY_ROUND: u16 = MAX_SOURCES as u16;
+/// Most parity symbols that come without being asked for: seven bits tell them.
+const MAX_PROACTIVE: u32 = 127;
 
 impl<A, S, B> SenderSession<A, S, B>
 where
@@ -44,8 +46,9 @@ where
         if let Some(len) = self.echo(body) {
             return Some(len);
         }
-        if let Some((at, repair)) = self.blocks.next_repair(now) {
-            return self.repair_symbol(at, repair, body, mul);
+        if let Some((at, symbol)) = self.blocks.next_repair(now) {
+            self.repaired = true;
+            return self.repair_symbol(at, symbol, body, mul);
         }
         if let Some(segment) = self.headers_due.pop_front() {
             return self.segment_header(segment, self.proactive(), body, source);
@@ -91,24 +94,24 @@ where
     fn repair_symbol(
         &mut self,
         at: usize,
-        repair: Repair,
+        symbol: Symbol,
         body: &mut [u8],
         mul: &impl MulAdd,
     ) -> Option<usize> {
-        match repair {
-            Repair::Source(index) => {
+        match symbol {
+            Symbol::Source(index) => {
                 self.stats.resent += 1;
                 self.source_symbol(at, index, body)
             }
-            Repair::Parity(number) => self.parity_symbol(at, number, body, mul),
+            Symbol::Parity(number) => self.parity_symbol(at, number, body, mul),
         }
     }
 
-    fn source_symbol(&mut self, at: usize, index: SymbolIndex, body: &mut [u8]) -> Option<usize> {
+    fn source_symbol(&mut self, at: usize, index: u8, body: &mut [u8]) -> Option<usize> {
         let held = self.blocks.held(at)?;
-        let len = held.layout.symbol_len(index)?;
-        body[..SYMBOL_HEADER].copy_from_slice(&symbol_head(index, held.block));
-        let start = usize::from(index.0) * held.layout.symbol;
+        let len = held.layout.symbol_len(Symbol::Source(index))?;
+        body[..SYMBOL_HEADER].copy_from_slice(&symbol_head(SymbolIndex(index), held.block));
+        let start = usize::from(index) * held.layout.symbol;
         body[SYMBOL_HEADER..][..len].copy_from_slice(&self.blocks.bytes(at)[start..start + len]);
         Some(SYMBOL_HEADER + len)
     }
@@ -121,12 +124,16 @@ where
         mul: &impl MulAdd,
     ) -> Option<usize> {
         let held = self.blocks.held(at)?;
-        let index = parity_index(number)?;
         let layout = held.layout;
-        let len = layout.symbol_len(index)?;
-        body[..SYMBOL_HEADER].copy_from_slice(&symbol_head(index, held.block));
+        let len = layout.symbol_len(Symbol::Parity(number))?;
+        // PROTOCOL S16: an index names the first ones, a kind of its own the further ones.
+        let head = match erasure::FIRST_PARITY.checked_add(number) {
+            Some(index) => symbol_head(SymbolIndex(index), held.block),
+            None => further_head(number, held.block),
+        };
+        body[..SYMBOL_HEADER].copy_from_slice(&head);
         let out = &mut body[SYMBOL_HEADER..][..len];
-        erasure::parity(mul, layout.sources(), layout.symbol, self.blocks.bytes(at), index, out);
+        erasure::parity(mul, layout.sources(), layout.symbol, self.blocks.bytes(at), number, out);
         self.stats.parity += 1;
         Some(SYMBOL_HEADER + len)
     }
@@ -189,7 +196,7 @@ where
     fn interleaved(
         &mut self,
         segment: Segment,
-        round: u8,
+        round: u16,
         at: u8,
         body: &mut [u8],
         mul: &impl MulAdd,
@@ -197,7 +204,7 @@ where
         let (next_round, next_at) =
             if at + 1 < segment.span.count { (round, at + 1) } else { (round + 1, 0) };
         let slot = self.blocks.find(BlockIndex(segment.span.first.0 + u32::from(at)));
-        let last = PARITY_ROUND.saturating_add(segment.proactive);
+        let last = PARITY_ROUND + u16::from(segment.proactive);
         let mut next = Step::Symbols { round: next_round, at: next_at };
         if at == 0 && round < PARITY_ROUND && !self.any_source(segment, round) {
             next = Step::Symbols { round: PARITY_ROUND, at: 0 };
@@ -211,13 +218,13 @@ where
             self.blocks.promise(slot, segment.proactive, false);
             return self.parity_symbol(slot, number, body, mul);
         }
-        let len = self.source_symbol(slot, SymbolIndex(round), body)?;
+        let len = self.source_symbol(slot, u8::try_from(round).ok()?, body)?;
         self.stats.sources += 1;
         self.stats.payload_bytes += (len - SYMBOL_HEADER) as u64;
         Some(len)
     }
 
-    fn any_source(&self, segment: Segment, round: u8) -> bool {
+    fn any_source(&self, segment: Segment, round: u16) -> bool {
         (0..u32::from(segment.span.count)).any(|i| {
             let slot = self.blocks.find(BlockIndex(segment.span.first.0 + i));
             slot.and_then(|at| self.blocks.held(at))
@@ -272,6 +279,11 @@ where
 
     fn end(&mut self, now: Instant, body: &mut [u8], source: &impl BlockSource) -> Option<usize> {
         let Phase::Ending { pause, due } = &mut self.phase else { return None };
+        // What repairs did not reach is to be reported soon: an end tells that they
+        // have passed.
+        if core::mem::take(&mut self.repaired) {
+            (*pause, *due) = (END_FIRST, true);
+        }
         if !core::mem::take(due) {
             return None;
         }
@@ -305,7 +317,7 @@ where
 
     /// Parity to send along without being asked: four fifths of what was needed of late.
     fn proactive(&self) -> u8 {
-        ((self.expected_parity * 4 / 5) >> 8).min(MAX_PARITY as u32 / 2) as u8
+        ((self.expected_parity * 4 / 5) >> 8).min(MAX_PROACTIVE) as u8
     }
 
     /// Takes what the blocks sent before this segment needed into the expectation.

@@ -29,6 +29,8 @@ pub struct SenderConfig {
     pub slots: u8,
     /// Receivers invited.
     pub members: u32,
+    /// Bytes of all blocks: a short session waits longer for its members.
+    pub payload: u64,
     /// Bounds of the rate.
     pub limits: RateLimits,
     /// How often receivers report.

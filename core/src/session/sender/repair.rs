@@ -6,7 +6,6 @@ use super::blocks::NotLoaded;
 use super::{BlockSlot, Phase, SenderEvent, SenderSession};
 use crate::crypto::aead::Aead;
 use crate::ids::BlockIndex;
-use crate::limits::MAX_PARITY;
 use crate::session::source::BlockSource;
 use crate::time::Instant;
 use crate::wire::nack::{Entry, Nack};
@@ -52,9 +51,7 @@ where
             Err(NotLoaded::Failed) => return self.close(SenderEvent::SourceFailed(entry.block)),
         };
         // PROTOCOL S11: the maximum over all reports, never less than before.
-        let wanted = usize::from(entry.passed) + usize::from(entry.missing);
-        let wanted = wanted.min(MAX_PARITY) as u8;
-        self.blocks.promise(at, wanted, true);
+        self.blocks.promise(at, entry.passed.saturating_add(entry.missing), true);
         self.blocks.resend(at, now, entry.sources);
     }
 }

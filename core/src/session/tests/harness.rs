@@ -74,6 +74,8 @@ pub(super) struct World {
     /// This symbol, sent for the first time, reaches nobody.
     pub(super) lose_symbol: Option<(BlockIndex, SymbolIndex)>,
     pub(super) lose_headers_to: Option<usize>,
+    /// Nothing reaches this receiver.
+    pub(super) absent: Option<usize>,
     pub(super) forge_symbol_of: Option<BlockIndex>,
     pub(super) forge_control: bool,
     pub(super) rekey_at: Option<(Instant, Epoch)>,
@@ -83,6 +85,7 @@ pub(super) struct World {
     /// NACK messages, and when their receivers sent them.
     pub(super) reports: Vec<(Instant, Vec<u8>)>,
     flights: BinaryHeap<Flight>,
+    joined: usize,
     order: u64,
     random: u64,
     epoch: Epoch,
@@ -117,6 +120,7 @@ impl World {
             common_loss: 0.0,
             lose_symbol: None,
             lose_headers_to: None,
+            absent: None,
             forge_symbol_of: None,
             forge_control: false,
             rekey_at: None,
@@ -124,6 +128,7 @@ impl World {
             wire: Vec::new(),
             reports: Vec::new(),
             flights: BinaryHeap::new(),
+            joined: 0,
             order: 0,
             random: seed,
             epoch: Epoch(1),
@@ -246,14 +251,13 @@ impl World {
         if lost {
             self.lose_symbol = None;
         }
+        let header = sent.body.first() == Some(&kind::SEGMENT);
         self.wire.push(sent);
         let common = self.chance(self.common_loss) || lost;
         for at in 0..self.receivers.len() {
-            // Headers can be told by their length: they are neither full nor tiny.
-            let header = (100..1_000).contains(&datagram.len());
             let blocked =
                 header && self.lose_headers_to == Some(at) && self.now.as_micros() < 600_000;
-            if common || blocked || self.chance(self.link.loss) {
+            if common || blocked || self.absent == Some(at) || self.chance(self.link.loss) {
                 continue;
             }
             let mut bytes = datagram.to_vec();
@@ -307,7 +311,11 @@ impl World {
         }
         let number = |at: usize| u32::from_le_bytes(flight.bytes[at..at + 4].try_into().unwrap());
         match flight.bytes[0] {
-            0xF0 if flight.bytes[1] == 1 => self.sender.joined(now),
+            0xF0 if flight.bytes[1] == 1 => {
+                self.joined += 1;
+                let awaited = self.receivers.len().saturating_sub(self.joined);
+                self.sender.joined(now, awaited as u32);
+            }
             0xF1 => self.sender.handle_header_request(BlockIndex(number(1)), &self.plan),
             0xF2 if self.receivers[flight.from].mute_until.is_some_and(|until| now < until) => {
                 // It has no answer, so it says it again.
@@ -377,6 +385,7 @@ fn sender(plan: &Plan, receivers: usize, to: &str) -> Sender {
         sources: SOURCES,
         slots: 1,
         members: receivers as u32,
+        payload: plan.total as u64,
         limits: RateLimits { cap: CAP, floor: 100_000, start: CAP / 2 },
         report_interval: Duration::from_millis(200),
     };

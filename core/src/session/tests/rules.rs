@@ -8,7 +8,7 @@ use super::link::{Link, Sent};
 use super::plan::{SOURCES, SYMBOL};
 use crate::erasure::FIRST_PARITY;
 use crate::ids::{BlockIndex, SymbolIndex};
-use crate::limits::MAX_PARITY;
+use crate::limits::ALL_PARITY;
 use crate::session::receiver::ReceiverEvent;
 use crate::session::sender::SenderEvent;
 use crate::session::source::BlockSource as _;
@@ -146,7 +146,7 @@ fn promises_precede_parity_and_are_the_most_that_was_reported() {
     let mut most: BTreeMap<BlockIndex, u8> = BTreeMap::new();
     for (_, report) in &world.reports {
         for entry in Nack::parse(report).unwrap().entries() {
-            let wanted = (entry.passed + entry.missing).min(MAX_PARITY as u8);
+            let wanted = entry.passed.saturating_add(entry.missing).min(ALL_PARITY as u8);
             let known = most.entry(entry.block).or_default();
             *known = (*known).max(wanted);
         }
@@ -159,8 +159,9 @@ fn promises_precede_parity_and_are_the_most_that_was_reported() {
 
 #[test]
 fn sources_come_again_only_where_a_report_lists_them() {
-    let mut world = World::new(24, 2, 1_000_000);
-    world.link = Link { loss: 0.5, ..Link::PERFECT };
+    // Of the 183 sources and 255 parities of a block some 175 come.
+    let mut world = World::new(31, 2, 1_000_000);
+    world.link = Link { loss: 0.6, ..Link::PERFECT };
     world.run();
     world.everyone_has_everything();
     let mut listed = BTreeSet::new();
