@@ -4,6 +4,7 @@
 use fleetcast::agent::{Agent, AgentConfig, AgentEvent, Enrolment};
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::noise::StaticPair;
+use fleetcast_core::crypto::sign::{Context, SigningKey};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, PeerSlot, ReleaseOrder, SessionId, StaticKey, TokenId,
@@ -12,6 +13,7 @@ use fleetcast_core::server::{
     Directory, HalfOpen, Peer, ServerConfig, ServerEndpoint, ServerEvent,
 };
 use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::trust::statement::Freshness;
 use fleetcast_core::wire::control::{Down, Invitation, ReleaseName, Standing, Up, decode, encode};
 use fleetcast_core::wire::transport::Sending;
 use fleetcast_tests::admin::Admin;
@@ -126,9 +128,13 @@ impl Captor {
     fn say(&mut self, message: &Down<'_>) {
         let mut body = [0; 1_159];
         let body = encode(message, &mut body).expect("it fits").to_vec();
+        self.say_bytes(&body);
+    }
+
+    fn say_bytes(&mut self, body: &[u8]) {
         let slot = self.slot.expect("connected");
         for _ in 0..100 {
-            let sent = self.endpoint.send(self.now, slot, Sending::Reliable, &body).is_ok();
+            let sent = self.endpoint.send(self.now, slot, Sending::Reliable, body).is_ok();
             self.exchange();
             if sent {
                 return;
@@ -151,9 +157,47 @@ impl Captor {
         self.say(&Down::Welcome { id, name: "victim", standing, time, nonce });
     }
 
+    /// The nonce of the victim's Hello.
+    fn nonce(&self) -> [u8; 16] {
+        match decode(&self.heard[0]) {
+            Ok(Up::Hello { nonce, .. }) => nonce,
+            other => panic!("no Hello: {other:?}"),
+        }
+    }
+
+    /// What the victim has told of its freshness since the last time.
+    fn told(&mut self) -> Vec<String> {
+        let events = std::mem::take(&mut self.events);
+        let told = events.into_iter().filter_map(|event| match event {
+            AgentEvent::Behind { installed, newest, .. } => {
+                Some(format!("{installed} of {newest}"))
+            }
+            AgentEvent::Unwell { condition, .. } => Some(condition.code().to_owned()),
+            _ => None,
+        });
+        told.collect()
+    }
+
     fn listening(&self) -> usize {
         self.events.iter().filter(|event| matches!(event, AgentEvent::Listen(_))).count()
     }
+}
+
+/// The server's word on what is newest, to the victim's Hello unless `nonce` is another.
+fn freshness(admin: &Admin, nonce: [u8; 16], version: u32, newest: &[ReleaseName]) -> Vec<u8> {
+    let fleet = admin.authority.1.document().fleet;
+    let newest = newest.iter().copied().collect();
+    let statement = Freshness { fleet, nonce, authority: version, newest };
+    let key = SigningKey::from_seed(&admin.signing_seed);
+    let signature = key.sign(Context::Freshness, &[&statement.body().unwrap()]);
+    let (authority, newest) = (version, statement.newest);
+    let message = Down::Freshness { nonce, authority, newest, signature: &signature };
+    encode(&message, &mut [0; 1_159]).unwrap().to_vec()
+}
+
+fn named(group: GroupId, sequence: u64, content: u8) -> ReleaseName {
+    let order = ReleaseOrder { reset_epoch: 0, sequence };
+    ReleaseName { group, order, digest: Digest([content; 32]) }
 }
 
 fn invitation(group: GroupId, session: u32) -> Invitation {
@@ -286,4 +330,74 @@ fn strangers_datagrams_move_nothing_in_an_agent() {
         assert!(captor.victim.poll_event().is_none(), "{round}");
     }
     assert_eq!((captor.victim.state(), captor.events.len()), (&state, events));
+}
+
+#[test]
+fn what_is_newest_is_shown_kept_and_never_goes_back_unnoticed() {
+    let mut admin = Admin::new(Random::new(13));
+    let group = GroupId([1; 16]);
+    let mut captor = Captor::new(&admin);
+    captor.take_in(&mut admin, group);
+    let (nonce, said) = (captor.nonce(), captor.heard.len());
+    let mut say = |version: u32, newest: &[ReleaseName]| {
+        captor.say_bytes(&freshness(&admin, nonce, version, newest));
+        (captor.told(), captor.victim.state().seen.clone())
+    };
+    // PROTOCOL F1
+    let five = named(group, 5, 5);
+    assert_eq!(say(1, &[five]), (vec!["0 of 5".to_owned()], vec![five]));
+    // Older, and another one of the same number: what was seen stays.
+    for (statement, again) in [(named(group, 4, 4), 1), (named(group, 5, 6), 0)] {
+        let mut expected = vec!["freshness-backwards".to_owned(); again];
+        expected.push("0 of 5".to_owned());
+        assert_eq!(say(1, &[statement]), (expected, vec![five]));
+    }
+    // As new as it was: all is well again, and the next step back is news again.
+    assert_eq!(say(1, &[five]).0, ["0 of 5"]);
+    assert_eq!(say(1, &[named(group, 1, 1)]).0, ["freshness-backwards", "0 of 5"]);
+    assert_eq!(say(1, &[]).0, ["freshness-withheld", "0 of 5"]);
+    let nine = named(group, 9, 9);
+    assert_eq!(say(1, &[nine]), (vec!["0 of 9".to_owned()], vec![nine]));
+    // A newer authority document that was not shown, and an older one than ours.
+    assert_eq!(say(2, &[nine]).0, ["authority-withheld", "0 of 9"]);
+    assert_eq!(say(0, &[nine]).0, ["freshness-backwards", "0 of 9"]);
+    // Of a group that it is no member of it remembers nothing.
+    assert_eq!(say(1, &[nine, named(GroupId([7; 16]), 1, 1)]).1, [nine]);
+    assert_eq!(captor.heard.len(), said, "it asks for nothing because of a statement");
+    let behind = captor.victim.behind();
+    assert_eq!(
+        behind.iter().map(|b| (b.installed, b.newest)).collect::<Vec<_>>(),
+        [(None, nine.order)]
+    );
+}
+
+#[test]
+fn a_statement_to_another_nonce_or_without_the_controllers_signature_counts_for_nothing() {
+    let mut admin = Admin::new(Random::new(14));
+    let group = GroupId([1; 16]);
+    let mut captor = Captor::new(&admin);
+    captor.take_in(&mut admin, group);
+    let nonce = captor.nonce();
+    let nine = named(group, 9, 9);
+    let mut stranger = Admin::new(Random::new(15));
+    stranger.authority = admin.authority.clone();
+    let mut cut = freshness(&admin, nonce, 1, &[nine]);
+    let last = cut.len() - 1;
+    cut[last] ^= 1;
+    let forged = [
+        // PROTOCOL F1: recorded when another Hello was answered.
+        freshness(&admin, [9; 16], 1, &[nine]),
+        freshness(&stranger, nonce, 1, &[nine]),
+        cut,
+    ];
+    for (at, body) in forged.iter().enumerate() {
+        captor.say_bytes(body);
+        let expected: &[&str] = if at == 0 { &["freshness-unproved"] } else { &[] };
+        assert_eq!(captor.told(), expected, "{at}");
+        assert_eq!(captor.victim.state().seen, []);
+    }
+    assert_eq!(captor.victim.health().items().len(), 1);
+    captor.say_bytes(&freshness(&admin, nonce, 1, &[nine]));
+    assert_eq!(captor.told(), ["0 of 9"]);
+    assert_eq!(captor.victim.health().items(), []);
 }

@@ -57,7 +57,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 }
                 Err(failure) => return self.fail(now, release, &failure),
             }
-            self.tell(AgentEvent::Offered { release, bytes: invitation.payload });
+            let group = self.directory_of(release.group);
+            self.tell(AgentEvent::Offered { release, group, bytes: invitation.payload });
         }
         let seed = self.next_seed();
         let Some(config) = self.session_config(invitation, seed) else { return };
@@ -305,10 +306,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let directory = delivery.staging.evidence().map(|checked| checked.directory().to_owned());
         let Some(directory) = directory else { return };
         let Ok(group) = Component::parse(directory.as_bytes()) else { return };
-        let (state, disk) = (&mut self.state, &self.state_disk);
+        let (state, disk, at) = (&mut self.state, &self.state_disk, self.unix.unwrap_or(0));
         let mut persist = |release: ReleaseName| {
             // PROTOCOL T4
-            state.accept(&release);
+            state.accept(&release, at);
             state.save(disk).map_err(|_| NotPersisted)
         };
         match install(&mut delivery.staging, group, &mut persist) {

@@ -148,7 +148,7 @@ impl Listener<'_> {
                 let hint = "look at what it said before";
                 break Err(Failure::failed("receiver-stopped", "the receiver has stopped", hint));
             };
-            if matches!(event, AgentEvent::Connected | AgentEvent::Waiting { .. }) {
+            if matches!(event, AgentEvent::Connected { .. } | AgentEvent::Waiting { .. }) {
                 deadline = None;
             }
             if let Some(end) = self.tell(&event) {
@@ -212,25 +212,57 @@ impl Listener<'_> {
                 json!({ "fingerprint": fingerprint.to_string() }),
                 format!("waiting for approval; fingerprint {fingerprint}"),
             ),
-            AgentEvent::Connected => {
-                let server = self.server.map(|server| server.to_string());
-                ("connected", json!({ "server": server }), "connected".to_owned())
-            }
+            AgentEvent::Connected { server } => (
+                "connected",
+                json!({ "server": server.to_string() }),
+                format!("connected to {server}"),
+            ),
             AgentEvent::Disconnected { reason } => {
                 ("disconnected", json!({ "reason": reason }), format!("disconnected: {reason}"))
             }
             AgentEvent::Refused { code } => {
                 ("refused", json!({ "code": code }), format!("refused: {code}"))
             }
-            AgentEvent::Offered { release, bytes } => (
+            AgentEvent::Offered { release, group, bytes } => (
                 "offered",
                 json!({
+                    "group": group,
                     "group_id": release.group.to_string(),
                     "sequence": release.order.sequence,
                     "release": release.digest.to_string(),
                     "bytes": bytes,
                 }),
-                format!("offered #{}, {}", release.order.sequence, format_size(*bytes)),
+                format!(
+                    "offered {}#{}, {}",
+                    printable(group.as_deref().unwrap_or_default()),
+                    release.order.sequence,
+                    format_size(*bytes)
+                ),
+            ),
+            AgentEvent::Behind { group, installed, newest } => (
+                "behind",
+                json!({ "group": group, "installed": installed, "newest": newest }),
+                format!(
+                    "behind: group {}, installed {installed}, newest {newest}",
+                    printable(group)
+                ),
+            ),
+            AgentEvent::Unwell { condition, subject } => (
+                "health",
+                json!({
+                    "code": condition.code(),
+                    "severity": condition.severity(),
+                    "subject": subject,
+                    "title": condition.title(),
+                    "hint": condition.hint(),
+                }),
+                format!(
+                    "{}: {} ({})\n  {}",
+                    condition.code(),
+                    condition.title(),
+                    printable(subject),
+                    condition.hint()
+                ),
             ),
             AgentEvent::Progress { bytes, total } => {
                 ("progress", json!({ "bytes": bytes, "total": total }), String::new())

@@ -8,9 +8,8 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder};
-use fleetcast_core::limits::{MAX_NAME, MAX_ROOT};
+use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::time::Instant;
-use fleetcast_core::tree::path::Component;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::membership::{MAX_VOUCHER, VerifiedMembership, Voucher};
 use fleetcast_core::trust::release::ReleaseRoot;
@@ -19,10 +18,12 @@ use fleetcast_core::wire::control::{Down, Standing, decode_with};
 use super::ServerNode;
 use super::contents::Contents;
 use crate::error::Failure;
+use crate::files::{self, unsafe_name};
 use crate::model::{
     DeliveryState, GroupRecord, MembershipRecord, ReceiverRecord, ReleaseRecord, ReleaseState,
     UnixTime, VoucherRecord,
 };
+use crate::units::quoted;
 
 /// How a release is to be sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,7 +49,7 @@ impl<A: Aead> ServerNode<A> {
     ) -> Result<GroupId, Failure> {
         check_name(name)?;
         if self.registry.groups().any(|group| group.name.to_lowercase() == name.to_lowercase()) {
-            let message = format!("there is a group {name:?} already");
+            let message = format!("there is a group {} already", quoted(name));
             return Err(Failure::failed("group-exists", message, "choose another name"));
         }
         let mut id = [0; 16];
@@ -84,7 +85,7 @@ impl<A: Aead> ServerNode<A> {
         check_name(to)?;
         let group = self.group(name)?.clone();
         if self.registry.group_named(to).is_some() {
-            let message = format!("there is a group {to:?} already");
+            let message = format!("there is a group {} already", quoted(to));
             return Err(Failure::failed("group-exists", message, "choose another name"));
         }
         self.registry.put_group(GroupRecord { name: to.to_owned(), ..group });
@@ -162,7 +163,12 @@ impl<A: Aead> ServerNode<A> {
     ///
     /// # Errors
     /// `receiver-unknown`.
-    pub fn approve_receiver(&mut self, actor: &str, name: &str) -> Result<(), Failure> {
+    pub fn approve_receiver(
+        &mut self,
+        now: Instant,
+        actor: &str,
+        name: &str,
+    ) -> Result<(), Failure> {
         let record = self.receiver(name)?.clone();
         if record.standing == Standing::Member {
             return Ok(());
@@ -171,7 +177,7 @@ impl<A: Aead> ServerNode<A> {
         self.registry.put_receiver(ReceiverRecord { standing: Standing::Member, ..record });
         self.registry.log(actor, "receiver-approved", &called, "ok");
         if let Some(&slot) = self.connected.get(&id) {
-            self.welcomes.push_back((self.batch_of_changes(), slot));
+            self.welcome(now, slot);
         }
         Ok(())
     }
@@ -184,7 +190,7 @@ impl<A: Aead> ServerNode<A> {
         check_name(to)?;
         let record = self.receiver(name)?.clone();
         if self.registry.receivers().any(|other| other.name == to && other.id != record.id) {
-            let message = format!("there is a receiver {to:?} already");
+            let message = format!("there is a receiver {} already", quoted(to));
             return Err(Failure::failed("name-taken", message, "choose another name"));
         }
         self.registry.put_receiver(ReceiverRecord { name: to.to_owned(), ..record });
@@ -441,7 +447,7 @@ impl<A: Aead> ServerNode<A> {
     /// `group-unknown`.
     pub fn group(&self, name: &str) -> Result<&GroupRecord, Failure> {
         self.registry.group_named(name).ok_or_else(|| {
-            let message = format!("there is no group {name:?}");
+            let message = format!("there is no group {}", quoted(name));
             Failure::failed("group-unknown", message, "fleetcast groups list")
         })
     }
@@ -452,7 +458,7 @@ impl<A: Aead> ServerNode<A> {
     /// `receiver-unknown`.
     pub fn receiver(&self, name: &str) -> Result<&ReceiverRecord, Failure> {
         self.registry.receiver_named(name).ok_or_else(|| {
-            let message = format!("there is no receiver {name:?}");
+            let message = format!("there is no receiver {}", quoted(name));
             Failure::failed("receiver-unknown", message, "fleetcast receivers list")
         })
     }
@@ -469,15 +475,9 @@ impl<A: Aead> ServerNode<A> {
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let fault = match Component::parse(name.as_bytes()) {
-        Ok(_) if name.len() > MAX_NAME => format!("longer than {MAX_NAME} bytes"),
-        Ok(_) if name.starts_with('.') => "begins with a dot".to_owned(),
-        Ok(_) => return Ok(()),
-        Err(fault) => format!("{fault:?}"),
-    };
-    let message = format!("{name:?} cannot be a name: {fault}");
-    let hint = "use letters, digits, spaces, '-', '_' and '.'; it becomes a directory's name";
-    Err(Failure::failed("name-unsafe", message, hint))
+    files::check_given(name)?;
+    // A group's name becomes a directory, and ours there begins with a dot.
+    if name.starts_with('.') { Err(unsafe_name(name, "begins with a dot")) } else { Ok(()) }
 }
 
 fn untrusted(what: &str, fault: &impl std::fmt::Debug) -> Failure {

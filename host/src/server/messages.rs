@@ -157,8 +157,8 @@ impl<A: Aead> ServerNode<A> {
             link.hello = Some((greeting.authority, greeting.nonce));
         }
         self.connected.insert(id, slot);
-        // PROTOCOL H5: said only once it is durable.
-        self.welcomes.push_back((self.batch_of_changes(), slot));
+        // PROTOCOL H5: it leaves once all this is durable.
+        self.welcome(now, slot);
     }
 
     /// A receiver that enrols now, waiting until something says otherwise.
@@ -268,7 +268,7 @@ impl<A: Aead> ServerNode<A> {
         Some(out)
     }
 
-    /// Greets a receiver whose facts are durable: who it is, whom to trust, where it is a member.
+    /// Greets a receiver: who it is, whom to trust, where it is a member.
     pub(super) fn welcome(&mut self, now: Instant, slot: PeerSlot) {
         let Some(link) = self.links.get(&slot) else { return };
         let (Some(id), Some((authority, nonce))) = (link.receiver, link.hello) else { return };
@@ -382,7 +382,10 @@ impl<A: Aead> ServerNode<A> {
             self.registry.log(&name, "installed", &title, "ok");
         }
         self.leave_sessions(&id, release);
-        self.idle(now, slot, id);
+        // A receipt is repeated on every new channel: that ends nothing.
+        if self.busy_delivery(&id).is_some_and(|busy| busy.release == *release) {
+            self.idle(now, slot, id);
+        }
     }
 
     fn on_failed(

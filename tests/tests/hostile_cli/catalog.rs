@@ -1,0 +1,56 @@
+//! A catalog that is lost or damaged: a server that began anew under the same
+//! keys would give the numbers of its releases to other content.
+
+use std::fs;
+use std::path::Path;
+
+use fleetcast_tests::processes::{Child, Fleet, SLOW};
+use rustix::process::Signal;
+
+/// Every file of the database.
+const FILES: [&str; 3] = ["catalog.db", "catalog.db-wal", "catalog.db-shm"];
+
+fn remove(state: &Path) {
+    for name in FILES {
+        // After an orderly end there is only the first.
+        let _ = fs::remove_file(state.join(name));
+    }
+}
+
+#[test]
+fn a_server_whose_catalog_is_lost_refuses_to_begin_anew() {
+    let mut fleet = Fleet::start();
+    let _receiver = fleet.receiver("r");
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    fleet.send(&file, &[]);
+    let state = fleet.state();
+    fleet.stop_server(Signal::TERM);
+    let whole = fs::read(state.join("catalog.db")).unwrap();
+    let mut garbage = whole.clone();
+    garbage[..64].fill(b'x');
+    let cases: [(&str, Option<&[u8]>, &str); 4] = [
+        ("removed", None, "catalog-missing"),
+        ("emptied", Some(b""), "catalog-damaged"),
+        ("overwritten", Some(&garbage), "catalog-damaged"),
+        ("cut in half", Some(&whole[..whole.len() / 2]), "catalog-damaged"),
+    ];
+    for (what, bytes, code) in cases {
+        remove(&state);
+        if let Some(bytes) = bytes {
+            fs::write(state.join("catalog.db"), bytes).unwrap();
+        }
+        let mut command = fleet.serve_command(&state);
+        command.args(["--listen", "127.0.0.1:0"]);
+        let answer = Child::start("serve", command).wait(SLOW);
+        answer.refused(1, code);
+        assert!(answer.failure()["hint"].as_str().unwrap().contains("backup"), "{what}");
+        let made = state.join("catalog.db").exists();
+        assert_eq!(made, bytes.is_some(), "{what}: nothing was made in its place");
+    }
+    remove(&state);
+    fs::write(state.join("catalog.db"), whole).unwrap();
+    fleet.start_server();
+    fs::write(&file, "y").unwrap();
+    assert_eq!(fleet.send(&file, &[])["releases"][0]["sequence"], 2, "numbers go on");
+}
