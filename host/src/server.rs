@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Inputs: [`ServerNode::handle_datagram`], [`ServerNode::handle_timeout`],
-//! [`ServerNode::persisted`]. Commands: `commands.rs`. Outputs:
+//! [`ServerNode::persisted`]. Commands: `commands.rs`, `releases.rs`. Outputs:
 //! [`ServerNode::poll_transmit`], [`ServerNode::take_changes`],
 //! [`ServerNode::poll_timeout`]; views: `views.rs`.
 //!
@@ -26,6 +26,7 @@ mod messages;
 mod plan;
 mod planner;
 pub mod registry;
+pub mod releases;
 mod running;
 pub mod views;
 

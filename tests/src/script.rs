@@ -2,7 +2,7 @@
 //! everything is in the end as it should be.
 
 use fleetcast::model::DeliveryState;
-use fleetcast::server::commands::SendOptions;
+use fleetcast::server::releases::SendOptions;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::GroupId;
 use fleetcast_core::time::Instant;

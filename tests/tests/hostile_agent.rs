@@ -189,10 +189,10 @@ fn freshness(admin: &Admin, nonce: [u8; 16], version: u32, newest: &[ReleaseName
     let newest = newest.iter().copied().collect();
     let statement = Freshness { fleet, nonce, authority: version, newest };
     let key = SigningKey::from_seed(&admin.signing_seed);
-    let signature = key.sign(Context::Freshness, &[&statement.body().unwrap()]);
+    let signature = key.sign(Context::Freshness, &[&statement.body().expect("it fits")]);
     let (authority, newest) = (version, statement.newest);
     let message = Down::Freshness { nonce, authority, newest, signature: &signature };
-    encode(&message, &mut [0; 1_159]).unwrap().to_vec()
+    encode(&message, &mut [0; 1_159]).expect("it fits").to_vec()
 }
 
 fn named(group: GroupId, sequence: u64, content: u8) -> ReleaseName {

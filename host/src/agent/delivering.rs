@@ -23,6 +23,7 @@ use crate::codec::Decoder;
 use crate::disk::{Disk, DiskError};
 use crate::gf::Fast;
 use crate::install::{InstallError, NotPersisted, install};
+use crate::model::fail_word;
 use crate::staging::area::Area;
 use crate::staging::{Failure, Staging, StepOutcome};
 
@@ -351,14 +352,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         self.drop_delivery();
         let reason: String = failure.reason.chars().take(150).collect();
         self.say(now, &Up::Failed { release, code: failure.code, reason: &reason });
-        let code = match failure.code {
-            FailCode::NoSpace => "no-space",
-            FailCode::Storage => "storage-failed",
-            FailCode::NotTrusted => "not-trusted",
-            FailCode::BadTree => "bad-tree",
-            FailCode::Expired => "expired",
-            FailCode::TooLarge => "too-large",
-        };
+        let code = fail_word(failure.code);
         self.tell(AgentEvent::Failed { code, reason });
     }
 }

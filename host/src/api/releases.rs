@@ -13,7 +13,7 @@ use super::state::Api;
 use crate::error::Failure;
 use crate::model::DeliveryRecord;
 use crate::server::Traffic;
-use crate::server::commands::SendOptions;
+use crate::server::releases::SendOptions;
 use crate::status::{DeliveryItem, InstalledItem, Item, Items, ReleaseItem};
 use crate::units::quoted;
 

@@ -71,7 +71,7 @@ pub(super) async fn open_catalog(state: &StateDir) -> Result<Catalog, Failure> {
 ///
 /// # Errors
 /// Those of keys and catalog; `controller-key-missing`, `authority-damaged`,
-/// `catalog-damaged`.
+/// `catalog-damaged`, `catalog-foreign`.
 pub(super) async fn found(
     state: &StateDir,
     catalog: &Catalog,
@@ -97,6 +97,11 @@ pub(super) async fn found(
     let controller = keys.node(Node::Controller)?.ok_or_else(|| {
         Failure::failed("controller-key-missing", "the fleet's controller key is gone", BACKUP)
     })?;
+    let ours = *StaticPair::from_secret(&controller.secret).public();
+    if !authority.controllers().any(|named| named.exchange == ours) {
+        let message = "the catalog's authority document does not name this server's key";
+        return Err(Failure::failed("catalog-foreign", message, BACKUP));
+    }
     let mut conditions = Vec::new();
     if let Some(sealed) = keys.admin_sealed_by_passphrase()? {
         conditions.push(Condition::ServerHoldsAdminKey);

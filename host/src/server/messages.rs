@@ -19,7 +19,7 @@ use fleetcast_core::wire::nack::{self, Nack};
 
 use super::ServerNode;
 use super::live::LiveSession;
-use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
+use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord, fail_word};
 
 /// Receivers that may wait for approval at a time.
 const MAX_WAITING: usize = 1_000;
@@ -396,14 +396,7 @@ impl<A: Aead> ServerNode<A> {
         code: FailCode,
         reason: &str,
     ) {
-        let word = match code {
-            FailCode::NoSpace => "no-space",
-            FailCode::Storage => "storage-failed",
-            FailCode::NotTrusted => "not-trusted",
-            FailCode::BadTree => "bad-tree",
-            FailCode::Expired => "expired",
-            FailCode::TooLarge => "too-large",
-        };
+        let word = fail_word(code);
         let title = self.registry.release_title(release);
         let name = self.name_of(&id);
         if self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {
