@@ -1,5 +1,6 @@
 //! Who is here and who is not, as the contract times it.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use fleetcast_tests::processes::Fleet;
@@ -27,6 +28,9 @@ fn a_receiver_that_is_killed_is_away_in_time_and_active_when_it_comes_back() {
     let fleet = Fleet::start();
     let mut receiver = fleet.receiver("r");
     assert_eq!(fleet.listed("r")["state"], "active");
+    let file = fleet.path("file");
+    fs::write(&file, "one").unwrap();
+    fleet.send(&file, &[]);
     receiver.kill();
     let away = shown_as(&fleet, "away", AWAY);
     println!("away after {away:?}");
@@ -34,6 +38,8 @@ fn a_receiver_that_is_killed_is_away_in_time_and_active_when_it_comes_back() {
     let status = fleet.run(["status"]).done();
     let expected = json!({ "active": 0, "away": 1, "waiting": 0 });
     assert_eq!(status["item"]["receivers"], expected);
+    fs::write(&file, "two").unwrap();
+    fleet.run(["send", file.to_str().unwrap(), "--to", "g"]).done();
     receiver.start(&[]);
     let active = shown_as(&fleet, "active", ACTIVE);
     println!("active after {active:?}");
@@ -41,6 +47,14 @@ fn a_receiver_that_is_killed_is_away_in_time_and_active_when_it_comes_back() {
     // Who resumes tells its server's address, as who enrols does.
     let connected = receiver.process().wait_for("connected");
     assert_eq!(connected["server"], fleet.address);
+    // It says what it has missed, and gets it.
+    let behind = receiver.process().wait_for("behind");
+    let told = [&behind["group"], &behind["installed"], &behind["newest"]];
+    assert_eq!(told, [&json!("g"), &json!(1), &json!(2)]);
+    let offered = receiver.process().wait_for("offered");
+    assert_eq!((&offered["group"], &offered["sequence"]), (&json!("g"), &json!(2)));
+    receiver.process().wait_for("installed");
+    assert_eq!(fs::read(receiver.file("file")).unwrap(), b"two");
 }
 
 #[test]
