@@ -13,6 +13,7 @@
 mod delivering;
 mod delivery;
 mod event;
+mod freshness;
 pub mod gate;
 mod messages;
 mod pieces;
@@ -31,17 +32,19 @@ use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
-use fleetcast_core::wire::control::{ReleaseName, Up, encode};
+use fleetcast_core::wire::control::{Up, encode};
 use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
 
 use self::delivery::Delivery;
 pub use self::event::{AgentEvent, AgentStats};
+pub use self::freshness::Behind;
 use self::pieces::Pieces;
 use self::queue::Queue;
 pub use self::state::Enrolment;
 use self::state::State;
 use crate::disk::{Disk, DiskError};
+use crate::health::Health;
 use crate::install::recover;
 use crate::staging::area::Area;
 
@@ -95,8 +98,9 @@ pub struct Agent<D: Disk, A: Aead> {
     work_at: Option<Instant>,
     seeds: u64,
     stats: AgentStats,
-    /// Finished after a restart, to be told with a receipt.
-    untold: Vec<ReleaseName>,
+    /// Of our last Hello.
+    nonce: Option<[u8; 16]>,
+    health: Health,
     member: bool,
 }
 
@@ -124,8 +128,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         state.boot += 1;
         state.save(&state_disk)?;
         let area = Area::open(&destination)?;
-        let recovered = recover(&area)?;
-        let untold = recovered.finished.iter().map(|installed| installed.release).collect();
+        // What it finishes is held now, and told with a receipt like all that is held.
+        recover(&area)?;
         let endpoint_config = ReceiverConfig {
             static_secret: config.secret,
             server_key: enrolment.server_key,
@@ -156,7 +160,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             work_at: None,
             seeds,
             stats: AgentStats::default(),
-            untold,
+            nonce: None,
+            health: Health::default(),
             member: false,
         })
     }

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::MAX_CHUNK;
 use fleetcast_core::tree::record::{self, Record};
 use fleetcast_core::wire::Malformed;
@@ -40,6 +41,14 @@ pub enum BadRecord {
     /// What is encoded is broken, or not as long as the record says.
     #[error("a chunk record does not decode to what it says")]
     Encoding,
+    /// Its chunk has another SHA-256 than the id that it is stored under.
+    #[error("a chunk is {found}, not {expected}")]
+    Digest {
+        /// The id.
+        expected: Digest,
+        /// The SHA-256 of its bytes.
+        found: Digest,
+    },
     /// Our own fault: there is no memory for a decompressor.
     #[error("there is no memory for a decompressor")]
     Memory,

@@ -20,6 +20,10 @@ pub const EXIT_BEHIND: u8 = 3;
 /// Exit code: interrupted by the user.
 pub const EXIT_INTERRUPTED: u8 = 130;
 
+/// The cure of what only a copy can bring back.
+pub const BACKUP: &str = "put a backup of the state directory in its place; \
+    without one, begin a new fleet in an empty directory";
+
 /// A failure as it is told: a code for scripts, words for people, and the cure.
 ///
 /// The code is borrowed where it is made, and owned where a client repeats what
@@ -31,7 +35,7 @@ pub struct Failure {
     pub code: Cow<'static, str>,
     /// What went wrong, without a full stop.
     pub message: String,
-    /// What to do about it, or empty.
+    /// What to do about it.
     pub hint: String,
     /// The exit code of a command that ends by it.
     #[serde(skip, default = "failed")]
@@ -68,7 +72,7 @@ impl Failure {
             std::io::ErrorKind::PermissionDenied => "check who owns it, and its permissions",
             std::io::ErrorKind::StorageFull => "make room on that disk, then try again",
             std::io::ErrorKind::NotFound => "check that it exists",
-            _ => "",
+            _ => "try again; if it stays, the system's own log may tell more",
         };
         Self::failed("io", format!("{what}: {error}"), hint)
     }
@@ -107,7 +111,7 @@ fn failed() -> u8 {
 impl From<CatalogError> for Failure {
     fn from(error: CatalogError) -> Self {
         let (code, hint) = match error {
-            CatalogError::Corrupt(_) => ("catalog-damaged", "`fleetcast restore FILE` a backup"),
+            CatalogError::Corrupt(_) => ("catalog-damaged", BACKUP),
             CatalogError::Migration(_) => ("catalog-newer", "use the newest fleetcast"),
             CatalogError::Database(_) => ("catalog", "check the disk of the state directory"),
         };
@@ -123,9 +127,11 @@ impl From<StoreError> for Failure {
             }
             StoreError::Io { .. } => ("store", "check the disk of the state directory"),
             StoreError::Missing(_) | StoreError::Damaged(_) => {
-                ("store-damaged", "send the files again, or `fleetcast restore FILE` a backup")
+                ("store-damaged", "send the files again, with --mirror if that is not enough")
             }
-            StoreError::BadRecord(_) | StoreError::Room { .. } => ("bad-chunk", ""),
+            StoreError::BadRecord(_) | StoreError::Room { .. } => {
+                ("bad-chunk", "server and command line should be of one version")
+            }
         };
         Self::failed(code, error.to_string(), hint)
     }
@@ -138,7 +144,7 @@ impl From<KeyError> for Failure {
             KeyError::Exposed { .. } => {
                 ("key-exposed", "`chmod -R go= STATE/keys`; if others used it, make a new key")
             }
-            KeyError::Damaged { .. } => ("key-damaged", "`fleetcast restore FILE` a backup"),
+            KeyError::Damaged { .. } => ("key-damaged", BACKUP),
             KeyError::PassphraseNeeded => {
                 ("passphrase-needed", "name its file in FLEETCAST_PASSPHRASE_FILE")
             }
@@ -151,7 +157,7 @@ impl From<KeyError> for Failure {
 
 impl From<BadUnit> for Failure {
     fn from(error: BadUnit) -> Self {
-        Self::usage("malformed", error.to_string(), "")
+        Self::usage("malformed", error.to_string(), error.hint())
     }
 }
 
@@ -176,6 +182,38 @@ mod tests {
         assert_eq!(failure.to_json(), expected);
         let back: Failure = serde_json::from_str(expected).unwrap();
         assert_eq!(back, failure);
+    }
+
+    #[test]
+    fn every_error_has_its_cure() {
+        use std::io::{Error, ErrorKind};
+
+        let id = fleetcast_core::digest::Digest::of(b"x");
+        let path = || std::path::PathBuf::from("x");
+        let source = || Error::from(ErrorKind::Other);
+        let failures: Vec<Failure> = vec![
+            Failure::io("x", &source()),
+            Failure::io("x", &Error::from(ErrorKind::StorageFull)),
+            CatalogError::Corrupt("x".into()).into(),
+            CatalogError::Migration("x".into()).into(),
+            CatalogError::Database(sqlx::Error::PoolClosed).into(),
+            StoreError::Io { path: path(), source: source() }.into(),
+            StoreError::Missing(id).into(),
+            StoreError::Damaged(id).into(),
+            StoreError::BadRecord(crate::codec::BadRecord::Encoding).into(),
+            StoreError::Room { needed: 1 }.into(),
+            KeyError::Io { path: path(), source: source() }.into(),
+            KeyError::Damaged { path: path(), reason: "x" }.into(),
+            KeyError::PassphraseNeeded.into(),
+            KeyError::WrongPassphrase.into(),
+            KeyError::Entropy.into(),
+            BadUnit::Number("x".into()).into(),
+            BadUnit::Unit { found: "x".into(), wanted: "size" }.into(),
+            BadUnit::Range("0".into()).into(),
+        ];
+        for failure in failures {
+            assert!(!failure.code.is_empty() && !failure.hint.is_empty(), "{failure:?}");
+        }
     }
 
     #[test]

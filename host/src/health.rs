@@ -48,6 +48,14 @@ pub enum Condition {
     ReleaseExpiring,
     /// The host's clock went back.
     ClockWentBack,
+    /// At a receiver: what the server names as newest is older than it was.
+    FreshnessBackwards,
+    /// At a receiver: the server names no newest release of a group any more.
+    FreshnessWithheld,
+    /// At a receiver: what the server names as newest is not signed for this receiver.
+    FreshnessUnproved,
+    /// At a receiver: the server has a newer authority document and does not show it.
+    AuthorityWithheld,
 }
 
 impl Condition {
@@ -68,8 +76,14 @@ impl Condition {
             | Self::OrderRegressed
             | Self::DiskNearlyFull
             | Self::ReleaseExpiring
-            | Self::ClockWentBack => Severity::Warning,
-            Self::LossTooHigh | Self::DeliveryFailed | Self::Poisoned => Severity::Error,
+            | Self::ClockWentBack
+            | Self::FreshnessWithheld => Severity::Warning,
+            Self::LossTooHigh
+            | Self::DeliveryFailed
+            | Self::Poisoned
+            | Self::FreshnessBackwards
+            | Self::FreshnessUnproved
+            | Self::AuthorityWithheld => Severity::Error,
         }
     }
 
@@ -92,7 +106,7 @@ impl Condition {
 }
 
 /// Code, title and hint of each condition, in the order of the enum.
-const WORDS: [(&str, &str, &str); 12] = [
+const WORDS: [(&str, &str, &str); 16] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
@@ -133,15 +147,11 @@ const WORDS: [(&str, &str, &str); 12] = [
         "somebody injects datagrams into a session",
         "a member of the group holds its key; look at who it could be",
     ),
-    (
-        "disk-nearly-full",
-        "the disk of the state directory is nearly full",
-        "`fleetcast releases prune`, or make room",
-    ),
+    ("disk-nearly-full", "the disk of the state directory is nearly full", "make room there"),
     (
         "store-repaired",
         "the chunk store was put right after a crash",
-        "`fleetcast doctor` tells whether releases lack chunks",
+        "send the newest content again if a delivery fails for a lack of chunks",
     ),
     (
         "release-expiring",
@@ -149,6 +159,26 @@ const WORDS: [(&str, &str, &str); 12] = [
         "send its group's content again",
     ),
     ("clock-went-back", "the clock of this machine went back", "check its time synchronisation"),
+    (
+        "freshness-backwards",
+        "the server names something older as newest than it did before",
+        "its catalog was set back, or it keeps releases from this receiver; ask the admin",
+    ),
+    (
+        "freshness-withheld",
+        "the server names no newest release of a group any more",
+        "this receiver was removed from it, or is kept from its releases; ask the admin",
+    ),
+    (
+        "freshness-unproved",
+        "what the server names as newest is not signed for this receiver",
+        "the server's keys may be out of order, or in other hands; ask the admin",
+    ),
+    (
+        "authority-withheld",
+        "the server has a newer authority document and does not show it",
+        "ask the admin whether the chain of authority documents at the server is whole",
+    ),
 ];
 
 /// A condition as lists show it.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId, VerifyingKey};
-use fleetcast_core::wire::control::{ReleaseName, Standing};
+use fleetcast_core::wire::control::{FailCode, ReleaseName, Standing};
 
 /// Seconds since 1970, UTC.
 pub type UnixTime = u64;
@@ -166,6 +166,19 @@ impl DeliveryState {
             Self::Superseded => "superseded",
             Self::Cancelled => "cancelled",
         }
+    }
+}
+
+/// The code of a receiver's failure, for people and scripts.
+#[must_use]
+pub const fn fail_word(code: FailCode) -> &'static str {
+    match code {
+        FailCode::NoSpace => "no-space",
+        FailCode::Storage => "storage-failed",
+        FailCode::NotTrusted => "not-trusted",
+        FailCode::BadTree => "bad-tree",
+        FailCode::Expired => "expired",
+        FailCode::TooLarge => "too-large",
     }
 }
 

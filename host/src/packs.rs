@@ -15,4 +15,4 @@ mod record;
 
 pub use chunks::{ChunkStore, MemoryChunks, StoreError};
 pub use directory::{Packs, Recovered};
-pub use record::{BadRecord, Codec, RecordHeader, verify};
+pub use record::{Verifier, record_len};

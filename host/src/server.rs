@@ -8,27 +8,29 @@
 //! ```
 //!
 //! Inputs: [`ServerNode::handle_datagram`], [`ServerNode::handle_timeout`],
-//! [`ServerNode::persisted`]. Commands: `commands.rs`. Outputs:
+//! [`ServerNode::persisted`]. Commands: `commands.rs`, `releases.rs`. Outputs:
 //! [`ServerNode::poll_transmit`], [`ServerNode::take_changes`],
 //! [`ServerNode::poll_timeout`]; views: `views.rs`.
 //!
 //! Facts become durable in batches: [`ServerNode::take_changes`] gives the next
-//! one with its number, [`ServerNode::persisted`] says that it is durable. What
-//! must not be said before (a receiver's welcome, an answer to an admin) waits
-//! for that number.
+//! one with its number, [`ServerNode::persisted`] says that it is durable. Before
+//! that, no receiver hears what rests on it (`durable.rs`), and no admin gets an
+//! answer (the driver waits for [`ServerNode::batch_of_changes`]).
 
 pub mod commands;
 pub mod contents;
 mod delivering;
+mod durable;
 mod live;
 mod messages;
 mod plan;
 mod planner;
 pub mod registry;
+pub mod releases;
 mod running;
 pub mod views;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
@@ -48,6 +50,7 @@ use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
 
 use self::contents::Contents;
+use self::durable::{Batches, Outbox};
 use self::live::LiveSession;
 use self::registry::Registry;
 use crate::health::Condition;
@@ -103,8 +106,8 @@ struct Link {
     hello: Option<(u32, [u8; 16])>,
     /// Its whole inventory has come.
     ready: bool,
-    /// Messages that the channel has no room for yet.
-    queue: VecDeque<Vec<u8>>,
+    /// Messages that are not durable yet, or that the channel has no room for.
+    outbox: Outbox,
     /// The delivery that it is busy with.
     busy: Option<u64>,
     /// It did not hear the last multicast session.
@@ -146,8 +149,7 @@ pub struct ServerNode<A: Aead> {
     traffic: BTreeMap<Digest, Traffic>,
     total: Traffic,
     plan_at: Option<Instant>,
-    batch: u64,
-    welcomes: VecDeque<(u64, PeerSlot)>,
+    batches: Batches,
     rng: ChaCha20Rng,
     started: Instant,
     conditions: Vec<Condition>,
@@ -174,6 +176,7 @@ impl<A: Aead> ServerNode<A> {
         let half_open = config.max_receivers.clamp(16, MAX_HALF_OPEN);
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
         let next_session = rng.next_u32();
+        let batches = Batches::new(registry.next_delivery());
         Self {
             endpoint: ServerEndpoint::new(&endpoint_config, peers, half_open, now),
             config,
@@ -193,8 +196,7 @@ impl<A: Aead> ServerNode<A> {
             traffic: BTreeMap::new(),
             total: Traffic::default(),
             plan_at: None,
-            batch: 0,
-            welcomes: VecDeque::new(),
+            batches,
             rng,
             started: now,
             conditions: Vec::new(),
@@ -233,12 +235,15 @@ impl<A: Aead> ServerNode<A> {
         self.settle(now);
     }
 
-    /// Batch `batch` of changes is durable, and all before it.
+    /// Batch `batch` of changes is durable, and all before it: what rests on them may be said.
     pub fn persisted(&mut self, now: Instant, batch: u64) {
-        while self.welcomes.front().is_some_and(|(needed, _)| *needed <= batch) {
-            if let Some((_, slot)) = self.welcomes.pop_front() {
-                self.welcome(now, slot);
-            }
+        if self.batches.persisted(batch) && self.plan_at.is_none() {
+            // A plan has passed these deliveries over.
+            self.plan_soon(now, Duration::ZERO);
+        }
+        let waiting = self.links.iter().filter(|(_, link)| !link.outbox.is_empty());
+        for slot in waiting.map(|(&slot, _)| slot).collect::<Vec<_>>() {
+            self.flush(now, slot);
         }
         self.settle(now);
     }
@@ -250,14 +255,14 @@ impl<A: Aead> ServerNode<A> {
         if !self.registry.has_changes() {
             return None;
         }
-        self.batch += 1;
-        Some((self.batch, self.registry.take_changes()))
+        let batch = self.batches.take(self.registry.next_delivery());
+        Some((batch, self.registry.take_changes()))
     }
 
     /// The number of the batch that will hold what was changed last.
     #[must_use]
     pub fn batch_of_changes(&self) -> u64 {
-        if self.registry.has_changes() { self.batch + 1 } else { self.batch }
+        self.batches.of_changes(self.registry.has_changes())
     }
 
     /// The next datagrams: of channels first, then of sessions in turn.
@@ -298,7 +303,7 @@ impl<A: Aead> ServerNode<A> {
                     receiver: None,
                     hello: None,
                     ready: false,
-                    queue: VecDeque::new(),
+                    outbox: Outbox::default(),
                     busy: None,
                     deaf: false,
                     tardy: false,
@@ -333,23 +338,25 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
-    /// Sends a message reliably, now or when the channel has room.
+    /// Sends a message reliably, once all that was changed until now is durable
+    /// and the channel has room.
     fn tell(&mut self, now: Instant, slot: PeerSlot, message: &Down<'_>) {
         let mut buffer = [0; fleetcast_core::limits::MAX_MESSAGE];
         let Ok(bytes) = encode(message, &mut buffer) else { return };
+        let batch = self.batch_of_changes();
         if let Some(link) = self.links.get_mut(&slot) {
-            link.queue.push_back(bytes.to_vec());
+            link.outbox.push(batch, bytes.to_vec());
             self.flush(now, slot);
         }
     }
 
     fn flush(&mut self, now: Instant, slot: PeerSlot) {
         let Some(link) = self.links.get_mut(&slot) else { return };
-        while let Some(message) = link.queue.front() {
+        while let Some(message) = link.outbox.front(&self.batches) {
             if self.endpoint.send(now, slot, Sending::Reliable, message).is_err() {
                 return;
             }
-            link.queue.pop_front();
+            link.outbox.pop();
         }
     }
 

@@ -2,6 +2,8 @@
 //! of others made safe to print.
 
 use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::model::UnixTime;
@@ -23,6 +25,18 @@ pub enum BadUnit {
     /// Zero, or beyond 64 bits.
     #[error("`{0}` is out of range")]
     Range(String),
+}
+
+impl BadUnit {
+    /// What to write instead.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Number(_) => "write a number and its unit, such as 50MB/s, 64MiB or 24h",
+            Self::Unit { .. } => "write it as one of the examples",
+            Self::Range(_) => "choose a value above zero that is not astronomic",
+        }
+    }
 }
 
 const RATE: &str = "rate such as 50MB/s, 400Mbit/s or 8MiB/s";
@@ -164,6 +178,43 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// A name in quotation marks, on one line: what [`printable`] would show as
+/// `\u{…}` stays so, line breaks and tabs are `\n`, `\r` and `\t`.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 2);
+    text.push('"');
+    quote_into(name, &mut text);
+    text.push('"');
+    text
+}
+
+/// The same for a path; bytes that are not UTF-8 are shown as `\xe9`.
+#[must_use]
+pub fn quoted_path(path: &Path) -> String {
+    let mut text = String::from('"');
+    for piece in path.as_os_str().as_bytes().utf8_chunks() {
+        quote_into(piece.valid(), &mut text);
+        for byte in piece.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text.push('"');
+    text
+}
+
+fn quote_into(name: &str, text: &mut String) {
+    for char in name.chars() {
+        match char {
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            hostile if is_hostile(hostile) => text.extend(hostile.escape_unicode()),
+            harmless => text.push(harmless),
+        }
+    }
+}
+
 /// Control characters (C0, C1, DEL); bidirectional controls of UAX #9; line and
 /// paragraph separators; zero-width characters; tags and variation selectors.
 fn is_hostile(char: char) -> bool {
@@ -226,6 +277,17 @@ fn prefix_factor(prefix: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_names_stand_on_one_line_and_command_no_terminal() {
+        use std::ffi::OsStr;
+
+        assert_eq!(quoted("../x"), "\"../x\"");
+        assert_eq!(quoted("a\nb\tc\u{1b}[2J"), "\"a\\nb\\tc\\u{1b}[2J\"");
+        assert_eq!(quoted("café\u{202e}"), "\"café\\u{202e}\"");
+        let latin = Path::new(OsStr::from_bytes(b"caf\xE9/x"));
+        assert_eq!(quoted_path(latin), "\"caf\\xe9/x\"");
+    }
 
     #[test]
     fn rates_are_bytes_per_second() {

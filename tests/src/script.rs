@@ -2,7 +2,7 @@
 //! everything is in the end as it should be.
 
 use fleetcast::model::DeliveryState;
-use fleetcast::server::commands::SendOptions;
+use fleetcast::server::releases::SendOptions;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::GroupId;
 use fleetcast_core::time::Instant;
@@ -56,7 +56,7 @@ impl World {
             let Some(record) = node.registry().receiver(&id) else { continue };
             let name = id.to_string();
             if record.standing == Standing::Waiting
-                && let Err(failure) = node.approve_receiver("admin", &name)
+                && let Err(failure) = node.approve_receiver(self.now, "admin", &name)
             {
                 self.oracle.violate(format!("an approval failed: {failure:?}"));
             }

@@ -369,6 +369,18 @@ impl World {
                     self.oracle.installed(receiver, disk, &self.groups, release);
                 }
             }
+            AgentEvent::Offered { release, .. }
+                if self.server.catalog.release(&release.digest).is_none() =>
+            {
+                let sequence = release.order.sequence;
+                let what =
+                    format!("receiver {receiver} was offered {sequence} before it is durable");
+                self.oracle.violate(format!("S12: {what}"));
+            }
+            AgentEvent::Unwell { condition, subject } => {
+                let code = condition.code();
+                self.oracle.violate(format!("L2: receiver {receiver}: {code}: {subject}"));
+            }
             AgentEvent::Refused { code } => {
                 self.oracle.violate(format!("receiver {receiver} was refused: {code}"));
             }
@@ -417,7 +429,7 @@ impl World {
     }
 
     /// The server stops dead.
-    pub(crate) fn crash_server(&mut self) {
+    pub fn crash_server(&mut self) {
         if self.server.node.is_some() {
             self.server.crash(self.now);
             self.arrived.clear();

@@ -18,8 +18,8 @@ use fleetcast::files;
 use fleetcast::ingest::{ChunkSink, Encoding, ReleaseDraft, Tree, ingest};
 use fleetcast::keys::NodeKey;
 use fleetcast::packs::{ChunkStore, MemoryChunks};
-use fleetcast::server::commands::SendOptions;
 use fleetcast::server::registry::Registry;
+use fleetcast::server::releases::SendOptions;
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::{Context, SigningKey};
 use fleetcast_core::digest::Digest;
@@ -192,7 +192,7 @@ fn a_folder_crosses_loopback_by_multicast_with_losses() {
         let mut receivers: Vec<Receiver> =
             (0..3).map(|i| receive(&fleet, home.path(), &format!("r{i}"), 0.05)).collect();
         for receiver in &mut receivers {
-            wait_for(receiver, |event| *event == AgentEvent::Connected).await;
+            wait_for(receiver, |event| matches!(event, AgentEvent::Connected { .. })).await;
         }
         let folder = home.path().join("course");
         fs::create_dir(&folder).unwrap();

@@ -25,6 +25,7 @@ use crate::codec::Decoder;
 use crate::disk::{Disk, DiskError};
 use crate::gf::Fast;
 use crate::install::{InstallError, NotPersisted, install};
+use crate::model::fail_word;
 use crate::staging::area::Area;
 use crate::staging::{Failure, Staging, StepOutcome};
 
@@ -58,7 +59,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             }
             self.drop_delivery();
             self.delivery = Some(Delivery { staging, sessions: Vec::new() });
-            self.tell(AgentEvent::Offered { release, bytes: invitation.payload });
+            let group = self.directory_of(release.group);
+            self.tell(AgentEvent::Offered { release, group, bytes: invitation.payload });
         }
         let Some(delivery) = &mut self.delivery else { return };
         let known = delivery.sessions.iter().any(|r| r.machine.session() == invitation.session);
@@ -308,10 +310,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let directory = delivery.staging.evidence().map(|checked| checked.directory().to_owned());
         let Some(directory) = directory else { return };
         let Ok(group) = Component::parse(directory.as_bytes()) else { return };
-        let (state, disk) = (&mut self.state, &self.state_disk);
+        let (state, disk, at) = (&mut self.state, &self.state_disk, self.unix.unwrap_or(0));
         let mut persist = |release: ReleaseName| {
             // PROTOCOL T4
-            state.accept(&release);
+            state.accept(&release, at);
             state.save(disk).map_err(|_| NotPersisted)
         };
         match install(&mut delivery.staging, group, &mut persist) {
@@ -358,14 +360,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     fn refuse(&mut self, now: Instant, release: ReleaseName, failure: &Failure) {
         let reason: String = failure.reason.chars().take(150).collect();
         self.say(now, &Up::Failed { release, code: failure.code, reason: &reason });
-        let code = match failure.code {
-            FailCode::NoSpace => "no-space",
-            FailCode::Storage => "storage-failed",
-            FailCode::NotTrusted => "not-trusted",
-            FailCode::BadTree => "bad-tree",
-            FailCode::Expired => "expired",
-            FailCode::TooLarge => "too-large",
-        };
+        let code = fail_word(failure.code);
         self.tell(AgentEvent::Failed { code, reason });
     }
 }

@@ -1,10 +1,12 @@
 //! What a receiver tells its driver.
 
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::wire::control::ReleaseName;
+
+use crate::health::Condition;
 
 /// What a receiver tells its driver, and through it a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +24,10 @@ pub enum AgentEvent {
         fingerprint: Digest,
     },
     /// The channel is up and the server knows it.
-    Connected,
+    Connected {
+        /// Where the server is.
+        server: SocketAddr,
+    },
     /// The channel is gone.
     Disconnected {
         /// Why.
@@ -37,6 +42,8 @@ pub enum AgentEvent {
     Offered {
         /// Which.
         release: ReleaseName,
+        /// The group's name, if one of its releases is installed.
+        group: Option<String>,
         /// Bytes that the session will send.
         bytes: u64,
     },
@@ -55,6 +62,22 @@ pub enum AgentEvent {
         sequence: u64,
         /// Its digest.
         release: Digest,
+    },
+    /// The server has named a release that is newer than what is installed.
+    Behind {
+        /// The group's name where it is known, else its identity.
+        group: String,
+        /// The number of what is installed; 0: nothing.
+        installed: u64,
+        /// The number of the newest.
+        newest: u64,
+    },
+    /// Something is not as it should be.
+    Unwell {
+        /// What.
+        condition: Condition,
+        /// Of whom or what, or empty.
+        subject: String,
     },
     /// A release could not be installed.
     Failed {

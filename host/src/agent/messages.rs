@@ -28,6 +28,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&self.next_seed().to_le_bytes());
         nonce[8..].copy_from_slice(&self.state.boot.to_le_bytes());
+        self.nonce = Some(nonce);
         let hello = Up::Hello {
             name: &name,
             version: env!("CARGO_PKG_VERSION"),
@@ -47,14 +48,16 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             let releases = held.iter().skip(page * MAX_HELD).take(MAX_HELD).copied().collect();
             self.say(now, &Up::Holds { releases, more: page + 1 < pages });
         }
-        for release in std::mem::take(&mut self.untold) {
+        // Again each time: a server that stopped in between may have lost a receipt
+        // that it had got.
+        for release in held {
             self.confirm(now, release);
         }
     }
 
     /// Tells the server that a release is installed, with a receipt.
     pub(super) fn confirm(&mut self, now: Instant, release: ReleaseName) {
-        let at = self.unix.unwrap_or(0);
+        let at = self.state.installed_at(&release);
         let receipt = Receipt { device: self.device, release, at };
         let Ok(body) = receipt.body() else { return };
         let signature = self.signing.sign(Context::Receipt, &[&body]);
@@ -79,7 +82,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             Down::Ping { nonce } => self.say(now, &Up::Pong { nonce }),
             // It comes last: by now the pinned authority document must have come.
             Down::Freshness { .. } if self.authority.is_none() => self.end("authority-mismatch"),
-            Down::Freshness { .. } => {}
+            Down::Freshness { nonce, authority, newest, signature } => {
+                self.on_freshness(nonce, authority, &newest, signature);
+            }
         }
     }
 
@@ -105,7 +110,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                     }
                 }
                 self.member = true;
-                self.tell(AgentEvent::Connected);
+                self.tell(AgentEvent::Connected { server: self.server() });
             }
         }
     }

@@ -48,6 +48,9 @@ pub struct Accepted {
     pub order: ReleaseOrder,
     /// The digest that had it.
     pub digest: Digest,
+    /// When it was installed, in seconds since 1970; 0 without a clock.
+    #[serde(default)]
+    pub at: u64,
 }
 
 /// Everything that survives a restart of the receiver.
@@ -65,6 +68,9 @@ pub struct State {
     pub memberships: Vec<Certificate>,
     /// Highest orders.
     pub accepted: Vec<Accepted>,
+    /// The newest release of each group that the server has named (PROTOCOL F1).
+    #[serde(default)]
+    pub seen: Vec<ReleaseName>,
 }
 
 impl State {
@@ -116,10 +122,28 @@ impl State {
         Some((found.order, found.digest))
     }
 
-    /// Notes a release as the highest accepted of its group.
-    pub fn accept(&mut self, release: &ReleaseName) {
-        let accepted =
-            Accepted { group: release.group, order: release.order, digest: release.digest };
+    /// When a release was installed, as it told in its receipt; 0 when that is not known.
+    #[must_use]
+    pub fn installed_at(&self, release: &ReleaseName) -> u64 {
+        let mut accepted = self.accepted.iter();
+        let found = accepted.find(|a| a.group == release.group && a.digest == release.digest);
+        found.map_or(0, |accepted| accepted.at)
+    }
+
+    /// Notes a release as the newest that the server has named, if it is; whether it was.
+    pub fn see(&mut self, release: &ReleaseName) -> bool {
+        match self.seen.iter_mut().find(|seen| seen.group == release.group) {
+            Some(seen) if seen.order >= release.order => return false,
+            Some(seen) => *seen = *release,
+            None => self.seen.push(*release),
+        }
+        true
+    }
+
+    /// Notes a release as the highest accepted of its group, installed `at`.
+    pub fn accept(&mut self, release: &ReleaseName, at: u64) {
+        let ReleaseName { group, order, digest } = *release;
+        let accepted = Accepted { group, order, digest, at };
         match self.accepted.iter_mut().find(|known| known.group == release.group) {
             Some(known) => *known = accepted,
             None => self.accepted.push(accepted),

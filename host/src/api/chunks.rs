@@ -14,7 +14,10 @@ use super::frames::Frames;
 use super::model::{Hex, Stored};
 use super::state::Api;
 use crate::error::Failure;
-use crate::packs::{ChunkStore, StoreError, verify};
+use crate::packs::{ChunkStore, StoreError, Verifier};
+
+/// The cure of what should not be.
+const STUMBLED: &str = "repeat the command; if it stays, the server's log tells more";
 
 /// One bit per id asked about, the first one lowest: set when the chunk is lacking.
 pub(super) async fn lacking(State(api): State<Api>, ids: Bytes) -> Result<Vec<u8>, Refusal> {
@@ -58,7 +61,7 @@ pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> 
 #[derive(Default)]
 struct Intake {
     frames: Frames,
-    scratch: Vec<u8>,
+    verifier: Verifier,
     stored: Stored,
 }
 
@@ -67,7 +70,7 @@ impl Intake {
         self.frames.push(bytes);
         while let Some((id, record)) = self.frames.next_frame().map_err(StoreError::from)? {
             // The store believes ids: here is where they are checked.
-            verify(&id, record, &mut self.scratch).map_err(StoreError::from)?;
+            self.verifier.verify(&id, record).map_err(StoreError::from)?;
             self.stored.received += 1;
             self.stored.new += u64::from(chunks.put(id, record)?);
         }
@@ -103,6 +106,6 @@ async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, Failure> + Send + 'static,
 ) -> Result<R, Failure> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(Failure::failed("internal", "the server stumbled over a request", ""))
+        Err(Failure::failed("internal", "the server stumbled over a request", STUMBLED))
     })
 }

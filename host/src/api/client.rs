@@ -275,7 +275,9 @@ fn refusal(body: &[u8]) -> Failure {
     serde_json::from_slice(body).unwrap_or_else(|_| misunderstood())
 }
 
-fn misunderstood() -> Failure {
+/// The failure of an answer that makes no sense.
+#[must_use]
+pub fn misunderstood() -> Failure {
     let hint = "server and command line should be of one version";
     Failure::failed("server-misunderstood", "the server answered something else", hint)
 }

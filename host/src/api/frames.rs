@@ -4,7 +4,8 @@
 use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::RECORD_HEADER;
 
-use crate::packs::{BadRecord, RecordHeader};
+use crate::codec::BadRecord;
+use crate::packs::record_len;
 
 /// Cuts a stream of bytes into frames; holds at most one frame and one piece.
 #[derive(Default)]
@@ -33,7 +34,7 @@ impl Frames {
         if rest.len() < RECORD_HEADER {
             return Ok(None);
         }
-        let length = RecordHeader::parse(rest)?.record_len();
+        let length = record_len(rest)?;
         let Some(record) = rest.get(..length) else { return Ok(None) };
         self.start += Digest::LEN + length;
         Ok(Some((Digest(*id), record)))
@@ -47,6 +48,8 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
+    use fleetcast_core::wire::Malformed;
+
     use super::*;
 
     #[test]
@@ -76,7 +79,7 @@ mod tests {
     fn a_stream_that_is_none_is_refused_and_a_torn_one_noticed() {
         let mut cutter = Frames::default();
         cutter.push(&[9; 39]);
-        assert_eq!(cutter.next_frame(), Err(BadRecord::Codec(9)));
+        assert_eq!(cutter.next_frame(), Err(BadRecord::Malformed(Malformed::Bound)));
         let mut cutter = Frames::default();
         cutter.push(&[0; 20]);
         assert_eq!(cutter.next_frame(), Ok(None));

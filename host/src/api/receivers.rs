@@ -32,7 +32,7 @@ pub(super) async fn show(
 }
 
 pub(super) async fn approve(State(api): State<Api>, Path(receiver): Path<String>) -> Answer<()> {
-    Ok(Json(api.run(move |node, _| node.approve_receiver(ACTOR, &receiver)).await?))
+    Ok(Json(api.run(move |node, now| node.approve_receiver(now, ACTOR, &receiver)).await?))
 }
 
 pub(super) async fn rename(

@@ -13,8 +13,9 @@ use super::state::Api;
 use crate::error::Failure;
 use crate::model::DeliveryRecord;
 use crate::server::Traffic;
-use crate::server::commands::SendOptions;
+use crate::server::releases::SendOptions;
 use crate::status::{DeliveryItem, InstalledItem, Item, Items, ReleaseItem};
+use crate::units::quoted;
 
 /// Whose releases.
 #[derive(Deserialize)]
@@ -58,11 +59,11 @@ fn find(items: Vec<ReleaseItem>, wanted: &str) -> Result<ReleaseItem, Failure> {
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only),
         (Some(_), Some(_)) => {
-            let message = format!("several releases begin with {wanted:?}");
+            let message = format!("several releases begin with {}", quoted(wanted));
             Err(Failure::failed("release-ambiguous", message, "write more of its digest"))
         }
         (None, _) => {
-            let message = format!("there is no release {wanted:?}");
+            let message = format!("there is no release {}", quoted(wanted));
             Err(Failure::failed("release-unknown", message, "fleetcast releases list"))
         }
     }

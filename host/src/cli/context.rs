@@ -161,7 +161,7 @@ impl Context {
         if prompt::yes_or_no(question)? {
             return Ok(());
         }
-        Err(Failure::failed("not-confirmed", "nothing was changed", ""))
+        Err(Failure::failed("not-confirmed", "nothing was changed", "answer y, or add --yes"))
     }
 
     /// Whether progress bars and talk are welcome.

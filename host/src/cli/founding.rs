@@ -18,7 +18,7 @@ use super::context::{on_terminal, passphrase};
 use super::signing::signed_body;
 use crate::catalog::Catalog;
 use crate::driver::server::Founding;
-use crate::error::Failure;
+use crate::error::{BACKUP, Failure};
 use crate::health::Condition;
 use crate::keys::{AdminKey, Keys, Node, NodeKey, Seal, random};
 use crate::model::Change;
@@ -42,10 +42,36 @@ pub(super) struct Founded {
     pub(super) new: bool,
 }
 
+/// Opens the catalog of a fleet, or makes that of a new one.
+///
+/// # Errors
+/// `catalog-missing`, `catalog-damaged`: whoever began anew under the old keys
+/// would give the numbers of releases to other content.
+pub(super) async fn open_catalog(state: &StateDir) -> Result<Catalog, Failure> {
+    let path = state.catalog();
+    if state.keys().is_dir() && Keys::open(&state.keys())?.node(Node::Controller)?.is_some() {
+        // Keys are made after the catalog: a crash leaves none without it.
+        let lost = |code, what| {
+            let message = format!("{} {what}, but the keys of its fleet are here", path.display());
+            Failure::failed(code, message, BACKUP)
+        };
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(lost("catalog-missing", "is missing"));
+            }
+            Ok(found) if found.len() == 0 => return Err(lost("catalog-damaged", "is empty")),
+            // What else is wrong with it shows when it is opened.
+            _ => {}
+        }
+    }
+    Ok(Catalog::open(&path).await?)
+}
+
 /// Reads keys and facts, or makes them when there are none.
 ///
 /// # Errors
-/// Those of keys and catalog; `controller-key-missing`, `authority-damaged`.
+/// Those of keys and catalog; `controller-key-missing`, `authority-damaged`,
+/// `catalog-damaged`, `catalog-foreign`.
 pub(super) async fn found(
     state: &StateDir,
     catalog: &Catalog,
@@ -54,6 +80,11 @@ pub(super) async fn found(
     let keys = Keys::open(&state.keys())?;
     let mut snapshot = catalog.load().await?;
     let new = snapshot.authorities.is_empty();
+    if new && state.packs().exists() {
+        // Packs are made after the founding: there was a fleet.
+        let message = format!("{} holds no fleet, but there are packs", state.catalog().display());
+        return Err(Failure::failed("catalog-damaged", message, BACKUP));
+    }
     if new {
         let admin = admin_key(&keys, seal)?;
         let controller = keys.node_or_new(Node::Controller)?;
@@ -64,9 +95,13 @@ pub(super) async fn found(
     let chain = std::mem::take(&mut snapshot.authorities);
     let authority = trust(&chain)?;
     let controller = keys.node(Node::Controller)?.ok_or_else(|| {
-        let hint = "`fleetcast restore FILE` a backup";
-        Failure::failed("controller-key-missing", "the fleet's controller key is gone", hint)
+        Failure::failed("controller-key-missing", "the fleet's controller key is gone", BACKUP)
     })?;
+    let ours = *StaticPair::from_secret(&controller.secret).public();
+    if !authority.controllers().any(|named| named.exchange == ours) {
+        let message = "the catalog's authority document does not name this server's key";
+        return Err(Failure::failed("catalog-foreign", message, BACKUP));
+    }
     let mut conditions = Vec::new();
     if let Some(sealed) = keys.admin_sealed_by_passphrase()? {
         conditions.push(Condition::ServerHoldsAdminKey);
@@ -150,5 +185,5 @@ fn digest(document: &[u8]) -> Result<Digest, Failure> {
 
 fn damaged(fault: &AuthorityRefused) -> Failure {
     let message = format!("the fleet's authority document is damaged: {fault:?}");
-    Failure::failed("authority-damaged", message, "`fleetcast restore FILE` a backup")
+    Failure::failed("authority-damaged", message, BACKUP)
 }

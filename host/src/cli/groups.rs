@@ -9,11 +9,11 @@ use super::context::{Context, DONE, Outcome};
 use super::signing::signed;
 use super::table::Table;
 use super::{printer, receivers};
-use crate::api::client::Client;
+use crate::api::client::{Client, misunderstood};
 use crate::api::model::{Hex, NewMember};
 use crate::error::Failure;
 use crate::status::GroupItem;
-use crate::units::{now, printable};
+use crate::units::{now, printable, quoted};
 
 /// Commands of `groups`.
 #[derive(Debug, Subcommand)]
@@ -74,7 +74,8 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
         Command::Delete { group } => {
             let item = find(&client, &group)?;
             let many = item.receivers;
-            context.confirm(&format!("Delete the group {group:?} with {many} receivers?"))?;
+            context
+                .confirm(&format!("Delete the group {} with {many} receivers?", quoted(&group)))?;
             client.delete_group(&group)?;
             printer::item(context, "group", item, |g| format!("deleted {}\n", printable(&g.name)));
         }
@@ -109,9 +110,8 @@ fn add(
     receivers: &[String],
 ) -> Result<(), Failure> {
     let next = client.next_release(group)?;
-    let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
-    let fleet = FleetId(next.fleet.array().ok_or_else(strange)?);
-    let id = GroupId(next.group.array().ok_or_else(strange)?);
+    let fleet = FleetId(next.fleet.array().ok_or_else(misunderstood)?);
+    let id = GroupId(next.group.array().ok_or_else(misunderstood)?);
     // Each is known before the first is added.
     let known = receivers.iter().map(|receiver| client.receiver(receiver));
     let known = known.collect::<Result<Vec<_>, _>>()?;
@@ -120,7 +120,7 @@ fn add(
         let issued = now();
         let membership = Membership {
             fleet,
-            device: StaticKey(receiver.key.array().ok_or_else(strange)?),
+            device: StaticKey(receiver.key.array().ok_or_else(misunderstood)?),
             group: id,
             // Grows with every one that is signed.
             serial: issued,
@@ -145,7 +145,7 @@ fn tell_members(context: &Context, client: &Client, group: &str) -> Result<(), F
 
 fn find(client: &Client, name: &str) -> Result<GroupItem, Failure> {
     client.groups()?.into_iter().find(|group| group.name == name).ok_or_else(|| {
-        let message = format!("there is no group {name:?}");
+        let message = format!("there is no group {}", quoted(name));
         Failure::failed("group-unknown", message, "fleetcast groups list")
     })
 }

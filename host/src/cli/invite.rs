@@ -13,7 +13,7 @@ use fleetcast_core::trust::membership::Voucher;
 use super::context::{Context, DONE, Outcome};
 use super::printer;
 use super::signing::signed;
-use crate::api::client::Client;
+use crate::api::client::{Client, misunderstood};
 use crate::api::model::{FleetInfo, Hex, NewVoucher};
 use crate::code::EnrolmentCode;
 use crate::error::Failure;
@@ -21,7 +21,7 @@ use crate::keys::random;
 use crate::model::UnixTime;
 use crate::net::find_interface;
 use crate::status::InviteItem;
-use crate::units::{now, parse_duration};
+use crate::units::{now, parse_duration, quoted};
 
 /// Options of `invite`.
 #[derive(Debug, Args)]
@@ -55,13 +55,12 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
         Some(address) => split(address)?,
         None => reachable(&fleet.listen)?,
     };
-    let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
     // Before a voucher is signed: a code that cannot be made needs none.
     let mut code = EnrolmentCode {
         host,
         port,
-        authority: Digest(fleet.digest.array().ok_or_else(strange)?),
-        controller: StaticKey(fleet.controller.array().ok_or_else(strange)?),
+        authority: Digest(fleet.digest.array().ok_or_else(misunderstood)?),
+        controller: StaticKey(fleet.controller.array().ok_or_else(misunderstood)?),
         token: None,
     };
     code.to_string().parse::<EnrolmentCode>()?;
@@ -93,17 +92,17 @@ fn vouch(
     options: &Options,
     not_after: UnixTime,
 ) -> Result<[u8; 16], Failure> {
-    let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
     let token: [u8; 16] = random()?;
     let mut voucher = Voucher {
-        fleet: FleetId(fleet.fleet.array().ok_or_else(strange)?),
+        fleet: FleetId(fleet.fleet.array().ok_or_else(misunderstood)?),
         token: TokenId::of(&token),
         groups: Default::default(),
         uses: options.uses,
         not_after,
     };
     for group in &options.groups {
-        let id = client.next_release(group)?.group.array().map(GroupId).ok_or_else(strange)?;
+        let id =
+            client.next_release(group)?.group.array().map(GroupId).ok_or_else(misunderstood)?;
         if voucher.groups.contains(&id) {
             continue;
         }
@@ -140,7 +139,7 @@ fn split(address: &str) -> Result<(String, u16), Failure> {
         (!host.is_empty() && port != 0).then(|| (host.to_owned(), port))
     };
     parse().ok_or_else(|| {
-        let message = format!("{address:?} is no address");
+        let message = format!("{} is no address", quoted(address));
         Failure::usage("address-malformed", message, "write HOST:PORT, such as 192.0.2.7:7411")
     })
 }

@@ -8,7 +8,7 @@ use fleetcast_core::digest::Digest;
 use super::context::{Context, DONE, Outcome};
 use super::printer;
 use super::table::Table;
-use crate::api::client::Client;
+use crate::api::client::{Client, misunderstood};
 use crate::api::model::LogItem;
 use crate::audit;
 use crate::error::Failure;
@@ -117,9 +117,7 @@ fn verify(context: &Context, client: &Client) -> Outcome {
 }
 
 fn record(line: LogItem) -> Result<LogRecord, Failure> {
-    let digest = line.digest.array().map(Digest).ok_or_else(|| {
-        Failure::failed("server-misunderstood", "a line of the log has no digest", "")
-    })?;
+    let digest = line.digest.array().map(Digest).ok_or_else(misunderstood)?;
     let LogItem { number, time, actor, action, subject, result, .. } = line;
     Ok(LogRecord { number, time, actor, action, subject, result, digest })
 }

@@ -2,7 +2,7 @@
 //!
 //! A reader of stdout that goes away (`| head`) is no failure.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 
 use serde::Serialize;
 
@@ -62,14 +62,10 @@ pub(super) fn say(context: &Context, text: &str) {
     }
 }
 
-/// Tells why a command failed. With `json` the document goes to stdout, where
-/// data is read, and to stderr too unless both are the same terminal.
+/// Tells on stderr why a command failed, with `json` as one line: stdout is data.
 pub(super) fn failure(failure: &Failure, json: bool) {
     if json {
-        raw(&format!("{}\n", failure.to_json()));
-        if !(std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
-            let _ = writeln!(std::io::stderr(), "{}", failure.to_json());
-        }
+        let _ = writeln!(std::io::stderr(), "{}", failure.to_json());
         return;
     }
     let lines = failure.to_lines();

@@ -16,6 +16,7 @@ use crate::agent::{AgentEvent, Enrolment};
 use crate::code::EnrolmentCode;
 use crate::driver::receiver::{ReceiveOptions, Receiver, Told, start};
 use crate::error::{EXIT_FAILED, EXIT_INTERRUPTED, Failure};
+use crate::health::Condition;
 use crate::keys::{Keys, Node};
 use crate::state::StateDir;
 use crate::units::{format_size, printable};
@@ -148,7 +149,7 @@ impl Listener<'_> {
                 let hint = "look at what it said before";
                 break Err(Failure::failed("receiver-stopped", "the receiver has stopped", hint));
             };
-            if matches!(event, AgentEvent::Connected | AgentEvent::Waiting { .. }) {
+            if matches!(event, AgentEvent::Connected { .. } | AgentEvent::Waiting { .. }) {
                 deadline = None;
             }
             if let Some(end) = self.tell(&event) {
@@ -189,7 +190,7 @@ impl Listener<'_> {
 
     /// Prints an event; whether, and how, it ends the receiver.
     fn tell(&self, event: &AgentEvent) -> Option<End> {
-        let (name, body, text) = self.words(event)?;
+        let (name, body, text) = words(event)?;
         printer::event(self.context, name, &body, &text);
         match event {
             AgentEvent::Refused { code } => Some(Err(refusal(code))),
@@ -198,58 +199,86 @@ impl Listener<'_> {
             _ => None,
         }
     }
+}
 
-    /// An event's name, its fields, and the line for people (progress has none).
-    fn words(&self, event: &AgentEvent) -> Option<(&'static str, Value, String)> {
-        Some(match event {
-            AgentEvent::Enrolled { id, name } => (
-                "enrolled",
-                json!({ "id": id.to_string(), "name": name }),
-                format!("enrolled as {}", printable(name)),
-            ),
-            AgentEvent::Waiting { fingerprint } => (
-                "waiting",
-                json!({ "fingerprint": fingerprint.to_string() }),
-                format!("waiting for approval; fingerprint {fingerprint}"),
-            ),
-            AgentEvent::Connected => {
-                let server = self.server.map(|server| server.to_string());
-                ("connected", json!({ "server": server }), "connected".to_owned())
-            }
-            AgentEvent::Disconnected { reason } => {
-                ("disconnected", json!({ "reason": reason }), format!("disconnected: {reason}"))
-            }
-            AgentEvent::Refused { code } => {
-                ("refused", json!({ "code": code }), format!("refused: {code}"))
-            }
-            AgentEvent::Offered { release, bytes } => (
-                "offered",
-                json!({
-                    "group_id": release.group.to_string(),
-                    "sequence": release.order.sequence,
-                    "release": release.digest.to_string(),
-                    "bytes": bytes,
-                }),
-                format!("offered #{}, {}", release.order.sequence, format_size(*bytes)),
-            ),
-            AgentEvent::Progress { bytes, total } => {
-                ("progress", json!({ "bytes": bytes, "total": total }), String::new())
-            }
-            AgentEvent::Installed { group, sequence, release } => (
-                "installed",
-                json!({
-                    "group": group, "sequence": sequence, "release": release.to_string(),
-                }),
-                format!("installed {}#{sequence}", printable(group)),
-            ),
-            AgentEvent::Failed { code, reason } => (
-                "failed",
-                json!({ "code": code, "reason": reason }),
-                format!("failed: {code}: {}", printable(reason)),
-            ),
-            AgentEvent::Listen(_) | AgentEvent::Unlisten(_) => return None,
-        })
-    }
+/// An event's name, its fields, and the line for people (progress has none).
+type Words = (&'static str, Value, String);
+
+/// Words for what happens between a receiver and its server.
+fn words(event: &AgentEvent) -> Option<Words> {
+    Some(match event {
+        AgentEvent::Enrolled { id, name } => (
+            "enrolled",
+            json!({ "id": id.to_string(), "name": name }),
+            format!("enrolled as {}", printable(name)),
+        ),
+        AgentEvent::Waiting { fingerprint } => (
+            "waiting",
+            json!({ "fingerprint": fingerprint.to_string() }),
+            format!("waiting for approval; fingerprint {fingerprint}"),
+        ),
+        AgentEvent::Connected { server } => {
+            ("connected", json!({ "server": server.to_string() }), format!("connected to {server}"))
+        }
+        AgentEvent::Disconnected { reason } => {
+            ("disconnected", json!({ "reason": reason }), format!("disconnected: {reason}"))
+        }
+        AgentEvent::Refused { code } => {
+            ("refused", json!({ "code": code }), format!("refused: {code}"))
+        }
+        AgentEvent::Unwell { condition, subject } => unwell(*condition, subject),
+        AgentEvent::Listen(_) | AgentEvent::Unlisten(_) => return None,
+        of_a_release => release_words(of_a_release)?,
+    })
+}
+
+/// Words for what happens with releases.
+fn release_words(event: &AgentEvent) -> Option<Words> {
+    Some(match event {
+        AgentEvent::Behind { group, installed, newest } => (
+            "behind",
+            json!({ "group": group, "installed": installed, "newest": newest }),
+            format!("behind: group {}, installed {installed}, newest {newest}", printable(group)),
+        ),
+        AgentEvent::Offered { release, group, bytes } => {
+            let sequence = release.order.sequence;
+            let body = json!({
+                "group": group,
+                "group_id": release.group.to_string(),
+                "sequence": sequence,
+                "release": release.digest.to_string(),
+                "bytes": bytes,
+            });
+            let name = printable(group.as_deref().unwrap_or_default());
+            ("offered", body, format!("offered {name}#{sequence}, {}", format_size(*bytes)))
+        }
+        AgentEvent::Progress { bytes, total } => {
+            ("progress", json!({ "bytes": bytes, "total": total }), String::new())
+        }
+        AgentEvent::Installed { group, sequence, release } => (
+            "installed",
+            json!({ "group": group, "sequence": sequence, "release": release.to_string() }),
+            format!("installed {}#{sequence}", printable(group)),
+        ),
+        AgentEvent::Failed { code, reason } => (
+            "failed",
+            json!({ "code": code, "reason": reason }),
+            format!("failed: {code}: {}", printable(reason)),
+        ),
+        _ => return None,
+    })
+}
+
+fn unwell(condition: Condition, subject: &str) -> Words {
+    let (code, title, hint) = (condition.code(), condition.title(), condition.hint());
+    let body = json!({
+        "code": code,
+        "severity": condition.severity(),
+        "subject": subject,
+        "title": title,
+        "hint": hint,
+    });
+    ("health", body, format!("{code}: {title} ({})\n  {hint}", printable(subject)))
 }
 
 fn refusal(code: &'static str) -> Failure {

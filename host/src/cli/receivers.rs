@@ -11,7 +11,7 @@ use crate::api::client::Client;
 use crate::api::model::PingItem;
 use crate::error::{EXIT_BEHIND, Failure};
 use crate::status::{ReceiverItem, ReceiverState};
-use crate::units::{format_size, format_time, printable};
+use crate::units::{format_size, format_time, printable, quoted};
 
 /// Commands of `receivers`.
 #[derive(Debug, Subcommand)]
@@ -72,7 +72,8 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
         }
         Command::Remove { receiver } => {
             let item = client.receiver(&receiver)?.item;
-            context.confirm(&format!("Remove the receiver {:?} from the fleet?", item.name))?;
+            context
+                .confirm(&format!("Remove the receiver {} from the fleet?", quoted(&item.name)))?;
             client.remove_receiver(&item.id)?;
             done(context, item, "removed");
         }

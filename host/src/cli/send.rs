@@ -23,7 +23,7 @@ use super::upload::Upload;
 use crate::api::client::Client;
 use crate::api::model::{Hex, NewRelease, Submitted};
 use crate::error::Failure;
-use crate::files::{FileError, Walk, walk};
+use crate::files::{FileError, Walk, check_given, walk};
 use crate::ingest::{Encoding, IngestError, Ingested, ingest};
 use crate::status::ReceiverState;
 use crate::units::{parse_duration, parse_rate};
@@ -182,11 +182,7 @@ fn encoding(options: &Options, targets: &[Target]) -> Encoding {
 /// The release's name: as given, or that of the first path.
 fn label(options: &Options) -> Result<String, Failure> {
     if let Some(name) = &options.name {
-        if name.len() > MAX_NAME {
-            let message = format!("the name is longer than {MAX_NAME} bytes");
-            return Err(Failure::usage("name-unsafe", message, "choose a shorter --name"));
-        }
-        return Ok(name.clone());
+        return check_given(name).map(|()| name.clone());
     }
     let first = options.paths.first().and_then(|path| path.file_name());
     let mut name = first.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

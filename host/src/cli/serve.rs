@@ -12,15 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::context::{Context, DONE, Outcome};
-use super::founding::{Founded, SealBy, found};
+use super::founding::{Founded, SealBy, found, open_catalog};
 use super::printer;
 use crate::api::{Api, socket};
-use crate::catalog::Catalog;
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
 use crate::error::Failure;
 use crate::packs::{ChunkStore, Packs};
 use crate::state::{StateDir, choose};
-use crate::units::parse_rate;
+use crate::units::{parse_rate, quoted};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7411);
 const WEB: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7412);
@@ -142,7 +141,7 @@ fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, F
 
 fn parsed<T: FromStr>(text: Option<&str>, name: &str) -> Result<Option<T>, Failure> {
     let refused = |text: &str| {
-        let message = format!("{text:?} makes no sense for {name}");
+        let message = format!("{} makes no sense for {name}", quoted(text));
         Failure::usage("settings-malformed", message, "correct fleetcast.toml")
     };
     text.map(|text| text.parse().map_err(|_| refused(text))).transpose()
@@ -198,7 +197,7 @@ async fn begin(
     state: &StateDir,
     seal: Option<SealBy>,
 ) -> Result<(Server, Api), Failure> {
-    let catalog = Catalog::open(&state.catalog()).await?;
+    let catalog = open_catalog(state).await?;
     let Founded { founding, conditions, new } = found(state, &catalog, seal).await?;
     if new {
         let directory = state.path().display();

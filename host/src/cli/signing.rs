@@ -40,5 +40,6 @@ pub(super) fn signed_body(
 /// What cannot be written as a document.
 #[allow(clippy::needless_pass_by_value)] // for `map_err`
 fn unsignable(fault: impl std::fmt::Debug) -> Failure {
-    Failure::failed("not-signable", format!("this cannot be signed: {fault:?}"), "")
+    let hint = "name fewer groups, or shorter names";
+    Failure::failed("not-signable", format!("this cannot be signed: {fault:?}"), hint)
 }

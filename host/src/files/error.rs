@@ -8,15 +8,16 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::name::NameFault;
+use crate::units::quoted_path;
 
 /// Why something cannot be sent. Paths are shown escaped: names are data.
 #[derive(Debug, Error)]
 pub enum FileError {
     /// Nothing is there.
-    #[error("{0:?} does not exist")]
+    #[error("{} does not exist", quoted_path(.0))]
     Missing(PathBuf),
     /// The system does not let us read it.
-    #[error("{path:?} cannot be read: {cause}")]
+    #[error("{} cannot be read: {cause}", quoted_path(path))]
     Unreadable {
         /// What.
         path: PathBuf,
@@ -24,7 +25,7 @@ pub enum FileError {
         cause: io::Error,
     },
     /// Neither a regular file nor a directory.
-    #[error("{path:?} is {kind}")]
+    #[error("{} is {kind}", quoted_path(path))]
     Special {
         /// What.
         path: PathBuf,
@@ -32,10 +33,10 @@ pub enum FileError {
         kind: &'static str,
     },
     /// It became something else between listing and reading, or while it was read.
-    #[error("{0:?} changed while it was read")]
+    #[error("{} changed while it was read", quoted_path(.0))]
     Changed(PathBuf),
     /// Its name may not travel.
-    #[error("{path:?} {fault}")]
+    #[error("{} {fault}", quoted_path(path))]
     Name {
         /// What.
         path: PathBuf,
@@ -43,7 +44,7 @@ pub enum FileError {
         fault: NameFault,
     },
     /// Two names in one directory differ only by case.
-    #[error("{one:?} and {other:?} differ only by case")]
+    #[error("{} and {} differ only by case", quoted_path(one), quoted_path(other))]
     Collision {
         /// The first by bytes.
         one: PathBuf,
@@ -51,7 +52,7 @@ pub enum FileError {
         other: PathBuf,
     },
     /// Two of the paths given would land under one name.
-    #[error("{one:?} and {other:?} have the same name")]
+    #[error("{} and {} have the same name", quoted_path(one), quoted_path(other))]
     Repeated {
         /// The one given first.
         one: PathBuf,
@@ -59,7 +60,7 @@ pub enum FileError {
         other: PathBuf,
     },
     /// Deeper than `MAX_DEPTH` directories.
-    #[error("{0:?} lies more than {MAX_DEPTH} directories deep")]
+    #[error("{} lies more than {MAX_DEPTH} directories deep", quoted_path(.0))]
     TooDeep(PathBuf),
 }
 
@@ -83,14 +84,15 @@ impl FileError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::Missing(_) => "check the spelling of the path",
-            Self::Unreadable { .. } => "check the permissions, or send as a user who may read it",
+            Self::Unreadable { .. } => "check its permissions, or send as a user who may read it",
             Self::Special { .. } => "remove it, or leave such entries out with --skip-special",
             Self::Changed(_) => "send again when nothing writes to it, or send a copy",
             Self::Name { fault: NameFault::Nameless, .. } => "name the folder itself",
             Self::Name { fault: NameFault::Form, .. } => {
                 "rename it in normal form C, for example with convmv --nfc"
             }
-            Self::Name { .. } | Self::Collision { .. } => "rename it",
+            Self::Name { .. } => "rename it",
+            Self::Collision { .. } => "rename one of them",
             Self::Repeated { .. } => "rename one of them, or put both into a folder",
             Self::TooDeep(_) => "send it as an archive, or move it up",
         }

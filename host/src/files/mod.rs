@@ -11,5 +11,5 @@ mod walk;
 
 pub use entry::{Entry, Kind, Reader};
 pub use error::FileError;
-pub use name::{NameFault, check as check_name, folded};
+pub use name::{NameFault, check as check_name, check_given, folded, unsafe_name};
 pub use walk::{Walk, walk};

@@ -3,10 +3,13 @@
 //! What a board can check too is `core`'s [`Component::parse`]; what needs Unicode's tables,
 //! normal form and case, is checked here, on the signer's side.
 
-use fleetcast_core::limits::MAX_COMPONENT;
+use fleetcast_core::limits::{MAX_COMPONENT, MAX_NAME};
 use fleetcast_core::tree::path::{Component, UnsafeName};
 use thiserror::Error;
 use unicode_normalization::is_nfc;
+
+use crate::error::Failure;
+use crate::units::quoted;
 
 /// Why a name may not travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -32,6 +35,45 @@ pub enum NameFault {
     /// Means a device on Windows, such as `CON` or `com1.txt`.
     #[error("has a name that means a device on Windows")]
     Device,
+}
+
+impl NameFault {
+    /// The same of a name that is no path's, as the end of "cannot be a name: it …".
+    #[must_use]
+    pub const fn about_name(self) -> &'static str {
+        match self {
+            Self::Nameless => "is empty, or only dots",
+            Self::TooLong => "is too long",
+            Self::Encoding => "is not UTF-8",
+            Self::Form => "is not in Unicode's normal form C",
+            Self::Control => "holds a control character",
+            Self::Separator => "holds a slash, a backslash or a colon",
+            Self::Device => "means a device on Windows",
+        }
+    }
+}
+
+/// Checks a name that a person gives to a group, a receiver or a release: one
+/// rule for all, at most `MAX_NAME` bytes.
+///
+/// # Errors
+/// Failure `name-unsafe`, with the reason and the cure.
+pub fn check_given(name: &str) -> Result<(), Failure> {
+    match check(name.as_bytes()) {
+        Ok(name) if name.len() > MAX_NAME => {
+            Err(unsafe_name(name, &format!("is longer than {MAX_NAME} bytes")))
+        }
+        Ok(_) => Ok(()),
+        Err(fault) => Err(unsafe_name(name, fault.about_name())),
+    }
+}
+
+/// The failure of a name that `reason`: "holds a slash", for example.
+#[must_use]
+pub fn unsafe_name(name: &str, reason: &str) -> Failure {
+    let message = format!("{} cannot be a name: it {reason}", quoted(name));
+    let hint = "use letters, digits, spaces, '-', '_' and '.', at most 64 bytes of them";
+    Failure::failed("name-unsafe", message, hint)
 }
 
 impl From<UnsafeName> for NameFault {
@@ -113,6 +155,27 @@ mod tests {
         {
             assert_eq!(check(name.as_bytes()), Ok(name));
         }
+    }
+
+    #[test]
+    fn names_that_people_give_are_refused_in_words_and_with_a_cure() {
+        let long = "n".repeat(65);
+        for (name, words) in [
+            ("../x", "\"../x\" cannot be a name: it holds a slash, a backslash or a colon"),
+            ("a\nb", "\"a\\nb\" cannot be a name: it holds a control character"),
+            ("", "\"\" cannot be a name: it is empty, or only dots"),
+            ("..", "\"..\" cannot be a name: it is empty, or only dots"),
+            ("u\u{308}", "\"u\u{308}\" cannot be a name: it is not in Unicode's normal form C"),
+            ("aux", "\"aux\" cannot be a name: it means a device on Windows"),
+        ] {
+            let refused = check_given(name).unwrap_err();
+            assert_eq!((refused.code.as_ref(), refused.exit), ("name-unsafe", 1));
+            assert_eq!(refused.message, words);
+            assert!(!refused.hint.is_empty());
+        }
+        let refused = check_given(&long).unwrap_err();
+        assert!(refused.message.ends_with("it is longer than 64 bytes"), "{}", refused.message);
+        assert_eq!(check_given("Spring prices, week 12"), Ok(()));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use fleetcast_core::wire::Malformed;
 use thiserror::Error;
 
 use crate::files::{NameFault, check_name, folded};
+use crate::units::quoted_path;
 
 /// One entry of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub struct FileNode {
 #[derive(Debug, Error)]
 pub enum TreeError {
     /// A name may not travel.
-    #[error("{path:?} {fault}")]
+    #[error("{} {fault}", quoted_path(path))]
     Name {
         /// Its path below the group's directory.
         path: PathBuf,
@@ -68,7 +69,7 @@ pub enum TreeError {
         fault: NameFault,
     },
     /// Two names in one directory differ only by case.
-    #[error("{one:?} and {other:?} differ only by case")]
+    #[error("{} and {} differ only by case", quoted_path(one), quoted_path(other))]
     Collision {
         /// The first by bytes.
         one: PathBuf,
@@ -76,13 +77,13 @@ pub enum TreeError {
         other: PathBuf,
     },
     /// Deeper than `MAX_DEPTH` directories.
-    #[error("{0:?} lies more than {MAX_DEPTH} directories deep")]
+    #[error("{} lies more than {MAX_DEPTH} directories deep", quoted_path(.0))]
     TooDeep(PathBuf),
     /// The caller's fault: what it lies in is no directory of this tree.
-    #[error("{0:?} has no directory to be in")]
+    #[error("{} has no directory to be in", quoted_path(.0))]
     Orphan(PathBuf),
     /// The caller's fault: a file's size is not the sum of its chunks.
-    #[error("the chunks of {0:?} do not add up to its size")]
+    #[error("the chunks of {} do not add up to its size", quoted_path(.0))]
     Size(PathBuf),
     /// The current release's index cannot be got.
     #[error("the index of the current release cannot be read: {0}")]

@@ -7,7 +7,8 @@ use std::sync::{PoisonError, RwLock};
 
 use fleetcast_core::digest::Digest;
 
-use super::record::{self, BadRecord};
+use super::record;
+use crate::codec::BadRecord;
 
 /// Why a chunk store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +48,7 @@ impl StoreError {
 /// Chunk records under the SHA-256 of their chunks.
 ///
 /// Ids are believed here: who takes a chunk from elsewhere, or makes a block of
-/// it, verifies it with [`super::verify`].
+/// it, verifies it with a [`super::Verifier`].
 pub trait ChunkStore: Send + Sync {
     /// Stores a whole record, unless its id is stored already; returns whether it was new.
     ///

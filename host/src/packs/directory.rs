@@ -12,7 +12,7 @@ use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
 use super::chunks::{ChunkStore, StoreError};
 use super::index::Index;
 use super::pack::{self, ENTRY_HEADER, MAGIC, Place, Scan};
-use super::record::{self, RecordHeader};
+use super::record;
 
 /// What had to be put right when a store was opened after a crash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,8 +172,8 @@ impl Packs {
             if moved {
                 continue;
             }
-            let header = record::whole(&record)?;
-            self.append(&mut writer, *id, header, &record)?;
+            record::whole(&record)?;
+            self.append(&mut writer, *id, &record)?;
         }
         self.sync_active(&mut writer)?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
@@ -225,14 +225,8 @@ impl Packs {
     }
 
     /// Writes an entry behind the last one, into the next pack where this one is full.
-    fn append(
-        &self,
-        writer: &mut Writer,
-        id: Digest,
-        header: RecordHeader,
-        record: &[u8],
-    ) -> Result<(), StoreError> {
-        let size = (ENTRY_HEADER + header.record_len()) as u64;
+    fn append(&self, writer: &mut Writer, id: Digest, record: &[u8]) -> Result<(), StoreError> {
+        let size = (ENTRY_HEADER + record.len()) as u64;
         if writer.end + size > self.limit && writer.end > MAGIC.len() as u64 {
             self.seal(writer)?;
         }
@@ -249,7 +243,7 @@ impl Packs {
         written.map_err(StoreError::io(&pack_path(&self.directory, writer.number)))?;
         let offset = writer.end + ENTRY_HEADER as u64;
         writer.end += size;
-        let place = Place { offset, len: header.record_len() as u32 };
+        let place = Place { offset, len: record.len() as u32 };
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.places.insert(id, place);
         Ok(())
@@ -285,12 +279,12 @@ impl Packs {
 
 impl ChunkStore for Packs {
     fn put(&self, id: Digest, record: &[u8]) -> Result<bool, StoreError> {
-        let header = record::whole(record)?;
+        record::whole(record)?;
         let mut writer = self.writer();
         if self.contains(&id)? {
             return Ok(false);
         }
-        self.append(&mut writer, id, header, record)?;
+        self.append(&mut writer, id, record)?;
         Ok(true)
     }
 
@@ -306,10 +300,7 @@ impl ChunkStore for Packs {
         }
         let record = out.get_mut(..len).ok_or(StoreError::Room { needed: len })?;
         file.read_exact_at(record, place.offset).map_err(StoreError::io(&self.directory))?;
-        match RecordHeader::parse(record) {
-            Ok(header) if header.record_len() == len => Ok(len),
-            _ => Err(StoreError::Damaged(*id)),
-        }
+        if record::whole(record).is_ok() { Ok(len) } else { Err(StoreError::Damaged(*id)) }
     }
 
     fn sync(&self) -> Result<(), StoreError> {

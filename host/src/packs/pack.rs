@@ -12,7 +12,7 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
 
 use super::chunks::StoreError;
-use super::record::RecordHeader;
+use super::record::record_len;
 
 /// First bytes of a pack.
 pub(super) const MAGIC: &[u8; 16] = b"fleetcast pack 1";
@@ -107,8 +107,8 @@ fn scan_from(mut file: impl Read) -> io::Result<Scan> {
         let (id, rest) = head.split_at(Digest::LEN);
         let (sum, header) = rest.split_at(CHECK);
         // Without a credible length nothing behind can be found.
-        let Ok(parsed) = RecordHeader::parse(header) else { break };
-        let record = &mut record[..parsed.record_len()];
+        let Ok(len) = record_len(header) else { break };
+        let record = &mut record[..len];
         record[..RECORD_HEADER].copy_from_slice(header);
         if !fill(&mut file, &mut record[RECORD_HEADER..])? {
             break;

@@ -7,31 +7,18 @@ use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
-use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder};
-use fleetcast_core::limits::{MAX_NAME, MAX_ROOT};
+use fleetcast_core::ids::{GroupId, ReceiverId};
 use fleetcast_core::time::Instant;
-use fleetcast_core::tree::path::Component;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::membership::{MAX_VOUCHER, VerifiedMembership, Voucher};
-use fleetcast_core::trust::release::ReleaseRoot;
 use fleetcast_core::wire::control::{Down, Standing, decode_with};
 
 use super::ServerNode;
-use super::contents::Contents;
+use super::releases::untrusted;
 use crate::error::Failure;
-use crate::model::{
-    DeliveryState, GroupRecord, MembershipRecord, ReceiverRecord, ReleaseRecord, ReleaseState,
-    UnixTime, VoucherRecord,
-};
-
-/// How a release is to be sent.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SendOptions {
-    /// Cap in bytes per second, below the server's.
-    pub rate: Option<u64>,
-    /// Send every chunk, whatever receivers hold.
-    pub full: bool,
-}
+use crate::files::{self, unsafe_name};
+use crate::model::{GroupRecord, MembershipRecord, ReceiverRecord, UnixTime, VoucherRecord};
+use crate::units::quoted;
 
 impl<A: Aead> ServerNode<A> {
     // --- groups ---
@@ -48,7 +35,7 @@ impl<A: Aead> ServerNode<A> {
     ) -> Result<GroupId, Failure> {
         check_name(name)?;
         if self.registry.groups().any(|group| group.name.to_lowercase() == name.to_lowercase()) {
-            let message = format!("there is a group {name:?} already");
+            let message = format!("there is a group {} already", quoted(name));
             return Err(Failure::failed("group-exists", message, "choose another name"));
         }
         let mut id = [0; 16];
@@ -84,7 +71,7 @@ impl<A: Aead> ServerNode<A> {
         check_name(to)?;
         let group = self.group(name)?.clone();
         if self.registry.group_named(to).is_some() {
-            let message = format!("there is a group {to:?} already");
+            let message = format!("there is a group {} already", quoted(to));
             return Err(Failure::failed("group-exists", message, "choose another name"));
         }
         self.registry.put_group(GroupRecord { name: to.to_owned(), ..group });
@@ -162,7 +149,12 @@ impl<A: Aead> ServerNode<A> {
     ///
     /// # Errors
     /// `receiver-unknown`.
-    pub fn approve_receiver(&mut self, actor: &str, name: &str) -> Result<(), Failure> {
+    pub fn approve_receiver(
+        &mut self,
+        now: Instant,
+        actor: &str,
+        name: &str,
+    ) -> Result<(), Failure> {
         let record = self.receiver(name)?.clone();
         if record.standing == Standing::Member {
             return Ok(());
@@ -171,7 +163,7 @@ impl<A: Aead> ServerNode<A> {
         self.registry.put_receiver(ReceiverRecord { standing: Standing::Member, ..record });
         self.registry.log(actor, "receiver-approved", &called, "ok");
         if let Some(&slot) = self.connected.get(&id) {
-            self.welcomes.push_back((self.batch_of_changes(), slot));
+            self.welcome(now, slot);
         }
         Ok(())
     }
@@ -184,7 +176,7 @@ impl<A: Aead> ServerNode<A> {
         check_name(to)?;
         let record = self.receiver(name)?.clone();
         if self.registry.receivers().any(|other| other.name == to && other.id != record.id) {
-            let message = format!("there is a receiver {to:?} already");
+            let message = format!("there is a receiver {} already", quoted(to));
             return Err(Failure::failed("name-taken", message, "choose another name"));
         }
         self.registry.put_receiver(ReceiverRecord { name: to.to_owned(), ..record });
@@ -293,146 +285,6 @@ impl<A: Aead> ServerNode<A> {
         voucher.map(|voucher| voucher.groups.iter().copied().collect()).unwrap_or_default()
     }
 
-    // --- releases ---
-
-    /// The order that a group's next release must have.
-    ///
-    /// # Errors
-    /// `group-unknown`.
-    pub fn next_order(&self, group: &str) -> Result<ReleaseOrder, Failure> {
-        let group = self.group(group)?.id;
-        let of_group = self.registry.releases().filter(|release| release.name.group == group);
-        let highest = of_group.map(|release| release.name.order.sequence).max().unwrap_or(0);
-        let reset_epoch = self.authority.document().reset_epoch;
-        Ok(ReleaseOrder { reset_epoch, sequence: highest + 1 })
-    }
-
-    /// Takes a signed release whose chunks are all stored, and owes it to the
-    /// group's members; returns the numbers of their deliveries.
-    ///
-    /// # Errors
-    /// `not-trusted`, `group-unknown`, `out-of-order`, `chunks-missing`.
-    pub fn submit_release(
-        &mut self,
-        now: Instant,
-        actor: &str,
-        document: Vec<u8>,
-        options: SendOptions,
-    ) -> Result<Vec<u64>, Failure> {
-        let record = self.check_release(&document)?;
-        let contents = Contents::read(&document, &*self.chunks)
-            .map_err(|fault| chunks_missing(&fault.to_string()))?;
-        for chunk in contents.chunks() {
-            if !self.chunks.contains(&chunk.id).unwrap_or(false) {
-                return Err(chunks_missing(&format!("chunk {} is not stored", chunk.id)));
-            }
-        }
-        let name = record.name;
-        self.supersede(name.group);
-        let title = format!("{}#{}", self.group_name(name.group), name.order.sequence);
-        self.registry.log(actor, "release-sent", &title, &record.label);
-        self.registry.put_release(record);
-        self.contents.insert(name.digest, contents.into());
-        if let Some(rate) = options.rate {
-            self.caps.insert(name.digest, rate);
-        }
-        if options.full {
-            self.full_sends.insert(name.digest);
-        }
-        let mut members: Vec<ReceiverId> =
-            self.registry.members(name.group).map(|member| member.receiver).collect();
-        members.sort_unstable();
-        let first = self.registry.next_delivery();
-        for member in members {
-            self.owe(now, member, name);
-        }
-        self.forget_contents();
-        Ok((first..self.registry.next_delivery()).collect())
-    }
-
-    fn check_release(&self, document: &[u8]) -> Result<ReleaseRecord, Failure> {
-        let signed = SignedDocument::parse(document, MAX_ROOT)
-            .map_err(|fault| untrusted("the release", &fault))?;
-        let root =
-            ReleaseRoot::decode(signed.body()).map_err(|fault| untrusted("the release", &fault))?;
-        self.authority
-            .verify(Context::Release, &signed)
-            .map_err(|fault| untrusted("the release", &fault))?;
-        if root.fleet != self.authority.document().fleet {
-            return Err(untrusted("the release", &"it belongs to another fleet"));
-        }
-        let Some(group) = self.registry.group(&root.group) else {
-            let message = "the release names a group that does not exist".to_owned();
-            return Err(Failure::failed("group-unknown", message, "fleetcast groups list"));
-        };
-        let expected = self.next_order(&group.name)?;
-        if root.order != expected {
-            let message = format!(
-                "the release has number {}, the next one is {}",
-                root.order.sequence, expected.sequence
-            );
-            let hint = "somebody else sent at the same time: send again";
-            return Err(Failure::failed("out-of-order", message, hint));
-        }
-        Ok(ReleaseRecord {
-            name: root.name(signed.digest(Context::Release)),
-            label: root.label.to_owned(),
-            document: document.to_vec(),
-            files: root.standard.files.into(),
-            bytes: root.standard.content_bytes,
-            created: root.created,
-            expires: root.expires,
-            state: ReleaseState::Current,
-        })
-    }
-
-    fn supersede(&mut self, group: GroupId) {
-        let current: Vec<ReleaseRecord> = self
-            .registry
-            .releases()
-            .filter(|r| r.name.group == group && r.state == ReleaseState::Current)
-            .cloned()
-            .collect();
-        for release in current {
-            let state = ReleaseState::Superseded;
-            self.registry.put_release(ReleaseRecord { state, ..release });
-        }
-    }
-
-    /// Takes a delivery that waits back.
-    ///
-    /// # Errors
-    /// `delivery-unknown`.
-    pub fn cancel_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
-        let delivery = self.open_delivery(id)?;
-        self.withdraw(now, delivery, DeliveryState::Cancelled);
-        self.registry.log(actor, "delivery-cancelled", &id.to_string(), "ok");
-        Ok(())
-    }
-
-    /// Queues a delivery that failed once more, if nothing newer took its place.
-    ///
-    /// # Errors
-    /// `delivery-unknown`, `release-superseded`.
-    pub fn retry_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
-        let delivery = self.registry.delivery(id).cloned().ok_or_else(|| unknown_delivery(id))?;
-        let current = self.registry.current_release(delivery.release.group);
-        if current.is_none_or(|current| current.name != delivery.release) {
-            // Owing it again would take the place of the newer one.
-            let message = format!("delivery {id} is of a release that is not its group's newest");
-            let hint = "the newest release contains everything: fleetcast pending list";
-            return Err(Failure::failed("release-superseded", message, hint));
-        }
-        self.registry.log(actor, "delivery-retried", &id.to_string(), "ok");
-        self.owe(now, delivery.receiver, delivery.release);
-        Ok(())
-    }
-
-    fn open_delivery(&self, id: u64) -> Result<crate::model::DeliveryRecord, Failure> {
-        let found = self.registry.delivery(id).filter(|delivery| !delivery.state.is_final());
-        found.cloned().ok_or_else(|| unknown_delivery(id))
-    }
-
     // --- names ---
 
     /// A group by its name.
@@ -441,7 +293,7 @@ impl<A: Aead> ServerNode<A> {
     /// `group-unknown`.
     pub fn group(&self, name: &str) -> Result<&GroupRecord, Failure> {
         self.registry.group_named(name).ok_or_else(|| {
-            let message = format!("there is no group {name:?}");
+            let message = format!("there is no group {}", quoted(name));
             Failure::failed("group-unknown", message, "fleetcast groups list")
         })
     }
@@ -452,7 +304,7 @@ impl<A: Aead> ServerNode<A> {
     /// `receiver-unknown`.
     pub fn receiver(&self, name: &str) -> Result<&ReceiverRecord, Failure> {
         self.registry.receiver_named(name).ok_or_else(|| {
-            let message = format!("there is no receiver {name:?}");
+            let message = format!("there is no receiver {}", quoted(name));
             Failure::failed("receiver-unknown", message, "fleetcast receivers list")
         })
     }
@@ -463,34 +315,13 @@ impl<A: Aead> ServerNode<A> {
         self.registry.time()
     }
 
-    fn group_name(&self, id: GroupId) -> String {
+    pub(super) fn group_name(&self, id: GroupId) -> String {
         self.registry.group(&id).map_or_else(|| id.to_string(), |group| group.name.clone())
     }
 }
 
 fn check_name(name: &str) -> Result<(), Failure> {
-    let fault = match Component::parse(name.as_bytes()) {
-        Ok(_) if name.len() > MAX_NAME => format!("longer than {MAX_NAME} bytes"),
-        Ok(_) if name.starts_with('.') => "begins with a dot".to_owned(),
-        Ok(_) => return Ok(()),
-        Err(fault) => format!("{fault:?}"),
-    };
-    let message = format!("{name:?} cannot be a name: {fault}");
-    let hint = "use letters, digits, spaces, '-', '_' and '.'; it becomes a directory's name";
-    Err(Failure::failed("name-unsafe", message, hint))
-}
-
-fn untrusted(what: &str, fault: &impl std::fmt::Debug) -> Failure {
-    let message = format!("{what} is not signed as this fleet demands: {fault:?}");
-    Failure::failed("not-trusted", message, "use the admin key of this fleet")
-}
-
-fn chunks_missing(fault: &str) -> Failure {
-    let message = format!("the release is not complete at the server: {fault}");
-    Failure::failed("chunks-missing", message, "send again; what is there is not sent twice")
-}
-
-fn unknown_delivery(id: u64) -> Failure {
-    let message = format!("there is no such open delivery: {id}");
-    Failure::failed("delivery-unknown", message, "fleetcast pending list")
+    files::check_given(name)?;
+    // A group's name becomes a directory, and ours there begins with a dot.
+    if name.starts_with('.') { Err(unsafe_name(name, "begins with a dot")) } else { Ok(()) }
 }

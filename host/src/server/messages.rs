@@ -19,7 +19,7 @@ use fleetcast_core::wire::nack::{self, Nack};
 
 use super::ServerNode;
 use super::live::LiveSession;
-use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
+use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord, fail_word};
 
 /// Receivers that may wait for approval at a time.
 const MAX_WAITING: usize = 1_000;
@@ -157,8 +157,8 @@ impl<A: Aead> ServerNode<A> {
             link.hello = Some((greeting.authority, greeting.nonce));
         }
         self.connected.insert(id, slot);
-        // PROTOCOL H5: said only once it is durable.
-        self.welcomes.push_back((self.batch_of_changes(), slot));
+        // PROTOCOL H5: it leaves once all this is durable.
+        self.welcome(now, slot);
     }
 
     /// A receiver that enrols now, waiting until something says otherwise.
@@ -268,7 +268,7 @@ impl<A: Aead> ServerNode<A> {
         Some(out)
     }
 
-    /// Greets a receiver whose facts are durable: who it is, whom to trust, where it is a member.
+    /// Greets a receiver: who it is, whom to trust, where it is a member.
     pub(super) fn welcome(&mut self, now: Instant, slot: PeerSlot) {
         let Some(link) = self.links.get(&slot) else { return };
         let (Some(id), Some((authority, nonce))) = (link.receiver, link.hello) else { return };
@@ -382,7 +382,10 @@ impl<A: Aead> ServerNode<A> {
             self.registry.log(&name, "installed", &title, "ok");
         }
         self.leave_sessions(&id, release);
-        self.idle(now, slot, id);
+        // A receipt is repeated on every new channel: that ends nothing.
+        if self.busy_delivery(&id).is_some_and(|busy| busy.release == *release) {
+            self.idle(now, slot, id);
+        }
     }
 
     fn on_failed(
@@ -393,14 +396,7 @@ impl<A: Aead> ServerNode<A> {
         code: FailCode,
         reason: &str,
     ) {
-        let word = match code {
-            FailCode::NoSpace => "no-space",
-            FailCode::Storage => "storage-failed",
-            FailCode::NotTrusted => "not-trusted",
-            FailCode::BadTree => "bad-tree",
-            FailCode::Expired => "expired",
-            FailCode::TooLarge => "too-large",
-        };
+        let word = fail_word(code);
         let title = self.registry.release_title(release);
         let name = self.name_of(&id);
         if self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {

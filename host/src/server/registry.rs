@@ -26,6 +26,8 @@ pub struct Registry {
     vouchers: BTreeMap<TokenId, VoucherRecord>,
     releases: BTreeMap<Digest, ReleaseRecord>,
     deliveries: BTreeMap<u64, DeliveryRecord>,
+    /// Number of the newest delivery, of which nothing else may be left.
+    last_delivery: u64,
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
     last_log: Option<LogRecord>,
     recent_log: VecDeque<LogRecord>,
@@ -46,7 +48,9 @@ impl Registry {
             snapshot.memberships.into_iter().map(|m| ((m.receiver, m.group), m)).collect();
         let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
         let releases = snapshot.releases.into_iter().map(|r| (r.name.digest, r)).collect();
-        let deliveries = snapshot.deliveries.into_iter().map(|d| (d.id, d)).collect();
+        let deliveries: BTreeMap<_, _> =
+            snapshot.deliveries.into_iter().map(|d| (d.id, d)).collect();
+        let last_delivery = deliveries.last_key_value().map_or(0, |(id, _)| *id);
         let held = snapshot.held.into_iter().map(|h| ((h.receiver, h.release.group), h)).collect();
         Self {
             receivers,
@@ -55,6 +59,7 @@ impl Registry {
             vouchers,
             releases,
             deliveries,
+            last_delivery,
             held,
             last_log: snapshot.last_log,
             ..Self::default()
@@ -271,8 +276,8 @@ impl Registry {
 
     /// The number of the next delivery.
     #[must_use]
-    pub fn next_delivery(&self) -> u64 {
-        self.deliveries.last_key_value().map_or(1, |(id, _)| id + 1)
+    pub const fn next_delivery(&self) -> u64 {
+        self.last_delivery + 1
     }
 
     /// Writes a delivery; only new and final states are made durable.
@@ -282,6 +287,7 @@ impl Registry {
         if known.is_none() || record.state.is_final() {
             self.changes.push(Change::Delivery(record.clone()));
         }
+        self.last_delivery = self.last_delivery.max(record.id);
         self.deliveries.insert(record.id, record);
     }
 
@@ -303,11 +309,11 @@ impl Registry {
         self.held.values()
     }
 
-    /// Notes what a receiver holds, unless that is known already with a receipt.
+    /// Notes what a receiver holds, unless that says no more than what is known.
     pub fn put_held(&mut self, record: HeldRecord) {
         let key = (record.receiver, record.release.group);
-        let known = self.held.get(&key);
-        if known.is_some_and(|k| k.release == record.release && record.receipt.is_empty()) {
+        let known = self.held.get(&key).filter(|known| known.release == record.release);
+        if known.is_some_and(|known| !known.receipt.is_empty() || record.receipt.is_empty()) {
             return;
         }
         self.changes.push(Change::Held(record.clone()));

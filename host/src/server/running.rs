@@ -187,6 +187,8 @@ impl<A: Aead> ServerNode<A> {
             // Nobody works on it, whatever was under way when its session ended.
             .find(|d| d.receiver == receiver && !d.state.is_final())
             .filter(|d| self.registry.is_member(receiver, d.release.group))
+            // A crash must not free the number of a release that somebody knows.
+            .filter(|d| self.batches.has_delivery(d.id))
             .cloned()
     }
 

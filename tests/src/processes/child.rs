@@ -202,12 +202,14 @@ impl Answer {
         failure["message"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The failure on stderr, whole: with a code, a message and a cure.
+    /// The failure on stderr, and only there, whole: with a code, a message and a cure.
     ///
     /// # Panics
     /// When there is none, or a part is missing.
     pub fn failure(&self) -> Value {
         let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();
+        let told = self.stdout.lines().filter_map(parsed).any(|line| line["kind"] == "error");
+        assert!(!told, "stdout is data: {self:?}");
         let failures = self.stderr.lines().filter_map(parsed);
         let failure = failures.rev().find(|f| f["kind"] == "error");
         let failure = failure.unwrap_or_else(|| panic!("no failure on stderr: {self:?}"));

@@ -3,6 +3,7 @@
 use fleetcast::agent::{Agent, AgentConfig, AgentEvent, Enrolment};
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::noise::StaticPair;
+use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, PeerSlot, ReleaseOrder, SessionId, StaticKey, TokenId,
@@ -133,9 +134,13 @@ impl Captor {
     pub(crate) fn say(&mut self, message: &Down<'_>) {
         let mut body = [0; 1_159];
         let body = encode(message, &mut body).expect("it fits").to_vec();
+        self.say_bytes(&body);
+    }
+
+    pub(crate) fn say_bytes(&mut self, body: &[u8]) {
         let slot = self.slot.expect("connected");
         for _ in 0..100 {
-            let sent = self.endpoint.send(self.now, slot, Sending::Reliable, &body).is_ok();
+            let sent = self.endpoint.send(self.now, slot, Sending::Reliable, body).is_ok();
             self.exchange();
             if sent {
                 return;
@@ -191,6 +196,27 @@ impl Captor {
             _ => None,
         };
         self.events.iter().filter_map(installed).collect()
+    }
+
+    /// The nonce of the victim's Hello.
+    pub(crate) fn nonce(&self) -> [u8; 16] {
+        match decode(&self.heard[0]) {
+            Ok(Up::Hello { nonce, .. }) => nonce,
+            other => panic!("no Hello: {other:?}"),
+        }
+    }
+
+    /// What the victim has told of its freshness since the last time.
+    pub(crate) fn told(&mut self) -> Vec<String> {
+        let events = std::mem::take(&mut self.events);
+        let told = events.into_iter().filter_map(|event| match event {
+            AgentEvent::Behind { installed, newest, .. } => {
+                Some(format!("{installed} of {newest}"))
+            }
+            AgentEvent::Unwell { condition, .. } => Some(condition.code().to_owned()),
+            _ => None,
+        });
+        told.collect()
     }
 
     pub(crate) fn listening(&self) -> usize {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod captor;
+mod freshness;
 mod insiders;
 mod messages;
 mod releases;

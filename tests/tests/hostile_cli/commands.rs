@@ -37,6 +37,13 @@ fn what_the_server_does_not_know_is_named_and_cured() {
     for (arguments, code) in cases {
         fleet.run(arguments).refused(1, code);
     }
+    for name in ["../x", "a\nb", "..", &long] {
+        fleet.run(["send", file, "--to", "g", "--name", name]).refused(1, "name-unsafe");
+    }
+    let message = fleet.run(["groups", "create", "../g"]).refused(1, "name-unsafe");
+    assert_eq!(message, "\"../g\" cannot be a name: it holds a slash, a backslash or a colon");
+    let message = fleet.run(["groups", "create", "a\nb\u{1b}[2J"]).refused(1, "name-unsafe");
+    assert_eq!(message, "\"a\\nb\\u{1b}[2J\" cannot be a name: it holds a control character");
     fleet.run(["releases", "show", "feed"]).refused(1, "release-unknown");
     fleet.run(["pending", "cancel", "99"]).refused(1, "delivery-unknown");
     // Repeating is no failure, and nothing of all this changed anything.

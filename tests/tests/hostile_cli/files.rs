@@ -54,6 +54,9 @@ fn what_cannot_travel_is_refused_and_the_next_file_arrives() {
     for (path, code) in &cases {
         let message = send(&fleet, path, &[]).refused(1, code);
         assert!(!message.contains('\n'), "escaped: {message:?}");
+        if path.ends_with("latin") {
+            assert!(message.contains("caf\\xe9\" has a name that is not UTF-8"), "{message}");
+        }
     }
     let good = fleet.path("good");
     fs::write(&good, "good").unwrap();

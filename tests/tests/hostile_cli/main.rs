@@ -4,9 +4,11 @@
 // Helpers of tests, too, end a test by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod catalog;
 mod commands;
 mod endings;
 mod enrolment;
 mod files;
 mod network;
+mod presence;
 mod shapes;

@@ -152,7 +152,7 @@ fn lines_have_the_keys_of_the_contract() {
     for (event, fields) in [
         ("enrolled", ["id", "name"].as_slice()),
         ("connected", &["server"]),
-        ("offered", &["group_id", "sequence", "release", "bytes"]),
+        ("offered", &["group", "group_id", "sequence", "release", "bytes"]),
         ("progress", &["bytes", "total"]),
         ("installed", &["group", "sequence", "release"]),
     ] {

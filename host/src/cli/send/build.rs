@@ -8,12 +8,12 @@ use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::release::ReleaseRoot;
 
-use crate::api::client::Client;
+use crate::api::client::{Client, misunderstood};
 use crate::api::model::NextRelease;
 use crate::cli::upload::{Upload, failure_of, read_chunk};
 use crate::error::Failure;
 use crate::ingest::{Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError};
-use crate::units::now;
+use crate::units::{now, quoted};
 
 /// How long a release may be installed for the first time, in seconds: a year.
 const LIFETIME: u64 = 365 * 86_400;
@@ -38,7 +38,7 @@ impl Target {
     pub(super) fn of(client: &Client, group: &str) -> Result<Self, Failure> {
         let next = client.next_release(group)?;
         if next.receivers == 0 {
-            let message = format!("no receiver is in the group {group:?}");
+            let message = format!("no receiver is in the group {}", quoted(group));
             let hint = format!("fleetcast groups add {group} RECEIVER");
             return Err(Failure::failed("group-empty", message, hint));
         }
@@ -63,12 +63,11 @@ pub(super) fn release(
         _ => Tree::default(),
     };
     tree.merge(sent.iter().cloned()).map_err(tree_failure)?;
-    let strange = || Failure::failed("server-misunderstood", "the server names no identity", "");
     let created = now();
     let draft = ReleaseDraft {
-        fleet: FleetId(next.fleet.array().ok_or_else(strange)?),
+        fleet: FleetId(next.fleet.array().ok_or_else(misunderstood)?),
         authority: next.authority,
-        group: GroupId(next.group.array().ok_or_else(strange)?),
+        group: GroupId(next.group.array().ok_or_else(misunderstood)?),
         group_name: &next.name,
         order: ReleaseOrder { reset_epoch: next.reset_epoch, sequence: next.sequence },
         created,

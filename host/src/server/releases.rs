@@ -1,0 +1,179 @@
+//! What admins do about releases and their deliveries.
+
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::sign::Context;
+use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder};
+use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::time::Instant;
+use fleetcast_core::trust::document::SignedDocument;
+use fleetcast_core::trust::release::ReleaseRoot;
+
+use super::ServerNode;
+use super::contents::Contents;
+use crate::error::Failure;
+use crate::model::{DeliveryRecord, DeliveryState, ReleaseRecord, ReleaseState};
+
+/// How a release is to be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SendOptions {
+    /// Cap in bytes per second, below the server's.
+    pub rate: Option<u64>,
+    /// Send every chunk, whatever receivers hold.
+    pub full: bool,
+}
+
+impl<A: Aead> ServerNode<A> {
+    /// The order that a group's next release must have.
+    ///
+    /// # Errors
+    /// `group-unknown`.
+    pub fn next_order(&self, group: &str) -> Result<ReleaseOrder, Failure> {
+        let group = self.group(group)?.id;
+        let of_group = self.registry.releases().filter(|release| release.name.group == group);
+        let highest = of_group.map(|release| release.name.order.sequence).max().unwrap_or(0);
+        let reset_epoch = self.authority.document().reset_epoch;
+        Ok(ReleaseOrder { reset_epoch, sequence: highest + 1 })
+    }
+
+    /// Takes a signed release whose chunks are all stored, and owes it to the
+    /// group's members; returns the numbers of their deliveries.
+    ///
+    /// # Errors
+    /// `not-trusted`, `group-unknown`, `out-of-order`, `chunks-missing`.
+    pub fn submit_release(
+        &mut self,
+        now: Instant,
+        actor: &str,
+        document: Vec<u8>,
+        options: SendOptions,
+    ) -> Result<Vec<u64>, Failure> {
+        let record = self.check_release(&document)?;
+        let contents = Contents::read(&document, &*self.chunks)
+            .map_err(|fault| chunks_missing(&fault.to_string()))?;
+        for chunk in contents.chunks() {
+            if !self.chunks.contains(&chunk.id).unwrap_or(false) {
+                return Err(chunks_missing(&format!("chunk {} is not stored", chunk.id)));
+            }
+        }
+        let name = record.name;
+        self.supersede(name.group);
+        let title = format!("{}#{}", self.group_name(name.group), name.order.sequence);
+        self.registry.log(actor, "release-sent", &title, &record.label);
+        self.registry.put_release(record);
+        self.contents.insert(name.digest, contents.into());
+        if let Some(rate) = options.rate {
+            self.caps.insert(name.digest, rate);
+        }
+        if options.full {
+            self.full_sends.insert(name.digest);
+        }
+        let mut members: Vec<ReceiverId> =
+            self.registry.members(name.group).map(|member| member.receiver).collect();
+        members.sort_unstable();
+        let first = self.registry.next_delivery();
+        for member in members {
+            self.owe(now, member, name);
+        }
+        self.forget_contents();
+        Ok((first..self.registry.next_delivery()).collect())
+    }
+
+    fn check_release(&self, document: &[u8]) -> Result<ReleaseRecord, Failure> {
+        let signed = SignedDocument::parse(document, MAX_ROOT)
+            .map_err(|fault| untrusted("the release", &fault))?;
+        let root =
+            ReleaseRoot::decode(signed.body()).map_err(|fault| untrusted("the release", &fault))?;
+        self.authority
+            .verify(Context::Release, &signed)
+            .map_err(|fault| untrusted("the release", &fault))?;
+        if root.fleet != self.authority.document().fleet {
+            return Err(untrusted("the release", &"it belongs to another fleet"));
+        }
+        let Some(group) = self.registry.group(&root.group) else {
+            let message = "the release names a group that does not exist".to_owned();
+            return Err(Failure::failed("group-unknown", message, "fleetcast groups list"));
+        };
+        let expected = self.next_order(&group.name)?;
+        if root.order != expected {
+            let message = format!(
+                "the release has number {}, the next one is {}",
+                root.order.sequence, expected.sequence
+            );
+            let hint = "somebody else sent at the same time: send again";
+            return Err(Failure::failed("out-of-order", message, hint));
+        }
+        Ok(ReleaseRecord {
+            name: root.name(signed.digest(Context::Release)),
+            label: root.label.to_owned(),
+            document: document.to_vec(),
+            files: root.standard.files.into(),
+            bytes: root.standard.content_bytes,
+            created: root.created,
+            expires: root.expires,
+            state: ReleaseState::Current,
+        })
+    }
+
+    fn supersede(&mut self, group: GroupId) {
+        let current: Vec<ReleaseRecord> = self
+            .registry
+            .releases()
+            .filter(|r| r.name.group == group && r.state == ReleaseState::Current)
+            .cloned()
+            .collect();
+        for release in current {
+            let state = ReleaseState::Superseded;
+            self.registry.put_release(ReleaseRecord { state, ..release });
+        }
+    }
+
+    /// Takes a delivery that waits back.
+    ///
+    /// # Errors
+    /// `delivery-unknown`.
+    pub fn cancel_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
+        let delivery = self.open_delivery(id)?;
+        self.withdraw(now, delivery, DeliveryState::Cancelled);
+        self.registry.log(actor, "delivery-cancelled", &id.to_string(), "ok");
+        Ok(())
+    }
+
+    /// Queues a delivery that failed once more, if nothing newer took its place.
+    ///
+    /// # Errors
+    /// `delivery-unknown`, `release-superseded`.
+    pub fn retry_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
+        let delivery = self.registry.delivery(id).cloned().ok_or_else(|| unknown_delivery(id))?;
+        let current = self.registry.current_release(delivery.release.group);
+        if current.is_none_or(|current| current.name != delivery.release) {
+            // Owing it again would take the place of the newer one.
+            let message = format!("delivery {id} is of a release that is not its group's newest");
+            let hint = "the newest release contains everything: fleetcast pending list";
+            return Err(Failure::failed("release-superseded", message, hint));
+        }
+        self.registry.log(actor, "delivery-retried", &id.to_string(), "ok");
+        self.owe(now, delivery.receiver, delivery.release);
+        Ok(())
+    }
+
+    fn open_delivery(&self, id: u64) -> Result<DeliveryRecord, Failure> {
+        let found = self.registry.delivery(id).filter(|delivery| !delivery.state.is_final());
+        found.cloned().ok_or_else(|| unknown_delivery(id))
+    }
+}
+
+/// A document that does not count.
+pub(super) fn untrusted(what: &str, fault: &impl std::fmt::Debug) -> Failure {
+    let message = format!("{what} is not signed as this fleet demands: {fault:?}");
+    Failure::failed("not-trusted", message, "use the admin key of this fleet")
+}
+
+fn chunks_missing(fault: &str) -> Failure {
+    let message = format!("the release is not complete at the server: {fault}");
+    Failure::failed("chunks-missing", message, "send again; what is there is not sent twice")
+}
+
+fn unknown_delivery(id: u64) -> Failure {
+    let message = format!("there is no such open delivery: {id}");
+    Failure::failed("delivery-unknown", message, "fleetcast pending list")
+}
