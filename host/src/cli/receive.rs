@@ -235,6 +235,15 @@ impl Listener<'_> {
             AgentEvent::Progress { bytes, total } => {
                 ("progress", json!({ "bytes": bytes, "total": total }), String::new())
             }
+            AgentEvent::Verified { release } => (
+                "verified",
+                json!({
+                    "group_id": release.group.to_string(),
+                    "sequence": release.order.sequence,
+                    "release": release.digest.to_string(),
+                }),
+                String::new(),
+            ),
             AgentEvent::Installed { group, sequence, release } => (
                 "installed",
                 json!({
