@@ -14,7 +14,7 @@ use fleetcast_lab::{Lan, Traffic};
 const TICKS: f64 = 100.0;
 /// How often memory is looked at; peaks are the kernel's, so none is missed but
 /// that of the last moment.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Seconds of processor, of the user's and the system's side, that children of
 /// this process have taken that have ended, and theirs.
