@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
 /// Installs what is missing and builds ours.
 fn prepare(options: &Options) -> Result<(), String> {
     packages::ensure(&lab::PACKAGES)?;
-    let others: Vec<_> = options.vs.iter().filter_map(|tool| tool.package()).collect();
+    let others: Vec<_> = options.tools().iter().filter_map(|tool| tool.package()).collect();
     packages::ensure(&others)?;
     if !options.others_only {
         let mut build = shell::cargo(&["build", "--release", "--quiet", "-p", "fleetcast"]);
@@ -100,6 +100,7 @@ fn compare(
                 file: &file,
                 size: condition.size,
                 room: &directory,
+                uftp_rate: options.uftp_rate,
                 deadline: Instant::now() + limit,
             };
             let sample = measure(row.tool, &job);
@@ -152,5 +153,8 @@ fn tell(options: &Options, room: &Room, rows: &[Row]) {
     println!("medians of {} rounds of {} bytes, on {disk}", options.rounds, options.size);
     for tool in options.tools() {
         println!("{}: {}", tool.name(), tool.options());
+    }
+    if options.tools().contains(&Tool::Uftp) {
+        println!("uftp's rate: {} kbit/s", options.uftp_rate);
     }
 }

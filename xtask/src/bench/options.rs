@@ -16,9 +16,15 @@ pub(crate) struct Options {
     /// The other tools
     #[arg(long, value_delimiter = ',', default_value = "uftp,udpcast,rsync")]
     pub(crate) vs: Vec<Tool>,
+    /// Only fleetcast
+    #[arg(long, conflicts_with = "others_only")]
+    pub(crate) alone: bool,
     /// Only the other tools
     #[arg(long)]
     pub(crate) others_only: bool,
+    /// The rate of uftp, which has none of its own, in kbit/s
+    #[arg(long, value_name = "KBPS", default_value_t = 900_000)]
+    pub(crate) uftp_rate: u32,
     /// How many receivers
     #[arg(long, value_delimiter = ',', value_name = "N", default_value = "8")]
     pub(crate) receivers: Vec<usize>,
@@ -47,7 +53,8 @@ impl Options {
     /// The tools that are compared, ours first.
     pub(crate) fn tools(&self) -> Vec<Tool> {
         let ours = (!self.others_only).then_some(Tool::Fleetcast);
-        ours.into_iter().chain(self.vs.iter().copied()).collect()
+        let others = if self.alone { &[][..] } else { &self.vs };
+        ours.into_iter().chain(others.iter().copied()).collect()
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Job<'a> {
     pub(crate) size: u64,
     /// An empty directory for all that the tool writes.
     pub(crate) room: &'a Path,
+    /// The rate at which uftp sends, in kbit/s.
+    pub(crate) uftp_rate: u32,
     /// When it is given up.
     pub(crate) deadline: Instant,
 }

@@ -6,16 +6,14 @@ use crate::bench::process::Process;
 use crate::bench::room;
 use crate::bench::run::{Job, Transfer};
 
-/// Of the sender: 900 Mbit/s, the rate at which its sections still get through a
-/// port of 1 Gbit/s with their headers; a first guess of the round trip that fits
-/// a LAN.
-const SENDER: [&str; 4] = ["-R", "900000", "-r", "0.05:0.01:2"];
+/// Of the sender, besides its rate: a first guess of the round trip that fits a LAN.
+const SENDER: [&str; 2] = ["-r", "0.05:0.01:2"];
 /// Of each receiver: the largest write cache, no look-up of names.
 const RECEIVER: [&str; 4] = ["-d", "-q", "-c", "20971520"];
 
 pub(super) fn options() -> String {
     format!(
-        "uftp {} -H <all receivers>; uftpd {}; unencrypted",
+        "uftp -R <rate> {} -H <all receivers>; uftpd {}; unencrypted",
         SENDER.join(" "),
         RECEIVER.join(" ")
     )
@@ -40,7 +38,11 @@ pub(super) fn run(job: &Job<'_>) -> Result<Transfer, String> {
         .map(|receiver| format!("0x{:08X}", job.lan.address(receiver).to_bits()))
         .collect();
     let mut command = job.lan.command(0, "uftp");
-    command.args(SENDER).args(["-I", "eth0", "-H", &ids.join(",")]).arg(job.file);
+    command
+        .args(["-R", &job.uftp_rate.to_string()])
+        .args(SENDER)
+        .args(["-I", "eth0", "-H", &ids.join(",")])
+        .arg(job.file);
     let wire = Wire::begin(job.lan)?;
     let mut sender = Process::start("uftp", command)?;
     let mut transfer = Transfer::default();
