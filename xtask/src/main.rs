@@ -18,6 +18,10 @@ mod test;
 
 mod sim;
 
+mod lab;
+
+mod bench;
+
 /// Builds, tests and checks fleetcast.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
@@ -34,6 +38,11 @@ enum Command {
     Test(test::Options),
     /// Runs the simulated fleet.
     Sim(sim::Options),
+    /// A LAN of network namespaces on this machine.
+    #[command(subcommand)]
+    Lab(lab::Command),
+    /// Measures fleetcast beside other tools.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +50,8 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Test(options) => test::run(&options),
         Command::Sim(options) => sim::run(&options),
+        Command::Lab(command) => lab::run(&command),
+        Command::Bench(options) => bench::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -58,7 +58,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 staging.take_nothing_old();
             }
             self.drop_delivery();
-            self.delivery = Some(Delivery { staging, sessions: Vec::new() });
+            self.delivery = Some(Delivery { staging, sessions: Vec::new(), told: false });
             let group = self.directory_of(release.group);
             self.tell(AgentEvent::Offered { release, group, bytes: invitation.payload });
         }
@@ -269,6 +269,12 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             StepOutcome::More => self.work_at = Some(now),
             StepOutcome::Waiting if delivery.sessions.is_empty() => self.want(now, release),
             StepOutcome::Waiting => {}
+            // The driver passes that on first: to install takes a while.
+            StepOutcome::Complete if !delivery.told => {
+                delivery.told = true;
+                self.work_at = Some(now);
+                self.tell(AgentEvent::Verified { release });
+            }
             StepOutcome::Complete => self.install(now, release),
             StepOutcome::Failed => {
                 if let Some(failure) = delivery.staging.failure().cloned() {

@@ -26,6 +26,8 @@ pub(super) struct Running<A> {
 pub(super) struct Delivery<D: Disk, A> {
     pub(super) staging: Staging<D, Decoder, TrustGate>,
     pub(super) sessions: Vec<Running<A>>,
+    /// It was told that all of it is verified.
+    pub(super) told: bool,
 }
 
 impl<D: Disk, A: Aead> Delivery<D, A> {

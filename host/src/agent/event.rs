@@ -54,6 +54,11 @@ pub enum AgentEvent {
         /// Bytes in all, 0 when not known yet.
         total: u64,
     },
+    /// All of a release is verified and durable in staging; installing it follows.
+    Verified {
+        /// Which.
+        release: ReleaseName,
+    },
     /// A release is installed, durable.
     Installed {
         /// The group's name.

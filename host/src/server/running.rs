@@ -109,7 +109,7 @@ impl<A: Aead> ServerNode<A> {
             let mut said = 0;
             for member in session.awaited() {
                 let Some(&slot) = self.connected.get(member) else { continue };
-                let idle = self.links.get(&slot).is_some_and(|link| link.queue.is_empty());
+                let idle = self.links.get(&slot).is_some_and(|link| link.outbox.is_empty());
                 // More room: it has the invitation, and waits for a probe.
                 if said == AGAIN_AT_ONCE || !idle || self.endpoint.room(slot) + 1 != SEND_WINDOW {
                     continue;

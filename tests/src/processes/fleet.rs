@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use fleetcast_lab::Namespace;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,11 +19,11 @@ use super::program::program;
 const MULTICAST_PORT: u16 = 7_413;
 
 /// Where processes run: on loopback, or in network namespaces of the server and
-/// of the receivers.
-#[derive(Clone, Debug, Default)]
+/// of the receivers, named by their holders.
+#[derive(Clone, Copy, Debug, Default)]
 struct Where {
-    server: Option<String>,
-    receivers: Option<String>,
+    server: Option<u32>,
+    receivers: Option<u32>,
 }
 
 /// A server, its state, and room for receivers. All of it goes when dropped.
@@ -48,7 +49,7 @@ pub struct Receiver {
     pub state: PathBuf,
     /// Its process, unless it was ended.
     pub process: Option<Child>,
-    namespace: Option<String>,
+    namespace: Option<u32>,
 }
 
 impl Fleet {
@@ -61,8 +62,8 @@ impl Fleet {
     /// A server in one network namespace, receivers in another; no interface is
     /// named, as README has it.
     #[must_use]
-    pub fn between(server: &str, receivers: &str) -> Self {
-        let places = Where { server: Some(server.into()), receivers: Some(receivers.into()) };
+    pub fn between(server: &Namespace, receivers: &Namespace) -> Self {
+        let places = Where { server: Some(server.holder()), receivers: Some(receivers.holder()) };
         Self::serve("0.0.0.0:7411", places)
     }
 
@@ -118,7 +119,7 @@ impl Fleet {
     /// `serve` with a state directory, without an address.
     #[must_use]
     pub fn serve_command(&self, state: &Path) -> Command {
-        let mut command = inside(self.places.server.as_deref());
+        let mut command = inside(self.places.server);
         command.arg("--state").arg(state).args(["--json", "serve", "--web", "off"]);
         command.args(["--seal", "file"]);
         if self.places.server.is_none() {
@@ -139,7 +140,7 @@ impl Fleet {
 
     /// A client command with `--json`, not started.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = inside(self.places.server.as_deref());
+        let mut command = inside(self.places.server);
         command.arg("--state").arg(self.state()).arg("--json").args(arguments);
         command
     }
@@ -192,7 +193,7 @@ impl Fleet {
     #[must_use]
     pub fn absent(&self, name: &str) -> Receiver {
         let (into, state) = (self.path(name), self.path(&format!("{name}-state")));
-        let namespace = self.places.receivers.clone();
+        let namespace = self.places.receivers;
         Receiver { name: name.to_owned(), into, state, process: None, namespace }
     }
 
@@ -229,7 +230,7 @@ impl Receiver {
     /// Its command line, not started.
     #[must_use]
     pub fn command(&self, options: &[&str]) -> Command {
-        let mut command = inside(self.namespace.as_deref());
+        let mut command = inside(self.namespace);
         command.arg("--state").arg(&self.state).args(["--json", "receive", "--into"]);
         command.arg(&self.into).args(options);
         if self.namespace.is_none() {
@@ -258,13 +259,12 @@ impl Receiver {
     }
 }
 
-/// The program, in a network namespace where one is named.
-fn inside(namespace: Option<&str>) -> Command {
-    let Some(namespace) = namespace else { return clean(Command::new(program())) };
-    let mut command = Command::new("ip");
-    // `ip netns exec` becomes the program: the process id stays.
-    command.args(["netns", "exec", namespace]).arg(program());
-    clean(command)
+/// The program, in a network namespace where one is named by its holder.
+fn inside(namespace: Option<u32>) -> Command {
+    clean(match namespace {
+        Some(holder) => Namespace::of(holder).mortal(program()),
+        None => Command::new(program()),
+    })
 }
 
 /// Without settings of whoever runs the tests.

@@ -3,7 +3,6 @@
 use fleetcast::agent::{Agent, AgentConfig, AgentEvent, Enrolment};
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::noise::StaticPair;
-use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, PeerSlot, ReleaseOrder, SessionId, StaticKey, TokenId,

@@ -1,0 +1,37 @@
+//! A LAN on one machine: each host is a network namespace, a bridge in one more
+//! namespace is the switch, and every cable is a pair of virtual interfaces.
+//!
+//! ```text
+//!   host 0 (admin)         host 1            host 2
+//!  ┌──────────────┐   ┌──────────────┐  ┌──────────────┐
+//!  │ eth0         │   │ eth0         │  │ eth0         │   10.77.0.1, .2, .3, …
+//!  └──────┬───────┘   └──────┬───────┘  └──────┬───────┘
+//!  ┌──────┴──────────────────┴─────────────────┴───────┐
+//!  │ port0                 port1            port2      │
+//!  │                   br0 (switch)                    │
+//!  └───────────────────────────────────────────────────┘
+//! ```
+//!
+//! A namespace has no name: a process holds it, and it goes with its processes.
+//! So nothing is left behind when whoever made a [`Lan`] is killed, and LANs that
+//! exist at the same time cannot collide. A LAN that shall outlive its maker is
+//! [`standing`], and is found again by a tag in its holders' environment.
+//!
+//! All ports carry at most one segment per packet (`gso_max_segs 1`): without
+//! that a batch of 40 datagrams crosses as one packet and is lost as one.
+//!
+//! Needs root, or a user namespace (`unshare -Urn`), and the programs of
+//! util-linux, iproute2 and nftables. Errors are sentences for a person: what
+//! did not work, and the cure where there is one.
+
+mod tool;
+
+mod namespace;
+mod plan;
+
+mod lan;
+pub mod standing;
+
+pub use lan::{Lan, Traffic};
+pub use namespace::Namespace;
+pub use plan::{Plan, Rate};
