@@ -240,7 +240,6 @@ pub fn measure(seed: u64, receivers: usize, size: usize, own: f64, common: f64) 
     world.faults.common_loss = common;
     world.apply_weather();
     let end = sent + Duration::from_secs(600);
-    world.verbose = std::env::var("VERBOSE").is_ok();
     world.run(end, |world| world.script.under_way.is_some());
     let sent = world.now;
     let first = |world: &World| {

@@ -137,6 +137,19 @@ fn reports_of_a_common_loss_are_silenced_by_the_echo() {
     assert!((1..=8).contains(&reports), "{reports} reports");
 }
 
+// nightly
+#[ignore = "nightly: a minute, and gigabytes"]
+#[test]
+fn ten_thousand_receivers_report_a_common_loss_few_times() {
+    let mut world = World::new(17, 10_000, 200_000);
+    world.common_loss = 0.03;
+    world.run();
+    world.everyone_has_everything();
+    let (reports, losses) = (world.sender.stats().nacks, world.common_losses as u64);
+    // PROTOCOL S9, S10: the goal is eight each.
+    assert!(losses > 0 && reports <= 8 * losses, "{reports} reports of {losses} losses");
+}
+
 #[test]
 fn who_joins_late_takes_part_from_a_later_segment_on() {
     let mut world = World::new(11, 2, 12_000_000);

@@ -71,6 +71,8 @@ pub(super) struct World {
     pub(super) receivers: Vec<Member>,
     pub(super) link: Link,
     pub(super) common_loss: f64,
+    /// Datagrams that reached nobody.
+    pub(super) common_losses: usize,
     /// This symbol, sent for the first time, reaches nobody.
     pub(super) lose_symbol: Option<(BlockIndex, SymbolIndex)>,
     pub(super) lose_headers_to: Option<usize>,
@@ -118,6 +120,7 @@ impl World {
             plan,
             link: Link::PERFECT,
             common_loss: 0.0,
+            common_losses: 0,
             lose_symbol: None,
             lose_headers_to: None,
             absent: None,
@@ -254,6 +257,7 @@ impl World {
         let header = sent.body.first() == Some(&kind::SEGMENT);
         self.wire.push(sent);
         let common = self.chance(self.common_loss) || lost;
+        self.common_losses += usize::from(common);
         for at in 0..self.receivers.len() {
             let blocked =
                 header && self.lose_headers_to == Some(at) && self.now.as_micros() < 600_000;
