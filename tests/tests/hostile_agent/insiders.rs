@@ -124,6 +124,7 @@ fn forged_ends_end_nothing() {
     assert_eq!((ending.unicast, ending.poisoned), (0, 0));
 }
 
+// PROTOCOL S10
 #[test]
 fn promises_of_parity_that_never_comes_put_no_report_off_for_long() {
     let ending = among_liars(4, 0.05, SLOW, |voice, _| voice.echo(0..24, 64));

@@ -16,6 +16,8 @@ use crate::wire::session::EchoView;
 const RETRY: Duration = Duration::from_millis(60);
 /// Repairs that were promised but did not come in this time are asked for again.
 const OVERDUE: Duration = Duration::from_millis(400);
+/// A slow sender gets so much longer at most: what keeps coming may be a liar's.
+const PATIENCE: Duration = Duration::from_millis(1_000);
 /// Reports of one block before it is left for after the session.
 const MAX_REPORTS: u8 = 40;
 /// A retry is never put off longer than this many doublings.
@@ -133,13 +135,15 @@ where
         let horizon = now + self.backoff_span();
         // While anything comes the promised may still come: a slow sender is not a
         // lost repair. That it has passed is told by what is sent after it.
+        // PROTOCOL S10: but not for ever, since nothing of it need be the sender's.
         let overdue = self.last_heard().map_or(now, |heard| heard + OVERDUE);
         let mut cursor = 0;
         let mut full = false;
         while let Some((block, place)) = self.window.next_lacking(&mut cursor) {
             let state = self.window.state(place);
             let Some(due) = state.due else { continue };
-            let due = if state.awaiting.is_some() { due.max(overdue) } else { due };
+            let patient = due.max(overdue.min(due + PATIENCE));
+            let due = if state.awaiting.is_some() { patient } else { due };
             let soon = state.awaiting.is_none() && due <= horizon;
             if due > now && !soon || full {
                 self.timers.set_earlier(Timer::Nack, due.max(now));
