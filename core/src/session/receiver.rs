@@ -401,7 +401,7 @@ where
         if let Some(slot) = self.slots.find(block).or_else(|| self.slots.open(block)) {
             self.slots.store_early(slot, symbol, payload);
         }
-        self.expect_header(now);
+        self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
     }
 
     /// The slot of a block; the lowest other block gives way when all are taken.
