@@ -45,8 +45,8 @@ use crate::wire::session::{Body, Header};
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long a symbol without a header waits before the header is asked for.
 const HEADER_WAIT: Duration = Duration::from_millis(30);
-/// Requests for one missing header.
-const HEADER_REQUESTS: u8 = 6;
+/// Requests for one missing header: at half loss six of them, and all answers, get lost.
+const HEADER_REQUESTS: u8 = 24;
 
 /// What a receiving session is made from.
 #[derive(Clone, Debug)]
@@ -410,7 +410,7 @@ where
         if let Some(slot) = self.slots.find(block).or_else(|| self.slots.open(block)) {
             self.slots.store_early(slot, symbol, payload);
         }
-        self.expect_header(now);
+        self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
     }
 
     /// The slot of a block; the lowest other block gives way when all are taken.

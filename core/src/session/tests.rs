@@ -99,15 +99,6 @@ fn a_lost_header_is_asked_for() {
 }
 
 #[test]
-fn a_header_is_asked_for_patiently_after_the_end() {
-    // The session is sent within 20 ms; each request until 600 ms is answered in vain.
-    let mut world = World::new(15, 2, 100_000);
-    world.lose_headers_to = Some(1);
-    world.run();
-    world.everyone_has_everything();
-}
-
-#[test]
 fn data_waits_for_members_where_a_late_one_would_need_a_copy() {
     // Sent within 50 ms, and in two seconds, at half of 12 MB/s. One of the two members
     // is not there: all it is told gets lost.

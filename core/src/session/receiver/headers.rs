@@ -59,7 +59,6 @@ where
         let slots = &mut self.slots;
         self.window.insert(&view, |lost| slots.free(lost));
         self.header_requests = 0;
-        self.timers.stop(Timer::Header);
         for n in 0..view.block_count() {
             let block = BlockIndex(view.first_block().0 + n as u32);
             let Some(place) = self.window.place(block) else { continue };
@@ -95,18 +94,9 @@ where
     fn check_gap(&mut self, now: Instant) {
         let ends_later = self.end.is_some_and(|blocks| self.window.known().0 < blocks);
         if self.window.after_gap().is_some() || ends_later {
-            self.expect_header(now);
+            self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
         } else {
             self.header_requests = 0;
-        }
-    }
-
-    /// A header is missing: it is asked for soon, or when the pause after the last
-    /// request is over. What comes meanwhile does not shorten that pause, or all
-    /// requests would be spent before the first answer.
-    pub(super) fn expect_header(&mut self, now: Instant) {
-        if self.timers.deadline(Timer::Header).is_none() {
-            self.timers.set(Timer::Header, now + HEADER_WAIT);
         }
     }
 
