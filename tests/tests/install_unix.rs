@@ -10,8 +10,11 @@ use std::path::Path;
 use fleetcast::disk::unix::UnixDisk;
 use fleetcast::disk::{Access, Audience, Disk, DiskError, Kind};
 use fleetcast::install::install;
+use fleetcast::staging::StepOutcome;
 use fleetcast::staging::area::Area;
-use fleetcast_core::ids::GroupId;
+use fleetcast_core::ids::{GroupId, Ordinal};
+use fleetcast_core::session::intake::Intake;
+use fleetcast_core::wire::control::{Object, WantRun};
 use fleetcast_tests::disk::{Node, read_tree};
 use fleetcast_tests::release::{TestRelease, deliver, kiosks, receive, resume};
 
@@ -100,6 +103,33 @@ fn an_interrupted_staging_goes_on_where_it_stopped() {
 }
 
 /// A directory outside, and what must still be in it at the end.
+#[test]
+fn index_chunks_that_the_installed_release_has_are_not_lacking() {
+    let (_dir, disk) = destination();
+    let mut tree = Tree::from([]);
+    for number in 0..300_u16 {
+        tree.insert(format!("f{number:03}"), file(7, &number.to_le_bytes()));
+    }
+    let old = release(1, &tree);
+    deliver(&disk, &old).unwrap();
+    tree.insert("f150".into(), file(8, b"xx"));
+    let next = release(2, &tree);
+    let mut staging = resume(&disk, &next).unwrap();
+    staging.record(Object::Root, Ordinal(0), 0, next.root.len(), &next.root);
+    assert!(staging.is_urgent());
+    // Only what is new, as a server sends it: of the entries, and of the list above.
+    let (mut new, mut bytes) = (0, 0);
+    for (ordinal, chunk) in (0..).zip(&next.index).filter(|(_, c)| !old.index.contains(c)) {
+        staging.record(Object::Index, Ordinal(ordinal), 0, chunk.len(), chunk);
+        (new, bytes) = (new + 1, bytes + chunk.len());
+    }
+    assert!(new <= 3 && next.index.len() >= 38, "{new} of {}", next.index.len());
+    while staging.step(1 << 20) == StepOutcome::More {}
+    let mut lacking = Vec::new();
+    staging.missing(&mut |run| lacking.push(run));
+    assert_eq!(lacking, [WantRun { object: Object::Content, first: 150, count: 1 }], "{bytes}");
+}
+
 fn outside() -> tempfile::TempDir {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("precious"), b"not yours").unwrap();

@@ -6,7 +6,7 @@ use fleetcast_core::wire::control::ReleaseName;
 use super::conflicts::{self, Conflict};
 use crate::disk::{self, Disk};
 use crate::staging::area::{
-    Area, Held, INDEX, PRIOR, RELEASE, ROOT, TREE, absent, held_name, old_name, stage_name,
+    Area, Held, INDEX, PRIOR, RELEASE, ROOT, TOP, TREE, absent, held_name, old_name, stage_name,
 };
 
 /// What an installation did.
@@ -66,7 +66,7 @@ pub(super) fn finish<D: Disk>(
 /// Leaves in a record of what is held only what it is made of.
 pub(super) fn tidy_record<D: Disk>(area: &Area<D>, record: &D::Dir) -> disk::Result<()> {
     for name in area.disk.list(record)? {
-        if ![ROOT, INDEX, RELEASE].contains(&name.as_slice()) {
+        if ![ROOT, TOP, INDEX, RELEASE].contains(&name.as_slice()) {
             area.discard(record, &name)?;
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! DIR/GROUP/…                     what is installed
-//! DIR/.fleetcast/stage-DIGEST/    a release on its way: root, index, journal, tree/
-//!                held-GROUP/      what is installed: root, index, release
+//! DIR/.fleetcast/stage-DIGEST/    a release on its way: root, top, index, journal, tree/
+//!                held-GROUP/      what is installed: root, top, index, release
 //!                old-GROUP/       the predecessor's files
 //!                conflicts-NAME-N/  local changes, kept aside
 //!                trash-N/         on its way out
@@ -21,6 +21,8 @@ use crate::disk::{self, Audience, Disk, DiskError, Kind, ensure_dir, read_small,
 pub(crate) const OURS: &[u8] = b".fleetcast";
 /// The signed root document, in a stage and in a held record.
 pub(crate) const ROOT: &[u8] = b"root";
+/// The list of index chunks that stands in the root.
+pub(crate) const TOP: &[u8] = b"top";
 /// The index chunks, level after level.
 pub(crate) const INDEX: &[u8] = b"index";
 /// The new directory that is being built.

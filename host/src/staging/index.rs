@@ -89,6 +89,22 @@ impl<D: Disk> Index<D> {
         self.held.ones() == self.layout.total()
     }
 
+    /// Chunks whose references are known so far.
+    pub(crate) const fn known(&self) -> u32 {
+        self.known.len() as u32
+    }
+
+    /// The id of a chunk, if it is known yet.
+    pub(crate) fn id(&self, ordinal: u32) -> Option<Digest> {
+        self.known.get(ordinal as usize).map(|(reference, _)| reference.id)
+    }
+
+    /// Tells the chunks that are held, and where they stand in the file.
+    pub(crate) fn each_held(&self, each: &mut dyn FnMut(ChunkRef, u64)) {
+        let known = (0..).zip(&self.known).filter(|(ordinal, _)| self.held.has(*ordinal));
+        known.for_each(|(_, &(reference, offset))| each(reference, offset));
+    }
+
     /// Whether the chunk could be judged now.
     pub(crate) fn knows(&self, ordinal: u32) -> bool {
         (ordinal as usize) < self.known.len()

@@ -33,6 +33,7 @@ pub(crate) mod files;
 pub mod gate;
 mod index;
 mod journal;
+mod old_index;
 mod places;
 mod scratch;
 pub(crate) mod seed;
@@ -44,7 +45,7 @@ use fleetcast_core::session::intake::{Intake, Taken};
 use fleetcast_core::trust::document::signed_len;
 use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
-use self::area::{Area, INDEX, ROOT, stage_name};
+use self::area::{Area, INDEX, ROOT, TOP, stage_name};
 use self::build::Build;
 use self::content::Content;
 pub use self::failure::Failure;
@@ -52,6 +53,7 @@ use self::files::fresh_file;
 use self::files::open_or_create;
 use self::gate::{Decode, Evidence, Gate, Refusal};
 use self::index::{BadIndex, Index, IndexTaken};
+use self::old_index::OldIndex;
 use self::scratch::Scratch;
 use crate::disk::{self, Audience, Disk, DiskError, ensure_dir, read_small, write_small};
 
@@ -81,6 +83,8 @@ pub struct Staging<D: Disk, C, G: Gate> {
     codec: C,
     scratch: Scratch<D>,
     index: Option<Index<D>>,
+    /// While the index is not whole.
+    old_index: Option<OldIndex<D>>,
     /// While the tree is being built: what is needed for that only.
     build: Option<Build<D>>,
     /// Once the entry table is read.
@@ -111,6 +115,7 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
             codec,
             scratch,
             index: None,
+            old_index: None,
             build: None,
             content: None,
             failure: None,
@@ -149,12 +154,15 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         self.failure.as_ref()
     }
 
-    /// Whether the tree can be built now, but is not: until then what comes takes a
-    /// detour, so [`Self::step`] should be called soon.
+    /// Whether index chunks can be taken from older releases, or the tree be built,
+    /// but are not: until then what comes is superfluous or takes a detour, so
+    /// [`Self::step`] should be called soon.
     pub fn is_urgent(&self) -> bool {
-        self.failure.is_none()
-            && self.content.is_none()
-            && self.index.as_ref().is_some_and(Index::is_complete)
+        let Some(index) = self.index.as_ref().filter(|_| self.content.is_none()) else {
+            return false;
+        };
+        let more = self.old_index.as_ref().is_none_or(|old| old.is_behind(index));
+        self.failure.is_none() && (more || index.is_complete())
     }
 
     /// Does waiting work of about `budget` bytes read or written: building the
@@ -197,17 +205,29 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
     fn try_step(&mut self, budget: u64) -> Result<StepOutcome, Failure> {
         let disk = self.area.disk.clone();
         if let (Some(index), None) = (&mut self.index, &self.content) {
-            while let Some(kept) = self.scratch.take(
-                &disk,
-                &|object, ordinal| object == Object::Index && index.knows(ordinal),
-                &mut self.chunk,
-            )? {
-                index.put(&disk, Ordinal(kept.ordinal), &self.chunk)?;
+            let old = match &mut self.old_index {
+                Some(old) => old,
+                none if self.afresh => none.insert(OldIndex::none()),
+                none => none.insert(OldIndex::open(&self.area)?),
+            };
+            loop {
+                old.fill(&disk, index)?;
+                while let Some(kept) = self.scratch.take(
+                    &disk,
+                    &|object, ordinal| object == Object::Index && index.knows(ordinal),
+                    &mut self.chunk,
+                )? {
+                    index.put(&disk, Ordinal(kept.ordinal), &self.chunk)?;
+                }
+                if !old.is_behind(index) {
+                    break;
+                }
             }
             let tree = self.evidence.as_ref().map(Evidence::tree);
             let Some(tree) = tree.filter(|_| index.is_complete()) else {
                 return Ok(StepOutcome::Waiting);
             };
+            self.old_index = None;
             let content = Content::open(&disk, &self.stage, index, &tree)?;
             self.build = Some(Build::new(&self.area, &content, self.afresh)?);
             self.content = Some(content);
@@ -290,6 +310,9 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         }
         if let Err(taken) = self.admit(document) {
             return Ok(taken);
+        }
+        if let Some(evidence) = &self.evidence {
+            write_small(&self.area.disk, &self.stage, TOP, evidence.tree().top)?;
         }
         write_small(&self.area.disk, &self.stage, ROOT, document)?;
         self.start_index()?;
