@@ -138,6 +138,15 @@ fn spaces() -> Vec<PathBuf> {
     entries.filter_map(|entry| fs::read_link(entry.path().join("ns/net")).ok()).collect()
 }
 
+/// Waits a little until no process is in any of these: the kernel takes its time.
+fn gone(own: &[PathBuf]) {
+    let begin = Instant::now();
+    while own.iter().any(|space| spaces().contains(space)) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "some of {own:?} are still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Names of the interfaces here, and all rules of the packet filter.
 fn own_network() -> (Vec<String>, String) {
     let table = fs::read_to_string("/proc/net/dev").unwrap();
@@ -170,7 +179,7 @@ fn a_lab_that_was_taken_down_leaves_nothing() {
     assert!(sleeper.wait().unwrap().code().is_none(), "killed");
     assert_eq!(standing::find(&tag).unwrap().hosts(), 2);
     assert_eq!(standing::down(&tag), Ok(3));
-    assert!(!own.iter().any(|space| spaces().contains(space)));
+    gone(&own);
     assert_eq!(own_network(), before);
     assert!(standing::find(&tag).unwrap_err().contains("lab up"));
     assert_eq!(standing::down(&tag), Ok(0), "and again");
@@ -183,6 +192,10 @@ fn a_lan_goes_with_its_maker_even_when_that_is_killed() {
         let lan = Lan::new(&Plan::gigabit(2)).unwrap();
         let mut sleep = lan.command(1, "sleep");
         let mut sleeper = sleep.arg("600").stderr(Stdio::null()).spawn().unwrap();
+        // Only then is it bound to us.
+        while fs::read_to_string(format!("/proc/{}/comm", sleeper.id())).unwrap() != "sleep\n" {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         println!("\nspace {}", fs::read_link(lan.host(1).path()).unwrap().display());
         drop(sleeper.wait());
         return;
@@ -199,9 +212,5 @@ fn a_lan_goes_with_its_maker_even_when_that_is_killed() {
     assert!(spaces().contains(&space));
     maker.kill().unwrap();
     maker.wait().unwrap();
-    let begin = Instant::now();
-    while spaces().contains(&space) {
-        assert!(begin.elapsed() < Duration::from_secs(10), "{} is still there", space.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    gone(&[space]);
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fleetcast_lab::{Lan, Plan};
 use fleetcast_tests::processes::{Fleet, noise, skip};
+use serde_json::json;
 
 /// A LAN with the server's host and the receiver's; `None`, and counted as
 /// skipped, where none can be made.
@@ -17,10 +18,16 @@ fn lan(test: &str) -> Option<Lan> {
 fn a_file_crosses_a_network_by_multicast() {
     let Some(lan) = lan("a_file_crosses_a_network_by_multicast") else { return };
     let fleet = Fleet::between(lan.host(0), lan.host(1));
-    let receiver = fleet.receiver("r");
+    let mut receiver = fleet.receiver("r");
     let (file, bytes) = (fleet.path("file"), noise(1, 4 << 20));
     fs::write(&file, &bytes).unwrap();
     let item = fleet.send(&file, &[]);
+    let installed = receiver.process().wait_for("installed");
+    let seen = receiver.process().seen().iter();
+    let last: Vec<_> = seen.filter(|line| line["event"] != "progress").collect();
+    let [.., verified, last] = &last[..] else { panic!("{last:?}") };
+    assert_eq!((*last, &verified["event"]), (&installed, &json!("verified")));
+    assert_eq!(verified["release"], installed["release"]);
     assert!(fs::read(receiver.file("file")).unwrap() == bytes, "identical");
     assert!(item["multicast_bytes"].as_u64().unwrap() > 4 << 20, "{item}");
     assert!(item["unicast_bytes"].as_u64().unwrap() < 200_000, "{item}");

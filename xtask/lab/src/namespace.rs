@@ -94,7 +94,8 @@ impl Namespace {
         command
     }
 
-    /// The same, and it is killed when the thread that starts it ends.
+    /// The same, and it is killed when the thread that starts it ends; not when
+    /// that ends in the milliseconds until `program` begins.
     #[must_use]
     pub fn mortal(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.command("setpriv");

@@ -18,6 +18,8 @@ use crate::plan::Plan;
 const TAG: &str = "FLEETCAST_LAB";
 /// The variable that only holders have: the host's number, or `switch`.
 const PLACE: &str = "FLEETCAST_LAB_PLACE";
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long processes that were killed may take to go.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -32,7 +34,17 @@ pub fn up(tag: &str, plan: &Plan) -> Result<(), String> {
         let place = host.map_or_else(|| "switch".to_owned(), |host| host.to_string());
         vec![(TAG, tag.to_owned()), (PLACE, place)]
     };
-    Lan::labelled(plan, &mut label)?.stay()
+    Lan::labelled(plan, &mut label)?.stay()?;
+    // A holder that is just becoming another program shows no environment.
+    let begin = Instant::now();
+    while let Err(error) = find(tag) {
+        if begin.elapsed() > LIMIT {
+            return Err(error);
+        }
+        std::thread::sleep(LOOK);
+    }
+    std::thread::sleep(LOOK);
+    find(tag).map(drop)
 }
 
 /// The LAN that stands under that tag.
@@ -71,10 +83,12 @@ pub fn find(tag: &str) -> Result<Lan, String> {
 /// When some do not go.
 pub fn down(tag: &str) -> Result<usize, String> {
     let begin = Instant::now();
-    let mut killed = 0;
+    let (mut killed, mut quiet) = (0, 0);
     loop {
         let left = tagged(tag);
-        if left.is_empty() {
+        // Seen twice, so that none hides while it becomes another program or ends.
+        quiet = if left.is_empty() { quiet + 1 } else { 0 };
+        if quiet == 2 {
             return Ok(killed);
         }
         if begin.elapsed() > LIMIT {
@@ -82,7 +96,7 @@ pub fn down(tag: &str) -> Result<usize, String> {
             return Err(format!("these processes of the lab do not end: {left:?}"));
         }
         killed += left.iter().filter(|process| kill(process.id)).count();
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(LOOK);
     }
 }
 
