@@ -23,7 +23,6 @@ pub mod files;
 pub mod ingest;
 
 pub mod aead;
-pub mod gf;
 
 pub mod audit;
 pub mod catalog;

@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, HashSet};
 use std::net::SocketAddr;
 
 use fleetcast::agent::AgentEvent;
-use fleetcast::gf::Fast;
+use fleetcast_core::erasure::Lanes;
 use fleetcast_core::ids::GroupId;
 use fleetcast_core::time::{Duration, Instant};
 
@@ -317,7 +317,7 @@ impl World {
     pub(crate) fn server_turn(&mut self) {
         let mut buffer = std::mem::take(&mut self.buffer);
         while let Some(node) = &mut self.server.node
-            && let Some(transmit) = node.poll_transmit(self.now, &mut buffer, &Fast)
+            && let Some(transmit) = node.poll_transmit(self.now, &mut buffer, &Lanes)
         {
             let size = transmit.segment_size.unwrap_or(transmit.len).max(1);
             for datagram in buffer[..transmit.len].chunks_mut(size) {

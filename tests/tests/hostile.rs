@@ -3,10 +3,10 @@
 
 use std::net::SocketAddr;
 
-use fleetcast::gf::Fast;
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::digest::Digest;
+use fleetcast_core::erasure::Lanes;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId, VerifyingKey,
 };
@@ -61,7 +61,7 @@ impl Fleet {
             self.node().persisted(now, batch);
         }
         let (mut out, mut buffer) = (Vec::new(), vec![0; 64 * 1_024]);
-        while let Some(sent) = self.node().poll_transmit(now, &mut buffer, &Fast) {
+        while let Some(sent) = self.node().poll_transmit(now, &mut buffer, &Lanes) {
             out.push((sent.to, buffer[..sent.len].to_vec()));
         }
         out

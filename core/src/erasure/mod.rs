@@ -4,11 +4,13 @@
 //!
 //! [`parity`] makes a parity symbol, [`decode`] puts the sources back in place,
 //! without heap and with some 1,200 bytes of stack. Both spend nearly all their
-//! time in [`MulAdd`], which a host replaces by a vectorised one.
+//! time in [`MulAdd`]: [`Portable`] is small, [`Lanes`] is for vector units.
 
 mod code;
 mod field;
+mod lanes;
 mod wide;
 
 pub use code::{DecodeError, FIRST_PARITY, decode, parities, parity};
 pub use field::{MulAdd, Portable};
+pub use lanes::Lanes;

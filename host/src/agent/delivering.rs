@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::erasure::Lanes;
 use fleetcast_core::ids::{Epoch, SessionId};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
 use fleetcast_core::session::intake::Intake as _;
@@ -23,7 +24,6 @@ use super::gate::TrustGate;
 use super::{Agent, AgentEvent, WANT_AGAIN};
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskError};
-use crate::gf::Fast;
 use crate::install::{InstallError, NotPersisted, install};
 use crate::model::fail_word;
 use crate::staging::area::Area;
@@ -139,7 +139,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let Some(delivery) = &mut self.delivery else { return };
         let mut sessions = delivery.sessions.iter_mut();
         if let Some(running) = sessions.find(|r| r.machine.session() == header.session) {
-            running.machine.handle_datagram(now, datagram, &mut delivery.staging, &Fast);
+            running.machine.handle_datagram(now, datagram, &mut delivery.staging, &Lanes);
         }
         if delivery.staging.is_urgent() {
             self.work_at = Some(now);

@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
 
+use fleetcast_core::erasure::Lanes;
 use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::authority::TrustedAuthority;
@@ -19,7 +20,6 @@ use super::wake::{Sleeper, Waker, pair};
 use crate::aead::RingChaCha;
 use crate::catalog::Catalog;
 use crate::error::Failure;
-use crate::gf::Fast;
 use crate::model::Change;
 use crate::net::{BatchSocket, ReceiveBuffers, find_interface};
 use crate::packs::ChunkStore;
@@ -277,7 +277,7 @@ impl Loop {
         }
         for _ in 0..SENDS {
             let now = self.now();
-            let Some(transmit) = self.node.poll_transmit(now, out, &Fast) else { break };
+            let Some(transmit) = self.node.poll_transmit(now, out, &Lanes) else { break };
             if !self.socket.send(transmit.to, &out[..transmit.len], transmit.segment_size) {
                 *unsent = Some((transmit.to, transmit.len, transmit.segment_size));
                 return true;

@@ -6,24 +6,24 @@
 //! the source byte. The multiples are made once per call; a bit at the top of a
 //! byte becomes a mask by a shift of the sign, which every vector unit has.
 
-use fleetcast_core::erasure::MulAdd;
+use super::field::MulAdd;
 
 /// x^8 + x^4 + x^3 + x^2 + 1 without its leading term.
 const POLYNOMIAL: u8 = 0x1D;
 /// Bytes per step: two vectors of the smallest kind on x86-64, so that their
 /// chains of dependent instructions overlap.
-const LANES: usize = 32;
+const WIDTH: usize = 32;
 
 /// Multiplies many bytes at a time.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fast;
+pub struct Lanes;
 
-impl MulAdd for Fast {
+impl MulAdd for Lanes {
     fn mul_add(&self, out: &mut [u8], factor: u8, source: &[u8]) {
         let multiples = multiples(factor);
         let length = out.len().min(source.len());
-        let (out_lanes, out_rest) = out[..length].as_chunks_mut::<LANES>();
-        let (source_lanes, source_rest) = source[..length].as_chunks::<LANES>();
+        let (out_lanes, out_rest) = out[..length].as_chunks_mut::<WIDTH>();
+        let (source_lanes, source_rest) = source[..length].as_chunks::<WIDTH>();
         for (out, source) in out_lanes.iter_mut().zip(source_lanes) {
             let products = products(&multiples, *source);
             for (out, product) in out.iter_mut().zip(products) {
@@ -37,7 +37,7 @@ impl MulAdd for Fast {
 
     fn scale(&self, out: &mut [u8], factor: u8) {
         let multiples = multiples(factor);
-        let (lanes, rest) = out.as_chunks_mut::<LANES>();
+        let (lanes, rest) = out.as_chunks_mut::<WIDTH>();
         for lane in lanes {
             *lane = products(&multiples, *lane);
         }
@@ -77,8 +77,11 @@ const fn sign(byte: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
     use super::*;
-    use fleetcast_core::erasure::Portable;
+    use crate::erasure::Portable;
 
     #[test]
     fn every_factor_gives_what_the_portable_one_gives_at_any_length() {
@@ -88,10 +91,10 @@ mod tests {
             for length in [0, 1, 31, 32, 33, 255, 256, 257, 511] {
                 let source = &source[..length];
                 let (mut fast, mut portable) = (vec![0xA5; length + 1], vec![0xA5; length + 1]);
-                Fast.mul_add(&mut fast, factor, source);
+                Lanes.mul_add(&mut fast, factor, source);
                 Portable.mul_add(&mut portable, factor, source);
                 assert_eq!(fast, portable, "{factor} times {length} bytes");
-                Fast.scale(&mut fast, factor);
+                Lanes.scale(&mut fast, factor);
                 Portable.scale(&mut portable, factor);
                 assert_eq!(fast, portable, "{factor} times {length} bytes");
             }
@@ -101,9 +104,9 @@ mod tests {
     #[test]
     fn the_shorter_slice_bounds_a_multiplication() {
         let mut out = [0; 40];
-        Fast.mul_add(&mut out, 1, &[7; 33]);
+        Lanes.mul_add(&mut out, 1, &[7; 33]);
         assert_eq!((out[32], out[33]), (7, 0));
-        Fast.mul_add(&mut out[..33], 1, &[7; 50]);
+        Lanes.mul_add(&mut out[..33], 1, &[7; 50]);
         assert_eq!(out, [0; 40]);
     }
 }
