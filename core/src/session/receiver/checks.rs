@@ -71,7 +71,7 @@ where
                 Some(len) => self.verdict(at, held, &self.bytes_at(at, position)[..len]),
                 None => Verdict::Wrong,
             };
-            // Parity of which no digest has come by now may never have been sent.
+            // PROTOCOL S18: parity of which no digest has come by now may never have been sent.
             if verdict == Verdict::Wrong || (verdict == Verdict::Unknown && all_known) {
                 self.drop_at(at, position);
                 dropped += 1;

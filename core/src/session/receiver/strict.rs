@@ -19,7 +19,7 @@ use crate::wire::session::DigestsView;
 const DIGESTS_WAIT: Duration = Duration::from_millis(5);
 /// Digests of a block that was reported as poisoned come without being asked for;
 /// they are asked for after this time.
-const SUSPECT_WAIT: Duration = Duration::from_millis(100);
+const SUSPECT_WAIT: Duration = Duration::from_millis(30);
 /// Least time between two requests that nothing answered.
 const RETRY: Duration = Duration::from_millis(60);
 /// Requests in a row that nothing answered before blocks are left for after the

@@ -30,6 +30,7 @@ where
         let Some(place) = self.window.place(block) else {
             return self.early_symbol(now, block, symbol, payload);
         };
+        // PROTOCOL S18: what has not been checked tells nothing.
         let strict = self.is_strict(place);
         if !strict {
             self.note_order(now, counter, place, symbol);
@@ -47,6 +48,7 @@ where
         } else if self.slots.contradicts(slot, &layout, symbol, payload)
             && self.slots.keeps_digests()
         {
+            // PROTOCOL S15
             return self.suspect(now, place, block);
         }
         let before = self.slots.count(block);

@@ -153,8 +153,10 @@ where
     fn evictable(&self) -> Option<usize> {
         let free = |slot: &BlockSlot| {
             slot.held.is_none_or(|held| {
-                !self.is_pinned(held.block)
-                    && !(self.strict && held.owes_digests())
+                let digests = self.strict && held.owes_digests();
+                let pinned = self.is_pinned(held.block);
+                !pinned
+                    && !digests
                     && !held.echo_due
                     && held.resend.is_empty()
                     && held.promised <= self.sent(held.block)

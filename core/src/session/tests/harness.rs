@@ -28,7 +28,7 @@ use crate::wire::session::{kind, symbol_head};
 
 const SESSION: SessionId = SessionId(77);
 const FLEET: FleetId = FleetId([4; 16]);
-const SALT: [u8; 8] = *b"saltsalt";
+pub(super) const SALT: [u8; 8] = *b"saltsalt";
 const BUFFER: usize = 64 * 1_024;
 /// Most bytes per second that the sender may send.
 pub(super) const CAP: u64 = 12_000_000;
@@ -80,6 +80,8 @@ pub(super) struct World {
     /// This symbol, sent for the first time, reaches nobody.
     pub(super) lose_symbol: Option<(BlockIndex, SymbolIndex)>,
     pub(super) lose_headers_to: Option<usize>,
+    /// So many digests, the first ones sent, reach nobody.
+    pub(super) lose_digests: usize,
     /// Nothing reaches this receiver.
     pub(super) absent: Option<usize>,
     pub(super) forge_symbol_of: Option<BlockIndex>,
@@ -130,6 +132,7 @@ impl World {
             common_losses: 0,
             lose_symbol: None,
             lose_headers_to: None,
+            lose_digests: 0,
             absent: None,
             forge_symbol_of: None,
             forge_control: false,
@@ -191,6 +194,12 @@ impl World {
             }
         }
         self.drain();
+    }
+
+    /// Makes a receiver one that has no memory for digests.
+    pub(super) fn take_digests_from(&mut self, at: usize) {
+        let config = ReceiverConfig { receivers: 2, seed: 5, ..receiver_config() };
+        self.receivers[at] = Member::with_digests(config, &self.plan, 0);
     }
 
     fn late_session(&self, late: usize) -> Receiver {
@@ -271,6 +280,9 @@ impl World {
         if lost {
             self.lose_symbol = None;
         }
+        let digests = sent.body.first() == Some(&kind::DIGESTS) && self.lose_digests > 0;
+        self.lose_digests -= usize::from(digests);
+        let lost = lost || digests;
         let header = sent.body.first() == Some(&kind::SEGMENT);
         self.wire.push(sent);
         let Some(on_wire) = self.carry(datagram) else { return };
@@ -317,12 +329,9 @@ impl World {
             self.insider.iter_mut().for_each(Insider::stop);
         }
         while let Some(insider) = self.insider.as_mut().filter(|i| i.poll_timeout() <= now) {
-            let seen = self.wire.iter().rev().find(|sent| sent.body[0] == kind::SYMBOL);
-            let block =
-                seen.map_or(0, |sent| u32::from_le_bytes(sent.body[2..6].try_into().unwrap()));
             let counter = self.sender.counter().saturating_sub(1);
             let rate = self.sender.current_rate();
-            let datagram = insider.forge(BlockIndex(block), counter, rate);
+            let datagram = insider.forge(&self.wire, counter, rate);
             if let Some(on_wire) = self.carry(&datagram) {
                 for at in 0..self.receivers.len() {
                     if !self.chance(self.link.loss) {
@@ -417,12 +426,16 @@ impl World {
 
 impl Member {
     fn new(config: ReceiverConfig, plan: &Plan) -> Self {
+        Self::with_digests(config, plan, 32 * DIGESTS_OF_SLOT)
+    }
+
+    fn with_digests(config: ReceiverConfig, plan: &Plan, digests: usize) -> Self {
         let lent = Buffers {
             slots: vec![ReceiveSlot::default(); 32],
             blocks: vec![0; 32 * SOURCES * SYMBOL],
             segments: vec![SegmentState::default(); SEGMENT_WINDOW],
             headers: vec![0; SEGMENT_WINDOW * longest_header(SYMBOL)],
-            digests: vec![0; 32 * DIGESTS_OF_SLOT],
+            digests: vec![0; digests],
             report: vec![0; MAX_MESSAGE],
         };
         let have = vec![false; plan.chunks as usize];

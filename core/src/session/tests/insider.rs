@@ -4,6 +4,7 @@
 use std::vec;
 use std::vec::Vec;
 
+use super::link::Sent;
 use super::plan::{Plan, SYMBOL};
 use crate::crypto::aead::{Aead as _, ChaCha};
 use crate::ids::{BlockIndex, Epoch, SessionId, SymbolIndex};
@@ -12,7 +13,8 @@ use crate::session::layout::BlockLayout;
 use crate::session::source::BlockSource as _;
 use crate::session::symbols::Symbol;
 use crate::time::Instant;
-use crate::wire::session::{Header, further_head, symbol_head};
+use crate::wire::session::{Header, further_head, kind, symbol_head};
+use crate::wire::u32_at;
 
 /// Bytes of a full symbol's datagram with IP and UDP headers.
 const ON_WIRE: u64 = 1_500;
@@ -62,19 +64,21 @@ impl Insider {
         self.next = u64::MAX;
     }
 
-    /// A forged symbol of the segment to which `block` belongs, or the one after it,
-    /// under a counter that the sender has used; the next is due when this insider's
+    /// A forged symbol of the segment of the last symbol seen, or the one after it, under
+    /// a counter that the sender has used; the next is due when this insider's
     /// rate is `times` the sender's.
-    pub(super) fn forge(&mut self, block: BlockIndex, counter: u64, rate: u64) -> Vec<u8> {
+    pub(super) fn forge(&mut self, seen: &[Sent], counter: u64, rate: u64) -> Vec<u8> {
+        let seen = seen.iter().rev().find(|sent| sent.body[0] == kind::SYMBOL);
+        let block = seen.map_or(0, |sent| u32_at(&sent.body, 2));
         self.next += ON_WIRE * 1_000_000_000 / (self.times * rate);
         self.sent += 1;
         let ahead = (self.draw() % 9) as u32;
-        let block = BlockIndex((block.0 / 8 * 8 + ahead).min(self.layouts.len() as u32 - 1));
+        let block = BlockIndex((block / 8 * 8 + ahead).min(self.layouts.len() as u32 - 1));
         let layout = self.layouts[block.0 as usize];
         let parity = match self.forgery {
             Forgery::Sources => false,
             Forgery::Parity => true,
-            Forgery::Both => self.draw() % 2 == 0,
+            Forgery::Both => self.draw().is_multiple_of(2),
         };
         let number = self.draw();
         let (symbol, head) = if parity {
