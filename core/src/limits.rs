@@ -125,6 +125,9 @@ pub const MAX_ECHOES: usize = 64;
 pub const MAX_ECHO_DELAYS: u8 = 2;
 /// Signature verifications of multicast control per second and receiver.
 pub const CONTROL_VERIFICATIONS_PER_SECOND: u32 = 64;
+/// The same of digests in strict mode, which only who can keep them verifies: at
+/// 110 MB/s there are some 1,000, and as many again where much is repaired.
+pub const DIGEST_VERIFICATIONS_PER_SECOND: u32 = 2_048;
 /// Share of the rate cap that all catch-up together may take: one fifth.
 pub const CATCH_UP_SHARE: u64 = 5;
 

@@ -38,7 +38,8 @@ pub enum Condition {
     DeliveryFailed,
     /// A receiver is away although deliveries wait for it.
     ReceiverBehind,
-    /// A session found records that do not verify: somebody injects datagrams.
+    /// A member of a session found what is not the server's: somebody injects datagrams,
+    /// and the session is in strict mode.
     Poisoned,
     /// The disk of the state directory is nearly full.
     DiskNearlyFull,
@@ -144,7 +145,7 @@ const WORDS: [(&str, &str, &str); 16] = [
     ),
     (
         "poisoned",
-        "somebody injects datagrams into a session",
+        "somebody injects datagrams into a session, which is in strict mode",
         "a member of the group holds its key; look at who it could be",
     ),
     ("disk-nearly-full", "the disk of the state directory is nearly full", "make room there"),

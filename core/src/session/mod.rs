@@ -1,9 +1,10 @@
 //! Session machines: one sender, many receivers (PROTOCOL §5).
 //!
-//! `layout`, `symbols` and `timers` are the common ground; `source` and
+//! `layout`, `symbols`, `digest` and `timers` are the common ground; `source` and
 //! `intake` are the two storages, handed to each call as its last argument;
 //! `pacing` and `rate` decide when; `sender` and `receiver` are the machines.
 
+pub mod digest;
 pub mod layout;
 pub mod symbols;
 pub mod timers;

@@ -13,10 +13,14 @@
 
 mod budget;
 mod buffers;
+mod checks;
 mod deliver;
+mod digests;
 mod headers;
 mod repair;
 mod slots;
+mod strict;
+mod symbols;
 mod window;
 
 use core::ops::DerefMut;
@@ -25,6 +29,8 @@ use heapless::Deque;
 
 use self::budget::Budget;
 pub use self::buffers::Buffers;
+pub use self::digests::DIGESTS_OF_SLOT;
+use self::digests::Digests;
 pub use self::slots::ReceiveSlot;
 use self::slots::Slots;
 use self::window::{Fate, Window};
@@ -36,7 +42,9 @@ use crate::crypto::aead::Aead;
 use crate::crypto::packet::Opener;
 use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, VerifyingKey};
-use crate::limits::PROBE_DEADLINE;
+use crate::limits::{
+    CONTROL_VERIFICATIONS_PER_SECOND, DIGEST_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::nack::NackWriter;
 use crate::wire::session::{Body, Header};
@@ -77,6 +85,8 @@ pub struct ReceiverConfig {
     pub backoff: Duration,
     /// How often to report progress.
     pub report: Duration,
+    /// Salt of the digests of strict mode.
+    pub salt: [u8; 8],
     /// Spreads this receiver's reports in time; differs between receivers.
     pub seed: u64,
 }
@@ -126,6 +136,8 @@ pub struct ReceiverStats {
     pub repaired: u64,
     /// NACK messages sent.
     pub nacks: u64,
+    /// Symbols that their digests proved not to be the sender's.
+    pub forged: u64,
 }
 
 /// When to act without being told.
@@ -137,6 +149,8 @@ enum Timer {
     Nack,
     /// When to ask for a missing header.
     Header,
+    /// When to ask for missing digests.
+    Digests,
     /// When to report progress.
     Report,
     /// When to give the session up as silent.
@@ -164,7 +178,7 @@ pub struct ReceiverSession<A, S, B, W> {
     phase: Phase,
     slots: Slots<S, B>,
     window: Window<W, B>,
-    timers: Timers<5>,
+    timers: Timers<6>,
     events: Deque<ReceiverEvent, 8>,
     nack: NackWriter<B>,
     /// Segments and blocks of the session, once its end is known.
@@ -178,6 +192,12 @@ pub struct ReceiverSession<A, S, B, W> {
     /// Lowest counter of an echo whose repairs are awaited.
     awaited: Option<u64>,
     budget: Budget,
+    digest_budget: Budget,
+    /// Every symbol counts by its digest only: signed digests have come.
+    strict: bool,
+    digest_requests: u8,
+    /// In strict mode: symbols have come whose header is missing.
+    headerless: bool,
     random: u64,
     poisoned: u32,
     stats: ReceiverStats,
@@ -204,7 +224,13 @@ where
         Self {
             opener: Opener::new(&config.key),
             phase: Phase::Listening,
-            slots: Slots::new(lent.slots, lent.blocks, config.symbol, config.sources),
+            slots: Slots::new(
+                lent.slots,
+                lent.blocks,
+                Digests::new(lent.digests, config.salt),
+                config.symbol,
+                config.sources,
+            ),
             window: Window::new(
                 lent.segments,
                 lent.headers,
@@ -222,7 +248,11 @@ where
             reported_counter: 0,
             received: 0,
             awaited: None,
-            budget: Budget::default(),
+            budget: Budget::new(CONTROL_VERIFICATIONS_PER_SECOND),
+            digest_budget: Budget::new(DIGEST_VERIFICATIONS_PER_SECOND),
+            strict: false,
+            digest_requests: 0,
+            headerless: false,
             random: config.seed,
             poisoned: 0,
             stats: ReceiverStats::default(),
@@ -276,7 +306,8 @@ where
             Body::Segment(view) => self.on_segment(now, header.counter, view, store, mul),
             Body::Echo(view) => self.on_echo(now, header.counter, view),
             Body::End(end) => self.on_end(now, header.counter, end),
-            Body::Probe(_) | Body::Digests => {}
+            Body::Digests(view) => self.on_digests(now, view, store, mul),
+            Body::Probe(_) => {}
         }
         self.finish_if_done(store);
     }
@@ -294,6 +325,9 @@ where
         }
         if self.timers.expired(Timer::Header, now) {
             self.request_header(now);
+        }
+        if self.timers.expired(Timer::Digests, now) {
+            self.request_digests(now);
         }
         if self.timers.expired(Timer::Report, now) {
             self.report_progress(now);
@@ -370,59 +404,6 @@ where
         self.stats.received += 1;
     }
 
-    fn on_symbol(
-        &mut self,
-        now: Instant,
-        counter: u64,
-        (block, symbol): (BlockIndex, Symbol),
-        payload: &[u8],
-        store: &mut impl Intake,
-        mul: &impl MulAdd,
-    ) {
-        let Some(place) = self.window.place(block) else {
-            return self.early_symbol(now, block, symbol, payload);
-        };
-        if !self.window.is_closed(place) && matches!(symbol, Symbol::Source(_)) {
-            self.passed_by(now, counter);
-            if let Some(segment) = self.window.segment_of(place) {
-                self.close_before(now, segment);
-            }
-        }
-        if self.window.state(place).fate != Fate::Wanted {
-            return;
-        }
-        let Some(layout) = self.window.layout(place) else { return };
-        let Some(slot) = self.slot_for(block) else { return };
-        let before = self.slots.count(block);
-        if self.slots.store(slot, &layout, symbol, payload) {
-            self.deliver(place, block, slot, store, mul);
-        } else {
-            let news = self.slots.count(block) > before;
-            self.repair_came(now, place, symbol, news);
-        }
-    }
-
-    /// A symbol of a block whose header has not come.
-    fn early_symbol(&mut self, now: Instant, block: BlockIndex, symbol: Symbol, payload: &[u8]) {
-        if block < self.window.known() || self.end.is_some_and(|blocks| block.0 >= blocks) {
-            return;
-        }
-        if let Some(slot) = self.slots.find(block).or_else(|| self.slots.open(block)) {
-            self.slots.store_early(slot, symbol, payload);
-        }
-        self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
-    }
-
-    /// The slot of a block; the lowest other block gives way when all are taken.
-    fn slot_for(&mut self, block: BlockIndex) -> Option<usize> {
-        if let Some(at) = self.slots.find(block).or_else(|| self.slots.open(block)) {
-            return Some(at);
-        }
-        let lowest = self.slots.lowest().filter(|&lowest| lowest < block)?;
-        self.give_up(lowest);
-        self.slots.open(block)
-    }
-
     fn give_up(&mut self, block: BlockIndex) {
         self.slots.free(block);
         if let Some(place) = self.window.place(block) {
@@ -455,9 +436,13 @@ where
         }
         let ended = self.end.is_some_and(|blocks| self.window.known().0 >= blocks);
         // PROTOCOL S14
-        if store.is_complete() || self.budget.is_starved() || (ended && !self.window.any_wanted()) {
+        if store.is_complete() || self.is_starved() || (ended && !self.window.any_wanted()) {
             self.finish();
         }
+    }
+
+    fn is_starved(&self) -> bool {
+        self.budget.is_starved() || self.digest_budget.is_starved()
     }
 
     fn finish(&mut self) {

@@ -1,7 +1,8 @@
 //! The sending machine of a session (PROTOCOL §5).
 //!
 //! Inputs: [`SenderSession::handle_nack`], [`SenderSession::handle_progress`],
-//! [`SenderSession::handle_header_request`], [`SenderSession::handle_timeout`].
+//! [`SenderSession::handle_header_request`], [`SenderSession::handle_poisoned`],
+//! [`SenderSession::handle_timeout`].
 //! Commands: [`SenderSession::joined`], [`SenderSession::members`],
 //! [`SenderSession::rekey`], [`SenderSession::change_limits`].
 //! Outputs: [`SenderSession::poll_transmit`], [`SenderSession::poll_event`],
@@ -19,6 +20,7 @@ mod blocks;
 mod build;
 mod config;
 mod repair;
+mod strict;
 
 use core::net::SocketAddr;
 use core::ops::DerefMut;
@@ -128,6 +130,7 @@ pub struct SenderSession<A, S, B> {
     session: SessionId,
     fleet: FleetId,
     signing: SigningKey,
+    salt: [u8; 8],
     to: SocketAddr,
     symbol: usize,
     slots: u8,
@@ -174,6 +177,7 @@ where
             session: config.session,
             fleet: config.fleet,
             signing: config.signing,
+            salt: config.salt,
             to: config.to,
             symbol: config.symbol,
             slots: config.slots,
@@ -241,18 +245,22 @@ where
         self.steer(now);
     }
 
-    /// A member lacks the header of a block's segment.
-    pub fn handle_header_request(&mut self, block: BlockIndex, source: &impl BlockSource) {
-        let Some(segment) = source.segment_of(block) else { return };
-        let reached = match self.phase {
-            Phase::Sending(current) => current.index >= segment,
-            Phase::Ending { .. } => true,
-            Phase::Probing { .. } | Phase::Closed => false,
+    /// A member lacks the header of a block's segment, or in strict mode its digests.
+    pub fn handle_header_request(
+        &mut self,
+        now: Instant,
+        block: BlockIndex,
+        source: &mut impl BlockSource,
+    ) {
+        let Some(segment) = source.segment_of(block).filter(|&segment| self.has_reached(segment))
+        else {
+            return;
         };
-        if reached && !self.headers_due.iter().any(|&due| due == segment) {
+        if !self.headers_due.iter().any(|&due| due == segment) {
             // A full queue drops the request; it is repeated.
             let _ = self.headers_due.push_back(segment);
         }
+        self.tell_digests(now, block, source);
     }
 
     /// The time told by `poll_timeout` has come.

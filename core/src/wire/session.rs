@@ -4,7 +4,9 @@
 use super::segment::{self, SegmentView};
 use super::{Malformed, SIGNATURE, last_64, short, u32_at};
 use crate::ids::{BlockIndex, Epoch, SessionId, SymbolIndex};
-use crate::limits::{ALL_PARITY, DATA_HEADER, MAX_ECHOES, MAX_PARITY, SYMBOL_HEADER, TAG, VERSION};
+use crate::limits::{
+    ALL_PARITY, DATA_HEADER, MAX_ECHOES, MAX_PARITY, MAX_SOURCES, SYMBOL_HEADER, TAG, VERSION,
+};
 
 /// Type byte of a session datagram.
 pub const TYPE: u8 = 5;
@@ -107,8 +109,8 @@ pub enum Body<'a> {
     Probe(u8),
     /// The end of the session.
     End(End<'a>),
-    /// Strict digests of a block's symbols; read by no version yet.
-    Digests,
+    /// Digests of a block's symbols, in strict mode.
+    Digests(DigestsView<'a>),
 }
 
 impl<'a> Body<'a> {
@@ -132,7 +134,7 @@ impl<'a> Body<'a> {
             Some(&kind::ECHO) => EchoView::parse(bytes).map(Self::Echo),
             Some(&kind::PROBE) if bytes.len() >= 2 => Ok(Self::Probe(bytes[1])),
             Some(&kind::END) => End::parse(bytes).map(Self::End),
-            Some(&kind::DIGESTS) => Ok(Self::Digests),
+            Some(&kind::DIGESTS) => DigestsView::parse(bytes).map(Self::Digests),
             Some(&other) => Err(Malformed::Kind(other)),
             None => Err(short(bytes, 1)),
         }
@@ -242,6 +244,103 @@ impl<'a> End<'a> {
     }
 }
 
+/// Bytes of digests in front of the first one.
+pub const DIGESTS_HEAD: usize = 12;
+/// Bytes of one digest: the first ones of a SHA-256.
+pub const DIGEST: usize = 8;
+/// Set in the number of digests that are of parity.
+const OF_PARITY: u16 = 1 << 15;
+
+/// Digests of consecutive symbols of a block, signed (PROTOCOL S17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestsView<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> DigestsView<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let least = DIGESTS_HEAD + DIGEST + SIGNATURE;
+        if bytes.len() < least {
+            return Err(short(bytes, least));
+        }
+        let view = Self { bytes };
+        // PROTOCOL D2
+        if bytes.len() != DIGESTS_HEAD + view.count() * DIGEST + SIGNATURE {
+            return Err(short(bytes, DIGESTS_HEAD + view.count() * DIGEST + SIGNATURE));
+        }
+        // PROTOCOL S17
+        let most = if view.of_parity() { ALL_PARITY } else { MAX_SOURCES };
+        let fits = view.count() > 0 && usize::from(view.first()) + view.count() <= most;
+        fits.then_some(view).ok_or(Malformed::Bound)
+    }
+
+    /// The head of `count` digests from the source `first` on, or from the parity of
+    /// that number on.
+    #[must_use]
+    pub fn head(
+        of_parity: bool,
+        first: u8,
+        count: u8,
+        block: BlockIndex,
+        sequence: u32,
+    ) -> [u8; DIGESTS_HEAD] {
+        let mut head = [0; DIGESTS_HEAD];
+        let number = u16::from(count) | if of_parity { OF_PARITY } else { 0 };
+        head[0] = kind::DIGESTS;
+        head[1] = first;
+        head[2..4].copy_from_slice(&number.to_le_bytes());
+        head[4..8].copy_from_slice(&block.0.to_le_bytes());
+        head[8..12].copy_from_slice(&sequence.to_le_bytes());
+        head
+    }
+
+    /// Whether they are digests of parity.
+    #[must_use]
+    pub fn of_parity(&self) -> bool {
+        self.number() & OF_PARITY != 0
+    }
+
+    /// Index of the first source, or number of the first parity.
+    #[must_use]
+    pub fn first(&self) -> u8 {
+        self.bytes[1]
+    }
+
+    /// How many digests there are, at least one.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        usize::from(self.number() & !OF_PARITY)
+    }
+
+    /// The block whose symbols they are of.
+    #[must_use]
+    pub fn block(&self) -> BlockIndex {
+        BlockIndex(u32_at(self.bytes, 4))
+    }
+
+    /// Indices of sources or numbers of parities, and their digests.
+    pub fn digests(&self) -> impl Iterator<Item = (u8, [u8; DIGEST])> + use<'a> {
+        let digests = self.bytes[DIGESTS_HEAD..].as_chunks::<DIGEST>().0;
+        (self.first()..=u8::MAX).zip(digests.iter().copied()).take(self.count())
+    }
+
+    /// The bytes that the signature covers.
+    #[must_use]
+    pub fn signed(&self) -> &'a [u8] {
+        &self.bytes[..self.bytes.len() - SIGNATURE]
+    }
+
+    /// The signature.
+    #[must_use]
+    pub fn signature(&self) -> [u8; SIGNATURE] {
+        last_64(self.bytes)
+    }
+
+    fn number(&self) -> u16 {
+        u16::from_le_bytes([self.bytes[2], self.bytes[3]])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,5 +375,32 @@ mod tests {
             assert_eq!(Body::parse(&body), Err(Malformed::Bound));
         }
         assert!(Body::parse(&body[..6]).is_err());
+    }
+
+    // PROTOCOL S17
+    #[test]
+    fn digests_have_the_bytes_of_the_diagram_and_name_no_symbol_that_cannot_be() {
+        // By hand: kind, first, number with bit 15 for parity, block, sequence, digests.
+        let mut body = std::vec![5, 190, 2, 0, 4, 3, 2, 1, 9, 0, 0, 0];
+        body.extend([0xA1; 8]);
+        body.extend([0xA2; 8]);
+        body.extend([0x51; 64]);
+        let block = BlockIndex(0x0102_0304);
+        assert_eq!(body[..12], DigestsView::head(false, 190, 2, block, 9));
+        let Ok(Body::Digests(view)) = Body::parse(&body) else { panic!("refused") };
+        let read: std::vec::Vec<_> = view.digests().collect();
+        assert_eq!(read, [(190, [0xA1; 8]), (191, [0xA2; 8])]);
+        assert_eq!((view.block(), view.signature()), (block, [0x51; 64]));
+        assert_eq!(view.signed(), &body[..28]);
+        // No source 192; but there is such a parity, and none with the number 255.
+        body[1] = 191;
+        assert_eq!(Body::parse(&body), Err(Malformed::Bound));
+        body[3] = 0x80;
+        assert_eq!(body[..12], DigestsView::head(true, 191, 2, block, 9));
+        assert!(matches!(Body::parse(&body), Ok(Body::Digests(view)) if view.of_parity()));
+        body[1] = 254;
+        assert_eq!(Body::parse(&body), Err(Malformed::Bound));
+        body[2] = 3;
+        assert!(Body::parse(&body).is_err());
     }
 }

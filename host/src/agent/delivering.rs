@@ -8,7 +8,8 @@ use fleetcast_core::ids::{Epoch, SessionId};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
 use fleetcast_core::session::intake::Intake as _;
 use fleetcast_core::session::receiver::{
-    Buffers, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState, longest_header,
+    Buffers, DIGESTS_OF_SLOT, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState,
+    longest_header,
 };
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::tree::path::Component;
@@ -75,6 +76,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             blocks: vec![0; slots * block],
             segments: vec![SegmentState::default(); SEGMENT_WINDOW],
             headers: vec![0; SEGMENT_WINDOW * longest_header(config.symbol)],
+            digests: vec![0; slots * DIGESTS_OF_SLOT],
             report: vec![0; MAX_MESSAGE],
         };
         let machine = Session::new(config, lent, now);
@@ -107,6 +109,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             receivers: invitation.receivers,
             backoff: Duration::from_micros(invitation.backoff_us.into()),
             report: Duration::from_millis(invitation.report_ms.max(50).into()),
+            salt: invitation.salt,
             seed,
         })
     }

@@ -18,6 +18,7 @@ use fleetcast_core::wire::control::{Invitation, ReleaseName};
 use fleetcast_core::wire::nack::Nack;
 
 use super::plan::SessionPlan;
+use crate::model::UnixTime;
 
 /// Blocks kept in memory by a session: three segments.
 const BLOCKS_IN_MEMORY: usize = 48;
@@ -99,6 +100,8 @@ pub(super) struct LiveSession<A> {
     /// Members that data waits for in the beginning.
     awaited: u32,
     report_ms: u32,
+    /// When it went over to strict mode.
+    pub(super) strict_since: Option<UnixTime>,
 }
 
 impl<A: Aead> LiveSession<A> {
@@ -116,6 +119,7 @@ impl<A: Aead> LiveSession<A> {
             signing: config.signing.clone(),
             to: config.to,
             symbol: MAX_SYMBOL,
+            salt: config.salt,
             sources: MAX_SOURCES,
             slots: config.slots.len() as u8,
             members: invited,
@@ -146,6 +150,7 @@ impl<A: Aead> LiveSession<A> {
             invited,
             awaited,
             report_ms,
+            strict_since: None,
         }
     }
 
@@ -307,9 +312,16 @@ impl<A: Aead> LiveSession<A> {
         self.wait_for_members(now);
     }
 
-    /// A member lacks a header.
-    pub(super) fn handle_header_request(&mut self, block: BlockIndex) {
-        self.sender.handle_header_request(block, &self.plan);
+    /// A member lacks a header, or digests.
+    pub(super) fn handle_header_request(&mut self, now: Instant, block: BlockIndex) {
+        self.sender.handle_header_request(now, block, &mut self.plan);
+    }
+
+    /// A member found what is not ours in a block; whether the session goes over to strict
+    /// mode because of it. What our own storage spoiled no digest makes better.
+    pub(super) fn handle_poisoned(&mut self, now: Instant, block: BlockIndex) -> bool {
+        (self.sender.is_strict() || self.plan.is_intact(block))
+            && self.sender.handle_poisoned(now, block, &mut self.plan)
     }
 
     /// The time told by `poll_timeout` has come.

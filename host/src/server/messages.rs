@@ -102,7 +102,7 @@ impl<A: Aead> ServerNode<A> {
             }
             Up::HeaderRequest { session, block } => {
                 if let Some(live) = self.session_of(session, &id) {
-                    live.handle_header_request(block);
+                    live.handle_header_request(now, block);
                 }
             }
             Up::KeyRequest { session } => {
@@ -116,11 +116,7 @@ impl<A: Aead> ServerNode<A> {
                     live.finished(&id);
                 }
             }
-            Up::Poisoned { session, block } => {
-                let name = self.name_of(&id);
-                let what = format!("session {session} block {block}");
-                self.registry.log(&name, "block-poisoned", &what, "dropped, served by catch-up");
-            }
+            Up::Poisoned { session, block } => self.on_poisoned(now, id, session, block),
             _ => {}
         }
     }

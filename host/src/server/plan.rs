@@ -15,6 +15,7 @@ use fleetcast_core::wire::Malformed;
 use fleetcast_core::wire::control::Object;
 use fleetcast_core::wire::segment::{Run, SegmentWriter};
 
+use crate::codec::Decoder;
 use crate::packs::{ChunkStore, StoreError};
 
 /// Bytes of a segment header besides its blocks: head and signature.
@@ -186,6 +187,22 @@ impl SessionPlan {
         let block = self.blocks.get(block.0 as usize)?;
         let first = block.first as usize;
         Some((block, &self.items[first..first + usize::from(block.count)]))
+    }
+}
+
+impl SessionPlan {
+    /// Whether the chunks of a block are in storage as their ids name them.
+    pub(super) fn is_intact(&self, block: BlockIndex) -> bool {
+        let mut decoder = Decoder::default();
+        let (mut record, mut chunk) = (Vec::new(), Vec::new());
+        let mut matches = |item: &Item| {
+            let ItemBytes::Chunk(id) = &item.bytes else { return true };
+            record.resize(item.len as usize, 0);
+            self.chunks.read(id, &mut record).is_ok_and(|len| len == record.len())
+                && decoder.decode_record(&record, &mut chunk).is_ok()
+                && Digest::of(&chunk) == *id
+        };
+        self.items_of(block).is_some_and(|(_, items)| items.iter().all(&mut matches))
     }
 }
 

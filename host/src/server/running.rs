@@ -126,6 +126,26 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
+    /// A member found what is not ours in a block: from now on its session is strict.
+    pub(super) fn on_poisoned(
+        &mut self,
+        now: Instant,
+        id: ReceiverId,
+        session: SessionId,
+        block: BlockIndex,
+    ) {
+        let time = self.registry.time();
+        let Some(live) = self.session_of(session, &id) else { return };
+        let switched = live.handle_poisoned(now, block);
+        if switched {
+            live.strict_since = Some(time);
+        }
+        let name = self.name_of(&id);
+        let what = format!("session {session} block {block}");
+        let then = if switched { "the session is strict from now on" } else { "" };
+        self.registry.log(&name, "block-poisoned", &what, then);
+    }
+
     fn close_session(&mut self, now: Instant, session: &LiveSession<A>) {
         self.account(session);
         for (&member, state) in session.members() {

@@ -255,6 +255,11 @@ impl<A: Aead> ServerNode<A> {
             );
             health.raise(Condition::DeliveryFailed, &subject, delivery.updated);
         }
+        for session in &self.sessions {
+            if let Some(since) = session.strict_since {
+                health.raise(Condition::Poisoned, &format!("session {}", session.id()), since);
+            }
+        }
         for condition in &self.conditions {
             health.raise(*condition, "server", now);
         }

@@ -149,9 +149,9 @@ fn floods_of_bad_signatures_cost_time_and_no_byte() {
     assert!(ending.lies > 500, "{}", ending.lies);
 }
 
-// PROTOCOL S15
+// PROTOCOL S15, S20
 #[test]
-fn forged_symbols_poison_blocks_and_show_no_wrong_byte() {
+fn forged_sources_poison_blocks_which_come_again_by_multicast() {
     let ending = among_liars(6, 0.05, SLOW, |voice, random| {
         let mut payload = vec![0; 1_434];
         random.fill(&mut payload);
@@ -159,6 +159,36 @@ fn forged_symbols_poison_blocks_and_show_no_wrong_byte() {
     });
     assert!(ending.lies > 5, "{}", ending.lies);
     assert!(ending.poisoned > 0, "it has told no lie that counts");
+    assert_eq!(ending.unicast, 0);
+}
+
+// PROTOCOL S16, S18
+#[test]
+fn a_flood_of_forged_sources_and_parity_of_both_kinds_needs_no_catch_up() {
+    let ending = among_liars(8, 0.05, FAST, |voice, random| {
+        let mut payload = vec![0; 1_434];
+        random.fill(&mut payload);
+        voice.counter = 10;
+        let block = random.below(16) as u32;
+        match random.below(3) {
+            0 => voice.symbol(block, random.below(190) as u8, &payload),
+            1 => voice.symbol(block, 192 + random.below(64) as u8, &payload),
+            _ => voice.further(block, 64 + random.below(191) as u8, &payload),
+        }
+    });
+    assert!(ending.lies > 100, "{}", ending.lies);
+    assert!(ending.poisoned > 0, "it has told no lie that counts");
+    assert_eq!(ending.unicast, 0);
+}
+
+// PROTOCOL S5
+#[test]
+fn forged_digests_speak_for_nothing_and_against_nothing() {
+    let ending = among_liars(9, 0.05, SLOW, |voice, random| {
+        voice.digests(random.below(16) as u32, random.below(40) as u8, 100)
+    });
+    assert!(ending.lies > 5, "{}", ending.lies);
+    assert_eq!((ending.unicast, ending.poisoned), (0, 0));
 }
 
 #[test]

@@ -7,7 +7,9 @@ use fleetcast_core::ids::{
 };
 use fleetcast_core::wire::control::Object;
 use fleetcast_core::wire::segment::{Run, SegmentHead, SegmentWriter};
-use fleetcast_core::wire::session::{End, Header, kind, symbol_head};
+use fleetcast_core::wire::session::{
+    DIGEST, DigestsView, End, Header, further_head, kind, symbol_head,
+};
 
 /// Whoever holds a session's key, with a signing key that is the controller's or not.
 pub(crate) struct Voice {
@@ -72,6 +74,18 @@ impl Voice {
     pub(crate) fn symbol(&mut self, block: u32, index: u8, payload: &[u8]) -> Vec<u8> {
         let head = symbol_head(SymbolIndex(index), BlockIndex(block));
         self.say(&[&head[..], payload].concat())
+    }
+
+    /// A parity symbol beyond the first 64.
+    pub(crate) fn further(&mut self, block: u32, number: u8, payload: &[u8]) -> Vec<u8> {
+        let head = further_head(number, BlockIndex(block));
+        self.say(&[&head[..], payload].concat())
+    }
+
+    /// Digests of `count` sources of a block from `first` on, all of them zeros.
+    pub(crate) fn digests(&mut self, block: u32, first: u8, count: u8) -> Vec<u8> {
+        let head = DigestsView::head(false, first, count, BlockIndex(block), 0);
+        self.say_signed(&[&head[..], &vec![0; usize::from(count) * DIGEST]].concat())
     }
 
     /// A promise of `parity` symbols of each of these blocks.

@@ -10,6 +10,9 @@ pub struct Buffers<S, B, W> {
     pub segments: W,
     /// The headers of these segments: segments × [`longest_header`].
     pub headers: B,
+    /// Digests of strict mode: slots × `DIGESTS_OF_SLOT`, or empty where they cannot be
+    /// kept. Such a receiver leaves a session in strict mode and gets the rest by catch-up.
+    pub digests: B,
     /// The report to the server: as long as the longest message, MAX_MESSAGE on hosts.
     pub report: B,
 }

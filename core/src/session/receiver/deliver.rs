@@ -3,11 +3,12 @@
 use core::ops::DerefMut;
 
 use super::window::{Fate, Place, Window};
-use super::{ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState};
+use super::{ReceiveSlot, ReceiverSession, SegmentState};
 use crate::crypto::aead::Aead;
 use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Ordinal};
 use crate::session::intake::{Intake, Taken};
+use crate::time::Instant;
 use crate::tree::record::Records;
 use crate::wire::segment::BlockView;
 
@@ -21,6 +22,7 @@ where
     /// Decodes a block that has enough symbols and hands its records over.
     pub(super) fn deliver(
         &mut self,
+        now: Instant,
         place: Place,
         block: BlockIndex,
         slot: usize,
@@ -40,12 +42,11 @@ where
         let decoded = self.slots.decode(slot, &layout, mul);
         let intact =
             decoded.is_some_and(|bytes| take_records(described, self.config.slot, bytes, store));
-        self.slots.free(block);
-        if !intact {
-            // PROTOCOL S15
-            self.window.state(place).fate = Fate::GivenUp;
-            self.poisoned += 1;
-            self.tell(ReceiverEvent::Poisoned(block));
+        if intact {
+            self.slots.free(block);
+        } else {
+            self.slots.keep_own(slot);
+            self.suspect(now, place, block);
         }
     }
 }

@@ -46,7 +46,7 @@ where
         }
         self.passed_by(now, counter);
         if self.window.holds(segment).is_none() {
-            self.open_segment(view, store, mul);
+            self.open_segment(now, view, store, mul);
         }
         self.close_before(now, segment);
         if view.is_sent() {
@@ -55,10 +55,17 @@ where
         self.check_gap(now);
     }
 
-    fn open_segment(&mut self, view: SegmentView<'_>, store: &mut impl Intake, mul: &impl MulAdd) {
+    fn open_segment(
+        &mut self,
+        now: Instant,
+        view: SegmentView<'_>,
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
         let slots = &mut self.slots;
         self.window.insert(&view, |lost| slots.free(lost));
         self.header_requests = 0;
+        self.headerless = false;
         for n in 0..view.block_count() {
             let block = BlockIndex(view.first_block().0 + n as u32);
             let Some(place) = self.window.place(block) else { continue };
@@ -74,8 +81,9 @@ where
             };
             if let Some(slot) = self.slots.find(block)
                 && self.slots.fit(slot, &layout)
+                && !self.strict
             {
-                self.deliver(place, block, slot, store, mul);
+                self.deliver(now, place, block, slot, store, mul);
             }
         }
     }
@@ -104,6 +112,7 @@ where
         let known = self.window.known();
         let beyond = self.window.after_gap();
         let early = self.slots.lowest().filter(|&block| block >= known);
+        let early = early.or(core::mem::take(&mut self.headerless).then_some(known));
         let ends_later = self.end.is_some_and(|blocks| known.0 < blocks);
         if beyond.is_none() && early.is_none() && !ends_later {
             return;
@@ -128,12 +137,18 @@ where
         if !self.budget.take(now) {
             return false;
         }
+        let valid = self.is_signed(signed, signature);
+        self.budget.note(valid);
+        valid
+    }
+
+    /// Checks a control signature, whatever it costs.
+    pub(super) fn is_signed(&mut self, signed: &[u8], signature: &[u8; SIGNATURE]) -> bool {
         let session = self.config.session.0.to_le_bytes();
         let epoch = self.config.epoch.0.to_le_bytes();
         let parts = [&self.config.fleet.0[..], &session, &epoch, signed];
         let valid = verify(&self.config.controller, Context::Session, &parts, signature).is_ok();
         self.stats.refused += u64::from(!valid);
-        self.budget.note(valid);
         valid
     }
 }
@@ -195,6 +210,7 @@ mod tests {
             receivers: 3,
             backoff: Duration::from_millis(4),
             report: Duration::from_millis(200),
+            salt: [0; 8],
             seed: 0,
         }
     }
@@ -241,6 +257,7 @@ mod tests {
             blocks: &mut blocks[..],
             segments: &mut segments[..],
             headers: &mut headers[..],
+            digests: &mut [],
             report: &mut report[..],
         };
         assert_eq!(lent.segments.len(), SEGMENTS);

@@ -165,6 +165,12 @@ where
         let Some(layout) = self.window.layout(place) else { return true };
         let k = layout.sources();
         let missing = k.saturating_sub(self.slots.count(block));
+        if missing == 0 {
+            // In strict mode: enough is here, but not all digests of it.
+            self.window.state(place).due = Some(now + RETRY);
+            self.timers.set_earlier(Timer::Nack, now + RETRY);
+            return true;
+        }
         let state = self.window.state(place);
         if state.awaiting.take().is_some() {
             // Overdue: whatever was promised counts as lost.
@@ -198,7 +204,7 @@ where
     /// Truncated exponential (RFC 5401, section 3.2.2.1): few draw an early time, so that
     /// their echo comes before the many would report; the base-2 logarithm is
     /// linear between powers.
-    fn backoff(&mut self) -> Duration {
+    pub(super) fn backoff(&mut self) -> Duration {
         let span = self.backoff_span().as_micros();
         let draw = self.random_bits() | 1;
         let whole = u64::from(draw.leading_zeros());

@@ -3,6 +3,7 @@
 
 use core::ops::DerefMut;
 
+use super::digests::Digests;
 use crate::erasure::{self, FIRST_PARITY, MulAdd};
 use crate::ids::BlockIndex;
 use crate::limits::MAX_SOURCES;
@@ -55,6 +56,7 @@ pub(super) struct Slots<S, B> {
     memory: B,
     symbol: usize,
     block_size: usize,
+    pub(super) digests: Digests<B>,
     /// Where the last symbol went: the next one is likely near.
     last: usize,
 }
@@ -65,8 +67,79 @@ where
     B: DerefMut<Target = [u8]>,
 {
     /// A table over `slots` and a memory of `sources` symbols for each of them.
-    pub(super) fn new(slots: S, memory: B, symbol: usize, sources: usize) -> Self {
-        Self { slots, memory, symbol, block_size: symbol * sources, last: 0 }
+    pub(super) fn new(
+        slots: S,
+        memory: B,
+        digests: Digests<B>,
+        symbol: usize,
+        sources: usize,
+    ) -> Self {
+        Self { slots, memory, symbol, block_size: symbol * sources, digests, last: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The block of a slot.
+    pub(super) fn block(&self, at: usize) -> Option<BlockIndex> {
+        self.slots.get(at)?.block
+    }
+
+    /// The symbol that lies at a position of a slot.
+    pub(super) fn held_at(&self, at: usize, position: u8) -> Option<Symbol> {
+        let slot = self.slots.get(at)?;
+        let own = slot.own.contains(position).then_some(Symbol::Source(position));
+        own.or_else(|| slot.parity_at(position).map(Symbol::Parity))
+    }
+
+    /// The bytes of a position of a slot, filled up with zeros.
+    pub(super) fn bytes_at(&self, at: usize, position: u8) -> &[u8] {
+        let start = at * self.block_size + usize::from(position) * self.symbol;
+        &self.memory[start..start + self.symbol]
+    }
+
+    /// Forgets what lies at a position.
+    pub(super) fn drop_at(&mut self, at: usize, position: u8) {
+        self.slots[at].own.remove(position);
+        self.slots[at].filled.remove(position);
+    }
+
+    /// Forgets all parity of a slot: decoding has changed it.
+    pub(super) fn keep_own(&mut self, at: usize) {
+        self.slots[at].filled = self.slots[at].own;
+    }
+
+    /// Whether a symbol is held, with these bytes or others.
+    pub(super) fn holds(&self, at: usize, symbol: Symbol) -> bool {
+        self.slots[at].holds(symbol)
+    }
+
+    /// Whether the same symbol is held with other bytes: one of them is not the sender's.
+    pub(super) fn contradicts(
+        &self,
+        at: usize,
+        layout: &BlockLayout,
+        symbol: Symbol,
+        payload: &[u8],
+    ) -> bool {
+        if layout.symbol_len(symbol) != Some(payload.len()) || !self.slots[at].holds(symbol) {
+            return false;
+        }
+        let position = (0..FIRST_PARITY)
+            .take(layout.sources())
+            .find(|&position| self.held_at(at, position) == Some(symbol));
+        position.is_some_and(|position| !self.bytes_at(at, position).starts_with(payload))
+    }
+
+    /// Whether as many symbols are here as the block has sources.
+    pub(super) fn is_full(&self, at: usize, k: usize) -> bool {
+        self.slots[at].filled.len() == k
+    }
+
+    /// The highest block that has a slot.
+    pub(super) fn highest(&self) -> Option<BlockIndex> {
+        self.slots.iter().filter_map(|slot| slot.block).max()
     }
 
     pub(super) fn find(&mut self, block: BlockIndex) -> Option<usize> {
@@ -82,6 +155,7 @@ where
     pub(super) fn open(&mut self, block: BlockIndex) -> Option<usize> {
         let at = self.slots.iter().position(|slot| slot.block.is_none())?;
         self.slots[at] = ReceiveSlot { block: Some(block), ..ReceiveSlot::default() };
+        self.digests.clear(at);
         Some(at)
     }
 
@@ -246,7 +320,9 @@ mod tests {
     const SYMBOL: usize = 8;
 
     fn table() -> Slots<Vec<ReceiveSlot>, Vec<u8>> {
-        Slots::new(vec![ReceiveSlot::default(); 2], vec![0xAA; 2 * 4 * SYMBOL], SYMBOL, 4)
+        let digests = Digests::new(Vec::new(), [0; 8]);
+        let memory = vec![0xAA; 2 * 4 * SYMBOL];
+        Slots::new(vec![ReceiveSlot::default(); 2], memory, digests, SYMBOL, 4)
     }
 
     #[test]

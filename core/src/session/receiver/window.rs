@@ -34,6 +34,8 @@ pub(super) struct BlockState {
     object: Object,
     bytes: u32,
     pub(super) fate: Fate,
+    /// It held what is not the sender's: its symbols count by digests only.
+    pub(super) suspect: bool,
     /// Parity promised, in symbols.
     pub(super) promised: u8,
     /// Parity that has passed, in symbols.
@@ -53,6 +55,7 @@ impl BlockState {
         object: Object::Root,
         bytes: 0,
         fate: Fate::Wanted,
+        suspect: false,
         promised: 0,
         passed: 0,
         awaiting: None,
@@ -239,14 +242,23 @@ where
 
     /// The next wanted block of a closed segment, from a cursor on that begins at zero.
     pub(super) fn next_lacking(&self, cursor: &mut usize) -> Option<(BlockIndex, Place)> {
+        loop {
+            let next = self.next_wanted(cursor)?;
+            if self.is_closed(next.1) {
+                return Some(next);
+            }
+        }
+    }
+
+    /// The next wanted block, from a cursor on that begins at zero.
+    pub(super) fn next_wanted(&self, cursor: &mut usize) -> Option<(BlockIndex, Place)> {
         while let Some(state) = self.segments.get(*cursor / MAX_SEGMENT_BLOCKS) {
             let place = Place {
                 segment: *cursor / MAX_SEGMENT_BLOCKS,
                 block: *cursor % MAX_SEGMENT_BLOCKS,
             };
             *cursor += 1;
-            let view = self.view(place.segment).filter(|_| state.closed);
-            let Some(view) = view else { continue };
+            let Some(view) = self.view(place.segment) else { continue };
             let wanted = state.blocks[place.block].fate == Fate::Wanted;
             if wanted && place.block < view.block_count() {
                 return Some((BlockIndex(view.first_block().0 + place.block as u32), place));

@@ -13,6 +13,10 @@ use crate::time::{Duration, Instant};
 /// Sources sent again are not sent once more within this time.
 const RESEND_PAUSE: Duration = Duration::from_millis(30);
 
+/// Digests told again are not told once more within this time: many ask for what is
+/// already on its way.
+const TELL_PAUSE: Duration = Duration::from_millis(4);
+
 /// One block in memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BlockSlot {
@@ -36,6 +40,37 @@ pub(super) struct Held {
     /// Sources sent again lately.
     resent: SymbolSet,
     resent_at: Instant,
+    told: Told,
+}
+
+/// Which digests of a block have been told, in strict mode.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// Sources below this one.
+    sources: u8,
+    /// Parities below this number.
+    parity: u8,
+    /// Parities below this number are to be told before they are promised.
+    goal: u8,
+    /// When the last was told.
+    at: Instant,
+}
+
+impl Told {
+    const NOTHING: Self = Self { sources: 0, parity: 0, goal: 0, at: Instant::ZERO };
+}
+
+/// Symbols of a block in memory whose digests are to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Untold {
+    /// The block's place.
+    pub(super) at: usize,
+    /// Whether they are parity.
+    pub(super) of_parity: bool,
+    /// Index of the first source, or number of the first parity.
+    pub(super) first: u8,
+    /// How many they are, at least one.
+    pub(super) count: u8,
 }
 
 /// Why a block is not in memory.
@@ -60,6 +95,8 @@ pub(super) struct Blocks<S, B> {
     turn: usize,
     /// The segment being sent: its blocks stay.
     pinned: SegmentSpan,
+    /// Digests are told of whatever is sent.
+    strict: bool,
 }
 
 impl<S, B> Blocks<S, B>
@@ -69,7 +106,17 @@ where
 {
     pub(super) const fn new(slots: S, memory: B, parity_sent: B, block_size: usize) -> Self {
         let pinned = SegmentSpan { first: BlockIndex(0), count: 0 };
-        Self { slots, memory, parity_sent, block_size, clock: 0, busy: 0, turn: 0, pinned }
+        Self {
+            slots,
+            memory,
+            parity_sent,
+            block_size,
+            clock: 0,
+            busy: 0,
+            turn: 0,
+            pinned,
+            strict: false,
+        }
     }
 
     /// Keeps the blocks of a segment in memory, and no longer those pinned before.
@@ -98,6 +145,7 @@ where
         let promised = self.sent(block);
         self.slots[at] =
             BlockSlot { held: Some(Held::new(block, layout, promised)), used: self.clock };
+        self.busy += usize::from(self.strict);
         Ok(at)
     }
 
@@ -105,9 +153,10 @@ where
     fn evictable(&self) -> Option<usize> {
         let free = |slot: &BlockSlot| {
             slot.held.is_none_or(|held| {
-                let ahead = held.block.0.wrapping_sub(self.pinned.first.0);
-                let pinned = ahead < u32::from(self.pinned.count);
+                let digests = self.strict && held.owes_digests();
+                let pinned = self.is_pinned(held.block);
                 !pinned
+                    && !digests
                     && !held.echo_due
                     && held.resend.is_empty()
                     && held.promised <= self.sent(held.block)
@@ -115,6 +164,10 @@ where
         };
         let slots = self.slots.iter().enumerate().filter(|(_, slot)| free(slot));
         slots.min_by_key(|(_, slot)| (slot.held.is_some(), slot.used)).map(|(at, _)| at)
+    }
+
+    fn is_pinned(&self, block: BlockIndex) -> bool {
+        block.0.wrapping_sub(self.pinned.first.0) < u32::from(self.pinned.count)
     }
 
     fn sent(&self, block: BlockIndex) -> u8 {
@@ -211,6 +264,66 @@ where
         None
     }
 
+    // --- strict mode ---
+
+    pub(super) const fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// From now on digests are told of all that is sent: at once of the segment under way
+    /// and of what has been reported, of the rest when it is asked for.
+    pub(super) fn begin_strict(&mut self) {
+        self.strict = true;
+        self.busy += 1;
+        for at in 0..self.slots.len() {
+            let Some(mut held) = self.slots[at].held else { continue };
+            if !held.asked && !self.is_pinned(held.block) {
+                held.told.sources = held.layout.sources() as u8;
+                held.told.parity = held.promised;
+            }
+            self.slots[at].held = Some(held);
+        }
+    }
+
+    /// All digests of a block are to be told again, unless they just were.
+    pub(super) fn tell_again(&mut self, at: usize, now: Instant) {
+        let Some(held) = self.slots.get_mut(at).and_then(|slot| slot.held.as_mut()) else { return };
+        if self.strict && !held.owes_digests() && now.since(held.told.at) > TELL_PAUSE {
+            held.told = Told { goal: held.promised, ..Told::NOTHING };
+            self.busy += 1;
+        }
+    }
+
+    /// The digests of parity below `count` are to be told with those of the sources.
+    pub(super) fn tell_parity(&mut self, at: usize, count: u8) {
+        let Some(held) = self.slots.get_mut(at).and_then(|slot| slot.held.as_mut()) else { return };
+        held.told.goal = held.told.goal.max(usize::from(count).min(held.layout.parities()) as u8);
+    }
+
+    /// Digests to be told next, `most` at most, counted as told. Parity goes first: what a
+    /// receiver holds without a digest it drops when those of all sources have come.
+    pub(super) fn next_digests(&mut self, now: Instant, most: usize) -> Option<Untold> {
+        if !self.strict || self.busy == 0 {
+            return None;
+        }
+        let mut slots = self.slots.iter_mut().enumerate();
+        let (at, held) = slots
+            .find_map(|(at, slot)| Some((at, slot.held.as_mut().filter(|h| h.owes_digests())?)))?;
+        let goal = held.told.goal.max(held.promised);
+        let of_parity = held.told.parity < goal;
+        let sources = held.layout.sources() as u8;
+        let (told, goal) = if of_parity {
+            (&mut held.told.parity, goal)
+        } else {
+            (&mut held.told.sources, sources)
+        };
+        let first = *told;
+        let count = usize::from(goal - first).min(most) as u8;
+        *told += count;
+        held.told.at = now;
+        (count > 0).then_some(Untold { at, of_parity, first, count })
+    }
+
     /// Parity of a block not sent before, below `limit`, counted as sent.
     pub(super) fn next_parity(&mut self, at: usize, limit: u8) -> Option<u8> {
         let block = self.held(at)?.block;
@@ -233,6 +346,12 @@ impl Held {
             resend: SymbolSet::EMPTY,
             resent: SymbolSet::EMPTY,
             resent_at: Instant::ZERO,
+            told: Told::NOTHING,
         }
+    }
+
+    fn owes_digests(&self) -> bool {
+        usize::from(self.told.sources) < self.layout.sources()
+            || self.told.parity < self.told.goal.max(self.promised)
     }
 }

@@ -46,6 +46,10 @@ where
         if let Some(len) = self.echo(body) {
             return Some(len);
         }
+        // PROTOCOL S17: and digests before what they speak for.
+        if let Some(len) = self.digests(now, body, source, mul) {
+            return Some(len);
+        }
         if let Some((at, symbol)) = self.blocks.next_repair(now) {
             self.repaired = true;
             return self.repair_symbol(at, symbol, body, mul);
@@ -188,6 +192,11 @@ where
             }
         }
         let proactive = self.proactive();
+        for block in (span.first.0..).take(usize::from(span.count)).map(BlockIndex) {
+            if let Some(at) = self.blocks.find(block) {
+                self.blocks.tell_parity(at, proactive);
+            }
+        }
         self.phase = Phase::Sending(Segment { span, step: Step::Header, proactive, ..segment });
         Some(())
     }
@@ -295,7 +304,7 @@ where
         self.sign(body, END_SIGNED)
     }
 
-    fn sign(&self, body: &mut [u8], signed: usize) -> Option<usize> {
+    pub(super) fn sign(&self, body: &mut [u8], signed: usize) -> Option<usize> {
         let (text, rest) = body.split_at_mut_checked(signed)?;
         let session = self.session.0.to_le_bytes();
         let epoch = self.sealer.epoch().0.to_le_bytes();

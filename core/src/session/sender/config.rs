@@ -23,6 +23,8 @@ pub struct SenderConfig {
     pub to: SocketAddr,
     /// Bytes of a full symbol.
     pub symbol: usize,
+    /// Salt of the digests of strict mode.
+    pub salt: [u8; 8],
     /// Most source symbols of a block.
     pub sources: usize,
     /// Number of release slots.
@@ -70,4 +72,6 @@ pub struct SenderStats {
     pub resent: u64,
     /// NACK messages taken.
     pub nacks: u64,
+    /// Digests of symbols: none but in strict mode.
+    pub digests: u64,
 }

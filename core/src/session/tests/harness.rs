@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 use std::vec;
 use std::vec::Vec;
 
-use super::link::{Flight, Link, Sent};
+use super::insider::{Forgery, Insider};
+use super::link::{Flight, Link, Sent, Wire};
 use super::plan::{Plan, SOURCES, SYMBOL, Store};
 use crate::crypto::aead::ChaCha;
 use crate::crypto::packet::Sealer;
@@ -16,8 +17,8 @@ use crate::limits::{MAX_MESSAGE, SEGMENT_WINDOW};
 use crate::session::intake::Intake;
 use crate::session::rate::RateLimits;
 use crate::session::receiver::{
-    Buffers, ReceiveSlot, ReceiverConfig, ReceiverEvent, ReceiverSession, SegmentState,
-    longest_header,
+    Buffers, DIGESTS_OF_SLOT, ReceiveSlot, ReceiverConfig, ReceiverEvent, ReceiverSession,
+    SegmentState, longest_header,
 };
 use crate::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
 use crate::session::source::BlockSource as _;
@@ -27,6 +28,7 @@ use crate::wire::session::{kind, symbol_head};
 
 const SESSION: SessionId = SessionId(77);
 const FLEET: FleetId = FleetId([4; 16]);
+pub(super) const SALT: [u8; 8] = *b"saltsalt";
 const BUFFER: usize = 64 * 1_024;
 /// Most bytes per second that the sender may send.
 pub(super) const CAP: u64 = 12_000_000;
@@ -47,6 +49,8 @@ pub(super) struct Member {
     /// Its `Finished` does not reach the sender before.
     pub(super) mute_until: Option<Instant>,
     finished: bool,
+    /// When it had everything.
+    pub(super) complete_at: Option<Instant>,
 }
 
 impl Member {
@@ -76,10 +80,15 @@ pub(super) struct World {
     /// This symbol, sent for the first time, reaches nobody.
     pub(super) lose_symbol: Option<(BlockIndex, SymbolIndex)>,
     pub(super) lose_headers_to: Option<usize>,
+    /// So many digests, the first ones sent, reach nobody.
+    pub(super) lose_digests: usize,
     /// Nothing reaches this receiver.
     pub(super) absent: Option<usize>,
     pub(super) forge_symbol_of: Option<BlockIndex>,
     pub(super) forge_control: bool,
+    /// All datagrams to receivers share this wire, if there is one.
+    pub(super) shared: Option<Wire>,
+    pub(super) insider: Option<Insider>,
     pub(super) rekey_at: Option<(Instant, Epoch)>,
     pub(super) sent: Vec<SenderEvent>,
     /// All that the sender sent.
@@ -123,9 +132,12 @@ impl World {
             common_losses: 0,
             lose_symbol: None,
             lose_headers_to: None,
+            lose_digests: 0,
             absent: None,
             forge_symbol_of: None,
             forge_control: false,
+            shared: None,
+            insider: None,
             rekey_at: None,
             sent: Vec::new(),
             wire: Vec::new(),
@@ -165,6 +177,7 @@ impl World {
                 .filter_map(|r| r.session.poll_timeout())
                 .chain(self.sender.poll_timeout())
                 .chain(self.flights.peek().map(|flight| flight.at))
+                .chain(self.insider.as_ref().map(Insider::poll_timeout))
                 .min()
                 .unwrap_or(end);
             self.now = next.max(self.now + Duration::from_micros(1));
@@ -172,6 +185,7 @@ impl World {
                 let flight = self.flights.pop().unwrap();
                 self.arrive(flight);
             }
+            self.forge();
             self.sender.handle_timeout(self.now);
             for member in &mut self.receivers {
                 if member.session.poll_timeout().is_some_and(|at| at <= self.now) {
@@ -180,6 +194,12 @@ impl World {
             }
         }
         self.drain();
+    }
+
+    /// Makes a receiver one that has no memory for digests.
+    pub(super) fn take_digests_from(&mut self, at: usize) {
+        let config = ReceiverConfig { receivers: 2, seed: 5, ..receiver_config() };
+        self.receivers[at] = Member::with_digests(config, &self.plan, 0);
     }
 
     fn late_session(&self, late: usize) -> Receiver {
@@ -230,7 +250,10 @@ impl World {
                     message = vec![0xF1];
                     message.extend(block.0.to_le_bytes());
                 }
-                ReceiverEvent::Finished { .. } => message = vec![0xF2],
+                ReceiverEvent::Finished { .. } => {
+                    member.complete_at = member.is_complete().then_some(self.now);
+                    message = vec![0xF2];
+                }
                 ReceiverEvent::Progress { received, lost, counter } => {
                     message = vec![0xF3];
                     message.extend(received.to_le_bytes());
@@ -241,7 +264,10 @@ impl World {
                     let epoch = self.epoch;
                     member.session.rekey(epoch, &key_of(epoch));
                 }
-                ReceiverEvent::Poisoned(_) => {}
+                ReceiverEvent::Poisoned(block) => {
+                    message = vec![0xF4];
+                    message.extend(block.0.to_le_bytes());
+                }
             }
             self.fly(None, at, &message, Duration::from_millis(1));
         }
@@ -254,8 +280,12 @@ impl World {
         if lost {
             self.lose_symbol = None;
         }
+        let digests = sent.body.first() == Some(&kind::DIGESTS) && self.lose_digests > 0;
+        self.lose_digests -= usize::from(digests);
+        let lost = lost || digests;
         let header = sent.body.first() == Some(&kind::SEGMENT);
         self.wire.push(sent);
+        let Some(on_wire) = self.carry(datagram) else { return };
         let common = self.chance(self.common_loss) || lost;
         self.common_losses += usize::from(common);
         for at in 0..self.receivers.len() {
@@ -270,10 +300,44 @@ impl World {
                 bytes[place] ^= 1 << (self.draw() % 8);
             }
             let late = if self.chance(self.link.reorder) { self.draw() % 3_000 } else { 0 };
-            self.fly(Some(at), 0, &bytes, DELAY + Duration::from_micros(late));
+            self.fly(Some(at), 0, &bytes, on_wire + DELAY + Duration::from_micros(late));
             if self.chance(self.link.duplicate) {
                 let later = Duration::from_micros(500 + self.draw() % 5_000);
                 self.fly(Some(at), 0, &bytes, later);
+            }
+        }
+    }
+
+    /// How long a datagram to all receivers takes through the wire that they share.
+    fn carry(&mut self, datagram: &[u8]) -> Option<Duration> {
+        match &mut self.shared {
+            Some(wire) => wire.carry(self.now, datagram.len()),
+            None => Some(Duration::ZERO),
+        }
+    }
+
+    /// An insider forges symbols from now on, at so many times the sender's rate.
+    pub(super) fn begin_forging(&mut self, forgery: Forgery, times: u64) {
+        let key = key_of(Epoch(1));
+        self.insider = Some(Insider::new(&self.plan, SESSION, key, forgery, times));
+    }
+
+    /// Sends what the insider has due, through the same wire as the sender's.
+    fn forge(&mut self) {
+        let now = self.now;
+        if self.sender.is_closed() {
+            self.insider.iter_mut().for_each(Insider::stop);
+        }
+        while let Some(insider) = self.insider.as_mut().filter(|i| i.poll_timeout() <= now) {
+            let counter = self.sender.counter().saturating_sub(1);
+            let rate = self.sender.current_rate();
+            let datagram = insider.forge(&self.wire, counter, rate);
+            if let Some(on_wire) = self.carry(&datagram) {
+                for at in 0..self.receivers.len() {
+                    if !self.chance(self.link.loss) {
+                        self.fly(Some(at), 0, &datagram, on_wire + DELAY);
+                    }
+                }
             }
         }
     }
@@ -320,7 +384,12 @@ impl World {
                 let awaited = self.receivers.len().saturating_sub(self.joined);
                 self.sender.joined(now, awaited as u32);
             }
-            0xF1 => self.sender.handle_header_request(BlockIndex(number(1)), &self.plan),
+            0xF1 => {
+                self.sender.handle_header_request(now, BlockIndex(number(1)), &mut self.plan);
+            }
+            0xF4 => {
+                self.sender.handle_poisoned(now, BlockIndex(number(1)), &mut self.plan);
+            }
             0xF2 if self.receivers[flight.from].mute_until.is_some_and(|until| now < until) => {
                 // It has no answer, so it says it again.
                 let later = Duration::from_millis(100);
@@ -357,11 +426,16 @@ impl World {
 
 impl Member {
     fn new(config: ReceiverConfig, plan: &Plan) -> Self {
+        Self::with_digests(config, plan, 32 * DIGESTS_OF_SLOT)
+    }
+
+    fn with_digests(config: ReceiverConfig, plan: &Plan, digests: usize) -> Self {
         let lent = Buffers {
             slots: vec![ReceiveSlot::default(); 32],
             blocks: vec![0; 32 * SOURCES * SYMBOL],
             segments: vec![SegmentState::default(); SEGMENT_WINDOW],
             headers: vec![0; SEGMENT_WINDOW * longest_header(SYMBOL)],
+            digests: vec![0; digests],
             report: vec![0; MAX_MESSAGE],
         };
         let have = vec![false; plan.chunks as usize];
@@ -373,6 +447,7 @@ impl Member {
             asleep_until: None,
             mute_until: None,
             finished: false,
+            complete_at: None,
         }
     }
 }
@@ -386,6 +461,7 @@ fn sender(plan: &Plan, receivers: usize, to: &str) -> Sender {
         signing: SigningKey::from_seed(&[9; 32]),
         to: to.parse().unwrap(),
         symbol: SYMBOL,
+        salt: SALT,
         sources: SOURCES,
         slots: 1,
         members: receivers as u32,
@@ -414,6 +490,7 @@ fn receiver_config() -> ReceiverConfig {
         receivers: 1,
         backoff: BACKOFF,
         report: Duration::from_millis(200),
+        salt: SALT,
         seed: 0,
     }
 }

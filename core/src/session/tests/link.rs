@@ -6,7 +6,7 @@ use std::vec::Vec;
 use crate::crypto::aead::ChaCha;
 use crate::crypto::packet::Opener;
 use crate::ids::Epoch;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::session::Header;
 
 /// What the link does to each datagram on its way to each receiver, as probabilities.
@@ -20,6 +20,38 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) const PERFECT: Self = Self { loss: 0.0, duplicate: 0.0, reorder: 0.0, corrupt: 0.0 };
+}
+
+/// The one wire that all datagrams to the receivers go through, whoever sends them:
+/// it carries so much in a second, and what its queue has no room for is lost to all.
+pub(super) struct Wire {
+    /// Bytes per second, IP and UDP headers included.
+    rate: u64,
+    /// Nanoseconds of sending that its queue holds.
+    queue: u64,
+    /// When the last datagram in its queue has been sent, in nanoseconds.
+    busy_until: u64,
+    /// Datagrams that found the queue full.
+    pub(super) overflowed: usize,
+}
+
+impl Wire {
+    pub(super) const fn new(rate: u64, queue_bytes: u64) -> Self {
+        let queue = queue_bytes * 1_000_000_000 / rate;
+        Self { rate, queue, busy_until: 0, overflowed: 0 }
+    }
+
+    /// How long a datagram takes to the end of the wire, if the queue has room for it.
+    pub(super) fn carry(&mut self, now: Instant, bytes: usize) -> Option<Duration> {
+        let now = now.as_micros() * 1_000;
+        let begins = self.busy_until.max(now);
+        if begins - now > self.queue {
+            self.overflowed += 1;
+            return None;
+        }
+        self.busy_until = begins + (bytes as u64 + 28) * 1_000_000_000 / self.rate;
+        Some(Duration::from_micros((self.busy_until - now) / 1_000))
+    }
 }
 
 /// A datagram or message under way, ordered by arrival.

@@ -32,11 +32,13 @@ fn chunk(ordinal: u32, total: usize) -> Vec<u8> {
 pub(super) struct Plan {
     pub(super) total: usize,
     pub(super) chunks: u32,
+    /// A chunk that the sender's storage has spoiled.
+    pub(super) rotten: Option<u32>,
 }
 
 impl Plan {
     pub(super) fn new(total: usize) -> Self {
-        Self { total, chunks: total.div_ceil(CHUNK) as u32 }
+        Self { total, chunks: total.div_ceil(CHUNK) as u32, rotten: None }
     }
 
     fn chunks_of(&self, block: BlockIndex) -> core::ops::Range<u32> {
@@ -53,7 +55,11 @@ impl Plan {
         if block.0 == 0 {
             put(&[0x52; 64]);
         } else {
-            self.chunks_of(block).for_each(|ordinal| put(&chunk(ordinal, self.total)));
+            for ordinal in self.chunks_of(block) {
+                let mut text = chunk(ordinal, self.total);
+                text[0] ^= u8::from(self.rotten == Some(ordinal));
+                put(&text);
+            }
         }
         bytes
     }

@@ -1,0 +1,104 @@
+//! Symbols come: with their header, before it, or never to be used.
+
+use core::ops::DerefMut;
+
+use super::window::{Fate, Place};
+use super::{HEADER_WAIT, ReceiveSlot, ReceiverSession, SegmentState, Timer};
+use crate::crypto::aead::Aead;
+use crate::erasure::MulAdd;
+use crate::ids::BlockIndex;
+use crate::session::intake::Intake;
+use crate::session::symbols::Symbol;
+use crate::time::Instant;
+
+impl<A, S, B, W> ReceiverSession<A, S, B, W>
+where
+    A: Aead,
+    S: DerefMut<Target = [ReceiveSlot]>,
+    B: DerefMut<Target = [u8]>,
+    W: DerefMut<Target = [SegmentState]>,
+{
+    pub(super) fn on_symbol(
+        &mut self,
+        now: Instant,
+        counter: u64,
+        (block, symbol): (BlockIndex, Symbol),
+        payload: &[u8],
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        let Some(place) = self.window.place(block) else {
+            return self.early_symbol(now, block, symbol, payload);
+        };
+        // PROTOCOL S18: what has not been checked tells nothing.
+        let strict = self.is_strict(place);
+        if !strict {
+            self.note_order(now, counter, place, symbol);
+        }
+        if self.window.state(place).fate != Fate::Wanted {
+            return;
+        }
+        let Some(layout) = self.window.layout(place) else { return };
+        let Some(slot) = self.slot_for(block) else { return };
+        if strict {
+            if !self.admits(now, slot, &layout, symbol, payload) {
+                return;
+            }
+            self.note_order(now, counter, place, symbol);
+        } else if self.slots.contradicts(slot, &layout, symbol, payload)
+            && self.slots.keeps_digests()
+        {
+            // PROTOCOL S15
+            return self.suspect(now, place, block);
+        }
+        let before = self.slots.count(block);
+        let full = self.slots.store(slot, &layout, symbol, payload);
+        if full && (!strict || self.slots.is_checked(slot, layout.sources())) {
+            self.deliver(now, place, block, slot, store, mul);
+        } else {
+            let news = self.slots.count(block) > before;
+            self.repair_came(now, place, symbol, news);
+        }
+    }
+
+    /// What the coming of a symbol tells of those sent before it.
+    fn note_order(&mut self, now: Instant, counter: u64, place: Place, symbol: Symbol) {
+        if !self.window.is_closed(place) && matches!(symbol, Symbol::Source(_)) {
+            self.passed_by(now, counter);
+            if let Some(segment) = self.window.segment_of(place) {
+                self.close_before(now, segment);
+            }
+        }
+    }
+
+    /// A symbol of a block whose header has not come.
+    fn early_symbol(&mut self, now: Instant, block: BlockIndex, symbol: Symbol, payload: &[u8]) {
+        if block < self.window.known() || self.end.is_some_and(|blocks| block.0 >= blocks) {
+            return;
+        }
+        if self.strict {
+            // PROTOCOL S18: without its header it has no digest.
+            self.headerless = true;
+        } else if let Some(slot) = self.slots.find(block).or_else(|| self.slots.open(block)) {
+            self.slots.store_early(slot, symbol, payload);
+        }
+        self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
+    }
+
+    /// The slot of a block. When all are taken a block without a header gives way, which
+    /// may be nobody's, or else the lowest other one.
+    pub(super) fn slot_for(&mut self, block: BlockIndex) -> Option<usize> {
+        if let Some(at) = self.slots.find(block).or_else(|| self.slots.open(block)) {
+            return Some(at);
+        }
+        if let Some(highest) = self.slots.highest()
+            && self.window.place(highest).is_none()
+        {
+            self.slots.free(highest);
+            return self.slots.open(block);
+        }
+        let lowest = self.slots.lowest().filter(|&lowest| lowest < block)?;
+        self.give_up(lowest);
+        self.slots.open(block)
+    }
+}

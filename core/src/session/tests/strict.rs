@@ -1,0 +1,180 @@
+//! Insiders that inject symbols, and what the others are left with (PROTOCOL S17 to S20).
+
+use std::collections::BTreeSet;
+use std::println;
+use std::vec::Vec;
+
+use sha2::{Digest as _, Sha256};
+
+use super::harness::{SALT, World};
+use super::insider::Forgery;
+use super::link::{Link, Wire};
+use crate::ids::BlockIndex;
+use crate::session::receiver::ReceiverEvent;
+use crate::wire::session::kind;
+
+/// Gigabit Ethernet, ten times the sender's cap and a little more, before receivers
+/// whose switch keeps half a megabyte for them.
+const GIGABIT: u64 = 125_000_000;
+const QUEUE: u64 = 512 * 1_024;
+const PAYLOAD: usize = 10_000_000;
+
+/// A session over a gigabit wire among insiders; seconds from its first datagram of
+/// data until the last receiver has everything.
+fn session(loss: f64, attack: Option<(Forgery, u64)>) -> (World, f64) {
+    let mut world = World::new(40, 3, PAYLOAD);
+    world.shared = Some(Wire::new(GIGABIT, QUEUE));
+    world.link = Link { loss, ..Link::PERFECT };
+    if let Some((forgery, times)) = attack {
+        world.begin_forging(forgery, times);
+    }
+    world.run();
+    world.everyone_has_everything();
+    let first = world.wire.iter().find(|sent| sent.body[0] == kind::SEGMENT).unwrap().at;
+    let last = world.receivers.iter().map(|member| member.complete_at.unwrap()).max().unwrap();
+    let took = last.since(first).as_micros() as f64 / 1e6;
+    (world, took)
+}
+
+/// The share of the goodput that an attack leaves, and the session under attack.
+fn share_left(loss: f64, forgery: Forgery, times: u64) -> (World, f64) {
+    let (calm, undisturbed) = session(loss, None);
+    assert_eq!(calm.sender.stats().digests, 0);
+    let (world, took) = session(loss, Some((forgery, times)));
+    let share = undisturbed / took;
+    println!(
+        "{forgery:?} at {times} times the rate, loss {loss}: {undisturbed:.3} s become \
+         {took:.3} s, {:.0} % of the goodput; {} forged, {} lost in the queue, {} digests, \
+         {} parity, {} resent of {} sources",
+        share * 100.0,
+        world.insider.as_ref().unwrap().sent,
+        world.shared.as_ref().unwrap().overflowed,
+        world.sender.stats().digests,
+        world.sender.stats().parity,
+        world.sender.stats().resent,
+        world.sender.stats().sources,
+    );
+    (world, share)
+}
+
+// PROTOCOL S18
+#[test]
+fn an_insider_at_the_senders_rate_leaves_four_fifths_of_the_goodput() {
+    for (loss, forgery) in [(0.0, Forgery::Sources), (0.0, Forgery::Parity), (0.02, Forgery::Both)]
+    {
+        let (_, share) = share_left(loss, forgery, 1);
+        // The promise of safety.md.
+        assert!(share >= 0.8, "{forgery:?}: {share}");
+    }
+}
+
+#[test]
+fn an_insider_at_ten_times_the_senders_rate_leaves_three_tenths() {
+    for (loss, forgery) in [(0.0, Forgery::Sources), (0.0, Forgery::Parity), (0.02, Forgery::Both)]
+    {
+        let (_, share) = share_left(loss, forgery, 10);
+        // The promise of safety.md.
+        assert!(share >= 0.3, "{forgery:?}: {share}");
+    }
+}
+
+/// What was told of symbols, by the diagrams of PROTOCOL.md: block, number and digest
+/// of each, or the symbol itself.
+fn told(body: &[u8]) -> Vec<(u32, u16, [u8; 8])> {
+    let wide = |at: usize| u32::from_le_bytes(body[at..at + 4].try_into().unwrap());
+    match body[0] {
+        kind::DIGESTS => {
+            let number = u16::from_le_bytes([body[2], body[3]]);
+            let first = u16::from(body[1]) + if number & 0x8000 != 0 { 192 } else { 0 };
+            let digests = body[12..body.len() - 64].chunks_exact(8);
+            assert_eq!(digests.len(), usize::from(number & 0x7FFF));
+            digests.zip(first..).map(|(d, n)| (wide(4), n, d.try_into().unwrap())).collect()
+        }
+        kind::SYMBOL | kind::FURTHER => {
+            let base = if body[0] == kind::FURTHER { 192 } else { 0 };
+            let number = base + u16::from(body[1]);
+            let text = [&SALT[..], &body[2..6], &number.to_le_bytes(), &body[6..]].concat();
+            let whole: [u8; 32] = Sha256::digest(text).into();
+            Vec::from([(wide(2), number, whole[..8].try_into().unwrap())])
+        }
+        _ => Vec::new(),
+    }
+}
+
+// PROTOCOL S17, S16
+#[test]
+fn after_the_first_forgery_every_symbol_goes_after_its_digest_and_before_it_none_has_one() {
+    let mut world = World::new(41, 3, 8_000_000);
+    // So lossy that parity of the second kind is needed too.
+    world.link = Link { loss: 0.4, ..Link::PERFECT };
+    world.forge_symbol_of = Some(BlockIndex(9));
+    world.run();
+    world.everyone_has_everything();
+    let first = world.wire.iter().position(|sent| sent.body[0] == kind::DIGESTS).unwrap();
+    let (mut known, mut further) = (BTreeSet::new(), 0);
+    let (before, after) = world.wire.split_at(first);
+    assert!(before.iter().any(|sent| sent.body[0] == kind::SYMBOL));
+    // Blocks of the segment under way when it began, and later ones.
+    for sent in after {
+        for symbol in told(&sent.body) {
+            if sent.body[0] == kind::DIGESTS {
+                known.insert(symbol);
+            } else if symbol.0 >= 16 || symbol.1 >= 192 {
+                assert!(known.contains(&symbol), "{symbol:?}");
+                further += usize::from(sent.body[0] == kind::FURTHER);
+            }
+        }
+    }
+    assert!(further > 0);
+    let poisoned = ReceiverEvent::Poisoned(BlockIndex(9));
+    assert!(world.told(0, poisoned) && !world.told(1, poisoned));
+}
+
+// PROTOCOL S17
+#[test]
+fn losses_alone_bring_no_digests() {
+    let mut world = World::new(42, 3, 3_000_000);
+    world.link = Link { loss: 0.05, duplicate: 0.1, reorder: 0.1, corrupt: 0.02 };
+    world.run();
+    world.everyone_has_everything();
+    assert!(world.wire.iter().all(|sent| sent.body[0] != kind::DIGESTS));
+    assert_eq!(world.sender.stats().digests, 0);
+}
+
+// PROTOCOL S19
+#[test]
+fn digests_that_were_lost_are_asked_for() {
+    let mut world = World::new(43, 2, 8_000_000);
+    world.forge_symbol_of = Some(BlockIndex(3));
+    world.lose_digests = 12;
+    world.run();
+    world.everyone_has_everything();
+    let asked = |event: &ReceiverEvent| matches!(event, ReceiverEvent::HeaderRequest(_));
+    assert!(world.receivers.iter().any(|member| member.told.iter().any(asked)));
+}
+
+// PROTOCOL S20
+#[test]
+fn who_cannot_keep_digests_leaves_and_lacks_no_more_than_that() {
+    let mut world = World::new(44, 2, 8_000_000);
+    world.forge_symbol_of = Some(BlockIndex(9));
+    world.take_digests_from(1);
+    world.run();
+    world.receivers[0].has_everything();
+    let other = &world.receivers[1];
+    assert!(!other.is_complete() && other.held() > 0);
+    assert_eq!(other.told.last(), Some(&ReceiverEvent::Finished { poisoned: 0 }));
+}
+
+// PROTOCOL S20
+#[test]
+fn what_the_sender_itself_has_spoiled_is_given_up_although_its_digests_are_right() {
+    let mut world = World::new(45, 2, 3_000_000);
+    world.plan.rotten = Some(40);
+    world.run();
+    for member in &world.receivers {
+        assert_eq!(member.held() as u32, world.plan.chunks - 1);
+        // Once before digests, once with them.
+        assert_eq!(member.told.last(), Some(&ReceiverEvent::Finished { poisoned: 2 }));
+    }
+}
