@@ -117,7 +117,8 @@ where
         slots.min_by_key(|(_, slot)| (slot.held.is_some(), slot.used)).map(|(at, _)| at)
     }
 
-    fn sent(&self, block: BlockIndex) -> u8 {
+    /// Parity symbols of a block that have been sent.
+    pub(super) fn sent(&self, block: BlockIndex) -> u8 {
         self.parity_sent.get(block.0 as usize).copied().unwrap_or(0)
     }
 

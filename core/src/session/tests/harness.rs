@@ -21,6 +21,7 @@ use crate::session::receiver::{
 };
 use crate::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
 use crate::session::source::BlockSource as _;
+use crate::session::tally::Tally;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::Nack;
 use crate::wire::session::{kind, symbol_head};
@@ -47,6 +48,7 @@ pub(super) struct Member {
     /// Its `Finished` does not reach the sender before.
     pub(super) mute_until: Option<Instant>,
     finished: bool,
+    tally: Tally,
 }
 
 impl Member {
@@ -333,7 +335,10 @@ impl World {
             }
             0xF3 => {
                 let counter = u64::from(number(9)) | u64::from(number(13)) << 32;
-                self.sender.handle_progress(now, (number(1), number(5)), counter);
+                let came = (number(1), number(5));
+                let tally = &mut self.receivers[flight.from].tally;
+                let believed = tally.take(self.sender.counter(), came, counter);
+                self.sender.handle_progress(now, Some(believed));
             }
             3 => {
                 let nack = Nack::parse(&flight.bytes).unwrap();
@@ -373,6 +378,7 @@ impl Member {
             asleep_until: None,
             mute_until: None,
             finished: false,
+            tally: Tally::default(),
         }
     }
 }
