@@ -16,7 +16,7 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::transmit::Transmit;
 
 pub use self::path::{Bottleneck, Burst, Weather};
-use self::path::{Fate, Path};
+use self::path::{Fate, IP_UDP, Path};
 use crate::random::Random;
 
 /// What went wrong with a datagram.
@@ -72,6 +72,8 @@ pub struct Link {
     common_loss: f64,
     flights: BinaryHeap<Reverse<Flight>>,
     number: u64,
+    /// Bytes that the server has put on the wire, with IP and UDP headers.
+    from_server: u64,
     events: VecDeque<LinkEvent>,
 }
 
@@ -89,6 +91,7 @@ impl Link {
             common_loss: 0.0,
             flights: BinaryHeap::new(),
             number: 0,
+            from_server: 0,
             events: VecDeque::new(),
         }
     }
@@ -164,6 +167,12 @@ impl Link {
         self.owners.get(address).copied()
     }
 
+    /// Bytes that the server has put on the wire, with IP and UDP headers.
+    #[must_use]
+    pub const fn bytes_from_server(&self) -> u64 {
+        self.from_server
+    }
+
     /// Puts a datagram on the last wire before `to`, as an attacker there does.
     pub fn inject(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.number += 1;
@@ -182,6 +191,9 @@ impl Link {
         to: SocketAddr,
     ) {
         let bytes: Arc<[u8]> = (&*datagram).into();
+        if from == self.server {
+            self.from_server += (bytes.len() + IP_UDP) as u64;
+        }
         if to == self.server {
             if let Some(receiver) = self.owner(&from) {
                 self.carry(now, receiver, true, from, to, &bytes);

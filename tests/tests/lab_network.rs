@@ -238,7 +238,7 @@ fn sessions_are_marked_and_channels_are_not() {
     let (session, transport) = ([5; 3 * LEN], [4; LEN]);
     let expected = |tos: u8| [(tos, 5), (tos, 5), (tos, 5), (tos, 5), (0, 4)];
     // RFC 8622 has LE at 000001, RFC 2474 has CS1 at 001000; without: none.
-    for (dscp, tos) in [(0, 0), (0b00_0001, 0b00_0001_00), (0b00_1000, 0b00_1000_00)] {
+    for (dscp, tos) in [(0, 0x00), (1, 0x04), (8, 0x20)] {
         sender.mark_sessions(dscp);
         assert!(sender.send(to, &session, Some(LEN)));
         assert!(sender.send(to, &session[..LEN], None));

@@ -132,3 +132,89 @@ fn one_of_three_that_is_slow_does_not_set_the_pace() {
     println!("others {without:?} → {with:?}: {ratio:.3}; the slow one {:?}", ending.took[0]);
     assert!(ratio <= 1.10, "{ratio}");
 }
+
+/// The cap of the simulated server, in bytes per second.
+const CAP: u64 = 12_000_000;
+/// What a session's bucket, and the channels, may send beside the rate.
+const BURST: u64 = 64 << 10;
+
+#[test]
+fn all_that_is_sent_together_keeps_to_the_cap_of_the_server_and_of_the_release() {
+    for (rate, cap) in [(None, CAP), (Some(3_000_000), 3_000_000)] {
+        let mut world = fleet(5, 6, SIZE);
+        world.script.rate = rate;
+        // Two are served one by one, beside the multicast of the others.
+        world.faults.deaf[..2].fill(true);
+        world.apply_weather();
+        let (begun, before) = (world.now, world.link.bytes_from_server());
+        send(&mut world, Duration::from_secs(120));
+        let sent = world.link.bytes_from_server() - before;
+        let seconds = world.now.since(begun).as_micros() as f64 / 1e6;
+        println!("{rate:?}: {sent} bytes in {seconds} s");
+        // Three copies of the release, within the cap, and not far below it.
+        assert!(sent > 3 * SIZE as u64, "{sent}");
+        let most = cap as f64 * seconds + (3 * BURST) as f64;
+        assert!((sent as f64) < most, "{sent} > {most}");
+        assert!(seconds < 3.0 * (3 * SIZE) as f64 / cap as f64 + 5.0, "{seconds}");
+    }
+}
+
+#[test]
+fn all_catch_up_together_takes_a_fifth_beside_a_multicast_and_many_are_told_of() {
+    let mut world = fleet(6, RECEIVERS, SIZE);
+    // Deaf from before: a first release tells the server so.
+    world.faults.deaf[..4].fill(true);
+    world.apply_weather();
+    world.script.planned[0].at = world.now;
+    let end = world.now + Duration::from_secs(60);
+    let both = |world: &World| {
+        let sessions = world.server.node.as_ref().expect("up").status(world.now).sessions;
+        let of = |path: &str| sessions.iter().filter(|s| s.path == path).map(|s| s.rate).sum();
+        (of("multicast"), of("unicast"))
+    };
+    let (mut beside, mut together) = (0_u64, 0_u64);
+    let done = |world: &World| world.tick_is_due() && world.behind().is_none();
+    let mut told = Vec::new();
+    while !done(&world) {
+        assert!(world.now < end, "{:?}", world.behind());
+        let until = world.now + LOOK;
+        world.run(until, done);
+        let (multicast, unicast): (u64, u64) = both(&world);
+        if multicast > 0 {
+            beside = beside.max(unicast);
+        }
+        together = together.max(multicast + unicast);
+        let node = world.server.node.as_ref().expect("up");
+        told.extend(node.status(world.now).health.into_iter().map(|item| item.code));
+    }
+    println!("catch-up beside multicast {beside} B/s, all together {together} B/s");
+    assert!(beside <= CAP / 5, "{beside}");
+    assert!(together <= CAP && together > CAP * 9 / 10, "{together}");
+    assert!(told.iter().any(|code| code == "multicast-blocked"), "{told:?}");
+}
+
+#[test]
+fn a_network_that_is_full_at_the_floor_gets_a_pause_and_goes_on_by_itself() {
+    // The floor is 64 KiB/s: less than half of it comes through to anybody.
+    let narrow = Bottleneck { rate: 28_000, queue: 16 << 10 };
+    let mut world = fleet(7, 4, SIZE);
+    (0..4).for_each(|receiver| world.link.narrow(receiver, Some(narrow)));
+    world.script.planned[0].at = world.now;
+    let end = world.now + Duration::from_secs(90);
+    let told = |world: &World| {
+        let health = world.server.node.as_ref().expect("up").status(world.now).health;
+        health.iter().any(|item| item.code == "loss-too-high")
+    };
+    assert!(world.run(end, |world| world.tick_is_due() && told(world)), "not told");
+    let (paused, before) = (world.now, world.link.bytes_from_server());
+    world.run(paused + Duration::from_secs(8), |_| false);
+    let meanwhile = world.link.bytes_from_server() - before;
+    println!("told at {paused:?}; {meanwhile} bytes in the 8 s after it");
+    // Channels go on; the floor would be half a megabyte.
+    assert!(meanwhile < 40_000, "{meanwhile}");
+    (0..4).for_each(|receiver| world.link.narrow(receiver, None));
+    let done = |world: &World| world.tick_is_due() && world.behind().is_none();
+    assert!(world.run(paused + Duration::from_secs(60), done), "{:?}", world.behind());
+    assert!(!told(&world));
+    assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
+}

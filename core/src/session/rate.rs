@@ -22,8 +22,10 @@ const TOLERATED_EXCESS: u32 = 25;
 const PLAUSIBLE_LOSS: u32 = 300;
 /// How long most receivers may lose more than that at the floor before a pause.
 const UNBEARABLE: Duration = Duration::from_secs(10);
-/// The same for a try after a pause.
-const TRY: Duration = Duration::from_secs(2);
+/// What of that has passed when it is tried again after a pause: 2 s are left.
+const TRIED: Duration = Duration::from_secs(8);
+/// Most microseconds that one interval counts for.
+const LONGEST: u64 = 1_000_000;
 /// How long a pause is: shorter than receivers take silence for the end.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Datagrams that a loss is told of at least.
@@ -68,8 +70,10 @@ pub struct RateControl {
     loss: u32,
     /// The rate at which such heavy loss was first seen; 0: none.
     heavy_from: u64,
-    /// Since when most receivers lose much at the floor.
-    unbearable: Option<Instant>,
+    /// How long most receivers have lost much at the floor.
+    borne: Duration,
+    /// When that was looked at last.
+    judged: Instant,
     /// When a pause ends.
     paused: Option<Instant>,
     /// Whether it has paused, and most have not received well since.
@@ -97,7 +101,8 @@ impl RateControl {
             intervals: 0,
             loss: 0,
             heavy_from: 0,
-            unbearable: None,
+            borne: Duration::ZERO,
+            judged: now,
             paused: None,
             trying: false,
         }
@@ -162,6 +167,7 @@ impl RateControl {
             // What was sent before the pause is no news.
             self.histogram = [0; BINS];
             self.paused = (now < end).then_some(end);
+            self.judged = now;
             self.ends = now + self.interval;
         }
         if now < self.ends {
@@ -183,20 +189,21 @@ impl RateControl {
         (self.rate != before).then_some(self.rate)
     }
 
-    /// Pauses when most receivers have lost much at the floor for too long.
+    /// Pauses when most receivers have lost much at the floor for too long. Intervals
+    /// of chance in between count little, and those above the floor do not.
     fn bear(&mut self, now: Instant, most: u32) {
+        let elapsed = now.since(core::mem::replace(&mut self.judged, now)).as_micros();
+        let borne = self.borne.as_micros();
         if most <= PLAUSIBLE_LOSS {
-            self.trying = false;
+            self.borne = Duration::from_micros(borne.saturating_sub(elapsed.saturating_mul(4)));
+            self.trying &= self.borne > Duration::ZERO;
+        } else if self.rate <= self.limits.floor.saturating_mul(2) {
+            self.borne = Duration::from_micros(borne.saturating_add(elapsed.min(LONGEST)));
         }
-        if most <= PLAUSIBLE_LOSS || self.rate > self.limits.floor {
-            self.unbearable = None;
-            return;
-        }
-        let since = *self.unbearable.get_or_insert(now);
-        if now.since(since) >= if self.trying { TRY } else { UNBEARABLE } {
+        if self.borne >= UNBEARABLE {
             self.paused = Some(now + PAUSE);
             self.trying = true;
-            self.unbearable = None;
+            self.borne = TRIED;
         }
     }
 

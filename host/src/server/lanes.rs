@@ -105,7 +105,7 @@ impl Pace {
     /// How well it follows by itself, compared with the others' loss; `pace` is the
     /// session's in datagrams per second.
     pub(super) fn compare(&self, others: u32, pace: u64) -> Follows {
-        let lagging = self.behind > MOST_BEHIND && self.speed * RATIO < pace;
+        let lagging = self.behind > MOST_BEHIND && self.crawls(pace);
         let Some(loss) = self.loss else {
             return if lagging { Follows::Not } else { Follows::Well };
         };
@@ -117,6 +117,12 @@ impl Pace {
         } else {
             Follows::Well
         }
+    }
+
+    /// Whether it takes less than a quarter of what is sent: waiting for it would cost
+    /// the others more than it helps.
+    pub(super) const fn crawls(&self, pace: u64) -> bool {
+        self.speed.saturating_mul(RATIO) < pace
     }
 
     /// Notes how well it follows; `true` when it has not for so long that it must leave.

@@ -355,16 +355,25 @@ impl<A: Aead> LiveSession<A> {
             member.taken.1 = now;
         }
         let leaves = self.compare(now, id);
-        let believed = self.members.get(id).filter(|m| m.pace.follows()).map(|_| believed);
-        self.sender.handle_progress(now, believed);
+        self.sender.handle_progress(now, Some(believed).filter(|_| self.steers(id)));
         self.wait_for_members(now);
         leaves
+    }
+
+    /// Whether a member's reports steer the rate: it follows, as far as that can be told.
+    fn steers(&self, id: &ReceiverId) -> bool {
+        let mut others = self.members.iter().filter(|(other, m)| *other != id && m.receives());
+        let Some(member) = self.members.get(id) else { return false };
+        let known = |member: &Member| member.pace.loss().is_some();
+        // The first to report may be the one that loses what nobody else does.
+        let alone = others.clone().next().is_none();
+        member.pace.follows() && (alone || known(member) && others.any(|(_, m)| known(m)))
     }
 
     /// How well a member follows, beside the others that receive; its pace if it has
     /// to leave.
     fn compare(&mut self, now: Instant, id: &ReceiverId) -> Option<u64> {
-        let pace = self.sender.current_rate() / MAX_DATAGRAM as u64;
+        let pace = self.pace_now();
         let others = || self.members.iter().filter(|(other, m)| *other != id && m.receives());
         let usual = usual_loss(others().filter_map(|(_, m)| m.pace.loss()).collect());
         let dear = others().filter(|(_, m)| m.pace.is_dear()).count();
@@ -414,6 +423,11 @@ impl<A: Aead> LiveSession<A> {
         self.sender.poll_event()
     }
 
+    /// Datagrams per second at the present rate.
+    const fn pace_now(&self) -> u64 {
+        self.sender.current_rate() / MAX_DATAGRAM as u64
+    }
+
     /// Goes over to the new key when 95 % have confirmed it, or after a second.
     fn switch_key(&mut self, now: Instant) {
         let Some((epoch, key, latest)) = self.next_key else { return };
@@ -435,7 +449,9 @@ impl<A: Aead> LiveSession<A> {
     fn wait_for_members(&mut self, now: Instant) {
         let sent = self.sender.counter();
         let (mut all, mut behind) = (0, 0);
-        for member in self.members.values().filter(|m| m.receives() && m.pace.follows()) {
+        let pace = self.pace_now();
+        let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls(pace);
+        for member in self.members.values().filter(waited_for) {
             all += 1;
             let lag = sent.saturating_sub(member.taken.0.counter());
             let moving = now.since(member.taken.1) < STANDSTILL;

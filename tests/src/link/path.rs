@@ -10,7 +10,7 @@ use crate::random::Random;
 /// How much later an overtaken datagram arrives, at most.
 const OVERTAKEN_US: u64 = 30_000;
 /// IPv4 and UDP headers in front of every datagram.
-const IP_UDP: usize = 28;
+pub(super) const IP_UDP: usize = 28;
 /// Longest datagram that damage makes.
 const LONGEST: usize = 1_500;
 
