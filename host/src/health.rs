@@ -32,6 +32,8 @@ pub enum Condition {
     MulticastBlocked,
     /// A session is paused since most receivers lose too much.
     LossTooHigh,
+    /// A receiver cannot follow the others and goes on in a slower lane.
+    SlowReceiver,
     /// A handshake's order went back: a device was cloned or restored.
     OrderRegressed,
     /// A receiver failed to install a release.
@@ -70,7 +72,7 @@ impl Condition {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::StoreRepaired | Self::ReceiverBehind => Severity::Info,
+            Self::StoreRepaired | Self::ReceiverBehind | Self::SlowReceiver => Severity::Info,
             Self::KeyUnsealed
             | Self::ServerHoldsAdminKey
             | Self::MulticastBlocked
@@ -107,7 +109,7 @@ impl Condition {
 }
 
 /// Code, title and hint of each condition, in the order of the enum.
-const WORDS: [(&str, &str, &str); 16] = [
+const WORDS: [(&str, &str, &str); 17] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
@@ -127,6 +129,11 @@ const WORDS: [(&str, &str, &str); 16] = [
         "loss-too-high",
         "most receivers lose too much; the session is paused",
         "lower --rate, or check the network's links",
+    ),
+    (
+        "slow-receiver",
+        "a receiver cannot follow the others and is sent to by itself",
+        "check its link and its switch port: what goes there is sent once more",
     ),
     (
         "order-regressed",

@@ -1,13 +1,17 @@
 //! Sockets of the data plane: batched datagrams, multicast on one interface.
 
+mod marked;
+
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 use fleetcast_core::limits::MAX_DATAGRAM;
+use fleetcast_core::wire::session;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
+pub use self::marked::MAX_DSCP;
 use crate::error::Failure;
 
 /// Receive and send buffers that are asked for; the system may give less.
@@ -71,6 +75,8 @@ fn interfaces() -> Result<Vec<Interface>, Failure> {
 pub struct BatchSocket {
     socket: UdpSocket,
     state: UdpSocketState,
+    /// Mark of session datagrams, zero for none.
+    dscp: u8,
 }
 
 /// Buffers for one batch of received datagrams.
@@ -141,6 +147,11 @@ impl BatchSocket {
         Self::finish(socket).map_err(fail)
     }
 
+    /// Marks the datagrams of sessions, and no others, with this code point.
+    pub const fn mark_sessions(&mut self, dscp: u8) {
+        self.dscp = dscp;
+    }
+
     /// The socket, to be waited for.
     #[must_use]
     pub const fn socket(&self) -> &UdpSocket {
@@ -163,9 +174,15 @@ impl BatchSocket {
 
     /// Sends one or several datagrams; `false` when the socket cannot take them now.
     pub fn send(&self, to: SocketAddr, bytes: &[u8], segment_size: Option<usize>) -> bool {
-        let transmit =
-            Transmit { destination: to, ecn: None, contents: bytes, segment_size, src_ip: None };
-        match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+        let sent = if self.dscp != 0 && bytes.first() == Some(&session::TYPE) {
+            marked::send(&self.socket, self.dscp, to, bytes, segment_size)
+        } else {
+            let ecn = None;
+            let transmit =
+                Transmit { destination: to, ecn, contents: bytes, segment_size, src_ip: None };
+            self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+        };
+        match sent {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
@@ -209,7 +226,7 @@ impl BatchSocket {
         }
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        Ok(Self { socket, state })
+        Ok(Self { socket, state, dscp: 0 })
     }
 }
 

@@ -21,6 +21,7 @@ pub mod commands;
 pub mod contents;
 mod delivering;
 mod durable;
+mod lanes;
 mod live;
 mod messages;
 mod plan;
@@ -28,6 +29,7 @@ mod planner;
 pub mod registry;
 pub mod releases;
 mod running;
+mod sharing;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +55,7 @@ use self::contents::Contents;
 use self::durable::{Batches, Outbox};
 use self::live::LiveSession;
 use self::registry::Registry;
+use self::sharing::Slow;
 use crate::health::Condition;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;
@@ -112,6 +115,8 @@ struct Link {
     busy: Option<u64>,
     /// It did not hear the last multicast session.
     deaf: bool,
+    /// It cannot follow the others: its pace, and since when.
+    slow: Option<Slow>,
     /// It had not joined when its last multicast session began to send.
     tardy: bool,
     /// Nonce of the ping under way, and when it left.
@@ -306,6 +311,7 @@ impl<A: Aead> ServerNode<A> {
                     outbox: Outbox::default(),
                     busy: None,
                     deaf: false,
+                    slow: None,
                     tardy: false,
                     ping: None,
                     round_trip: None,

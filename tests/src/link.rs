@@ -15,8 +15,8 @@ use std::sync::Arc;
 use fleetcast_core::time::Instant;
 use fleetcast_core::transmit::Transmit;
 
-pub use self::path::{Burst, Weather};
-use self::path::{Fate, Path};
+pub use self::path::{Bottleneck, Burst, Weather};
+use self::path::{Fate, IP_UDP, Path};
 use crate::random::Random;
 
 /// What went wrong with a datagram.
@@ -26,6 +26,8 @@ pub enum LinkEvent {
     Lost,
     /// Lost for every receiver at once.
     LostForAll,
+    /// It met a full queue.
+    Dropped,
     /// It met a cut path, or multicast that is blocked.
     Blocked,
     /// Delivered twice.
@@ -70,6 +72,8 @@ pub struct Link {
     common_loss: f64,
     flights: BinaryHeap<Reverse<Flight>>,
     number: u64,
+    /// Bytes that the server has put on the wire, with IP and UDP headers.
+    from_server: u64,
     events: VecDeque<LinkEvent>,
 }
 
@@ -87,6 +91,7 @@ impl Link {
             common_loss: 0.0,
             flights: BinaryHeap::new(),
             number: 0,
+            from_server: 0,
             events: VecDeque::new(),
         }
     }
@@ -97,6 +102,11 @@ impl Link {
     pub fn set_weather(&mut self, receiver: usize, up: Weather, down: Weather) {
         self.paths[receiver].up.weather = up;
         self.paths[receiver].down.weather = down;
+    }
+
+    /// Narrows a receiver's way down, or makes it wide again.
+    pub fn narrow(&mut self, receiver: usize, bottleneck: Option<Bottleneck>) {
+        self.paths[receiver].down.bottleneck = bottleneck;
     }
 
     /// Cuts or heals a receiver's ways up and down.
@@ -157,6 +167,12 @@ impl Link {
         self.owners.get(address).copied()
     }
 
+    /// Bytes that the server has put on the wire, with IP and UDP headers.
+    #[must_use]
+    pub const fn bytes_from_server(&self) -> u64 {
+        self.from_server
+    }
+
     /// Puts a datagram on the last wire before `to`, as an attacker there does.
     pub fn inject(&mut self, now: Instant, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         self.number += 1;
@@ -175,6 +191,9 @@ impl Link {
         to: SocketAddr,
     ) {
         let bytes: Arc<[u8]> = (&*datagram).into();
+        if from == self.server {
+            self.from_server += (bytes.len() + IP_UDP) as u64;
+        }
         if to == self.server {
             if let Some(receiver) = self.owner(&from) {
                 self.carry(now, receiver, true, from, to, &bytes);
@@ -257,13 +276,18 @@ impl Link {
             self.events.push_back(LinkEvent::Doubled);
         }
         for _ in 0..copies {
+            let Some(queued) = path.queue(now, bytes.len()) else {
+                self.events.push_back(LinkEvent::Dropped);
+                continue;
+            };
             let (delay, overtaken) = path.delay(&mut self.random);
             let damaged = path.damage(&mut self.random, bytes);
             self.events.extend(overtaken.then_some(LinkEvent::Delayed));
             self.events.extend(damaged.is_some().then_some(LinkEvent::Damaged));
             let bytes = damaged.unwrap_or_else(|| Arc::clone(bytes));
             self.number += 1;
-            let flight = Flight { due: now + delay, number: self.number, from, to, bytes };
+            let due = now + queued + delay;
+            let flight = Flight { due, number: self.number, from, to, bytes };
             self.flights.push(Reverse(flight));
         }
     }
@@ -331,6 +355,29 @@ mod tests {
             let came = arrivals(&mut link).len();
             assert!(came.abs_diff(16_000) < spread, "{receiver}: {came}");
         }
+    }
+
+    #[test]
+    fn a_bottleneck_carries_its_rate_and_drops_what_its_queue_does_not_hold() {
+        let mut link = link();
+        link.narrow(0, Some(Bottleneck { rate: 100_000, queue: 50_000 }));
+        // A second of 972 + 28 bytes each millisecond, ten times what it carries: a
+        // tenth goes through, and the queue of half a second after it.
+        for at in (0..1_000).map(Instant::from_millis) {
+            link.handle_datagram(at, address(1), &mut [1; 972], address(2));
+            link.handle_datagram(at, address(1), &mut [1; 972], address(3));
+        }
+        let mut out = [0; 2_000];
+        let mut times = Vec::new();
+        while let Some(at) = link.poll_timeout() {
+            let (_, transmit) = link.poll_transmit(at, &mut out).unwrap();
+            times.extend((transmit.to == address(2)).then_some(at));
+        }
+        assert!((148..=151).contains(&times.len()), "{}", times.len());
+        let gaps: Vec<u64> = times.windows(2).map(|w| w[1].since(w[0]).as_micros()).collect();
+        assert!(gaps.iter().all(|gap| *gap >= 10_000), "{gaps:?}");
+        let last = times.last().unwrap().as_micros();
+        assert!((1_470_000..1_520_000).contains(&last), "{last}");
     }
 
     #[test]

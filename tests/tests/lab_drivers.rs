@@ -86,6 +86,7 @@ async fn found(home: &Path) -> Fleet {
         pool_prefix: 16,
         port: 7_413,
         ttl: 1,
+        dscp: 0,
         rate: 100_000_000,
     };
     let catalog = Catalog::open(&home.join("catalog.db")).await.unwrap();

@@ -214,3 +214,44 @@ fn a_lan_goes_with_its_maker_even_when_that_is_killed() {
     maker.wait().unwrap();
     gone(&[space]);
 }
+
+/// Types of service of the datagrams to `PORT` that arrive within a moment, from the
+/// second byte of their IP headers (RFC 791), and what the datagrams begin with.
+fn marks(raw: &UdpSocket) -> Vec<(u8, u8)> {
+    raw.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut buffer = [0; 2_048];
+    let mut marks = Vec::new();
+    while let Ok(len) = raw.recv(&mut buffer) {
+        let header = usize::from(buffer[0] & 0x0F) * 4;
+        // UDP: the destination port is its second field (RFC 768).
+        if buffer[header + 2..header + 4] == PORT.to_be_bytes() && len > header + 8 {
+            marks.push((buffer[1], buffer[header + 8]));
+        }
+    }
+    marks
+}
+
+#[test]
+fn sessions_are_marked_and_channels_are_not() {
+    let Some(lan) = lan("sessions_are_marked_and_channels_are_not", 2) else { return };
+    let (mut sender, _receiver, to) = sockets(&lan);
+    let raw = inside(lan.host(1), || {
+        rustix::net::socket(
+            rustix::net::AddressFamily::INET,
+            rustix::net::SocketType::RAW,
+            Some(rustix::net::ipproto::UDP),
+        )
+    });
+    let Ok(raw) = raw else { return skip("sessions_are_marked_and_channels_are_not: no capture") };
+    let raw = UdpSocket::from(raw);
+    let (session, transport) = ([5; 3 * LEN], [4; LEN]);
+    let expected = |tos: u8| [(tos, 5), (tos, 5), (tos, 5), (tos, 5), (0, 4)];
+    // RFC 8622 has LE at 000001, RFC 2474 has CS1 at 001000; without: none.
+    for (dscp, tos) in [(0, 0x00), (1, 0x04), (8, 0x20)] {
+        sender.mark_sessions(dscp);
+        assert!(sender.send(to, &session, Some(LEN)));
+        assert!(sender.send(to, &session[..LEN], None));
+        assert!(sender.send(to, &transport, None));
+        assert_eq!(marks(&raw), expected(tos), "{dscp}");
+    }
+}

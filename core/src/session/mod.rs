@@ -2,7 +2,7 @@
 //!
 //! `layout`, `symbols`, `digest` and `timers` are the common ground; `source` and
 //! `intake` are the two storages, handed to each call as its last argument;
-//! `pacing` and `rate` decide when; `sender` and `receiver` are the machines.
+//! `pacing`, `rate` and `tally` decide when; `sender` and `receiver` are the machines.
 
 pub mod digest;
 pub mod layout;
@@ -14,6 +14,7 @@ pub mod source;
 
 pub mod pacing;
 pub mod rate;
+pub mod tally;
 
 pub mod receiver;
 pub mod sender;

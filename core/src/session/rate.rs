@@ -7,6 +7,9 @@
 //! among ten does not hold the others. Receivers whose buffers hide their
 //! slowness say how far they are behind; that counts like loss.
 //!
+//! Where most receivers lose much even at the floor, sending on only does harm: the
+//! session pauses, and tries again after a while.
+//!
 //! A loss that was counted over few datagrams says little: small reports are put
 //! together, and what chance alone explains is no excess.
 
@@ -17,6 +20,14 @@ const TOLERATED_EXCESS: u32 = 25;
 /// Loss in per mille beyond which a link is taken to be merely lossy only once the
 /// rate has fallen to an eighth without any less of it.
 const PLAUSIBLE_LOSS: u32 = 300;
+/// How long most receivers may lose more than that at the floor before a pause.
+const UNBEARABLE: Duration = Duration::from_secs(10);
+/// What of that has passed when it is tried again after a pause: 2 s are left.
+const TRIED: Duration = Duration::from_secs(8);
+/// Most microseconds that one interval counts for.
+const LONGEST: u64 = 1_000_000;
+/// How long a pause is: shorter than receivers take silence for the end.
+const PAUSE: Duration = Duration::from_secs(10);
 /// Datagrams that a loss is told of at least.
 const LEAST_SAMPLE: u32 = 32;
 /// Standard deviations that the loss of an interval may lie above the least of late.
@@ -59,6 +70,14 @@ pub struct RateControl {
     loss: u32,
     /// The rate at which such heavy loss was first seen; 0: none.
     heavy_from: u64,
+    /// How long most receivers have lost much at the floor.
+    borne: Duration,
+    /// When that was looked at last.
+    judged: Instant,
+    /// When a pause ends.
+    paused: Option<Instant>,
+    /// Whether it has paused, and most have not received well since.
+    trying: bool,
 }
 
 impl RateControl {
@@ -82,6 +101,10 @@ impl RateControl {
             intervals: 0,
             loss: 0,
             heavy_from: 0,
+            borne: Duration::ZERO,
+            judged: now,
+            paused: None,
+            trying: false,
         }
     }
 
@@ -102,6 +125,19 @@ impl RateControl {
     #[must_use]
     pub const fn loss(&self) -> u32 {
         self.loss
+    }
+
+    /// When the pause ends, while nothing is to be sent.
+    #[must_use]
+    pub const fn paused_until(&self) -> Option<Instant> {
+        self.paused
+    }
+
+    /// Whether most receivers lose too much even at the floor: it pauses, or tries
+    /// again after a pause.
+    #[must_use]
+    pub const fn is_unbearable(&self) -> bool {
+        self.trying
     }
 
     /// Counts one receiver's report: datagrams received and lost, and whether it
@@ -127,11 +163,19 @@ impl RateControl {
 
     /// Ends the interval when it is time; the new rate if it changed.
     pub fn tick(&mut self, now: Instant) -> Option<u64> {
+        if let Some(end) = self.paused {
+            // What was sent before the pause is no news.
+            self.histogram = [0; BINS];
+            self.paused = (now < end).then_some(end);
+            self.judged = now;
+            self.ends = now + self.interval;
+        }
         if now < self.ends {
             return None;
         }
         self.ends = now + self.interval;
-        let loss = self.quantile()?;
+        let loss = self.quantile(9)?;
+        let most = self.quantile(5)?;
         let reports: u32 = self.histogram.iter().sum();
         let behind = core::mem::take(&mut self.behind) * 10 > reports;
         self.histogram = [0; BINS];
@@ -140,8 +184,27 @@ impl RateControl {
         self.recent[self.intervals % MEMORY] = loss;
         self.intervals += 1;
         let before = self.rate;
+        self.bear(now, most);
         self.steer(loss, chance(loss, each), behind);
         (self.rate != before).then_some(self.rate)
+    }
+
+    /// Pauses when most receivers have lost much at the floor for too long. Intervals
+    /// of chance in between count little, and those above the floor do not.
+    fn bear(&mut self, now: Instant, most: u32) {
+        let elapsed = now.since(core::mem::replace(&mut self.judged, now)).as_micros();
+        let borne = self.borne.as_micros();
+        if most <= PLAUSIBLE_LOSS {
+            self.borne = Duration::from_micros(borne.saturating_sub(elapsed.saturating_mul(4)));
+            self.trying &= self.borne > Duration::ZERO;
+        } else if self.rate <= self.limits.floor.saturating_mul(2) {
+            self.borne = Duration::from_micros(borne.saturating_add(elapsed.min(LONGEST)));
+        }
+        if self.borne >= UNBEARABLE {
+            self.paused = Some(now + PAUSE);
+            self.trying = true;
+            self.borne = TRIED;
+        }
     }
 
     /// Follows an interval's loss, of which `chance` may be nothing but chance.
@@ -153,19 +216,13 @@ impl RateControl {
             self.heavy_from = self.rate;
         }
         // Sending less is the only way to tell a full link from a lossy one.
-        let doubtful =
-            self.heavy_from > 0 && self.heavy_from < u64::MAX && self.rate > self.heavy_from / 8;
-        if self.heavy_from > 0 && self.heavy_from < u64::MAX && !doubtful {
-            // It is the link's own: judged by what is above it from now on.
-            let known = self.recent.iter().filter(|&&loss| loss <= 1_000);
-            let worst = known.max().copied().unwrap_or(0);
-            if loss + TOLERATED_EXCESS + chance >= worst {
-                // Sending less has brought nothing.
-                self.rate = self.heavy_from;
-            }
-            self.heavy_from = u64::MAX;
+        let low = (self.heavy_from / 8).max(self.limits.floor);
+        let in_doubt = self.heavy_from > 0 && self.heavy_from < u64::MAX;
+        let doubtful = in_doubt && self.rate > low;
+        if in_doubt && !doubtful && self.heavy_from > low {
+            return self.judge(loss, chance);
         }
-        let least = if doubtful { least.min(PLAUSIBLE_LOSS) } else { least };
+        let least = if in_doubt { least.min(PLAUSIBLE_LOSS) } else { least };
         let excess = loss.saturating_sub(least);
         if behind || excess > TOLERATED_EXCESS + chance || doubtful {
             self.fast_start = false;
@@ -184,10 +241,35 @@ impl RateControl {
         self.rate = self.rate.clamp(self.limits.floor, self.limits.cap);
     }
 
-    /// The loss in per mille that 90 % of this interval's reports do not exceed.
-    fn quantile(&self) -> Option<u32> {
+    /// Tells a lossy link from a full one, after the rate has fallen much: one loses as
+    /// before, the other lets as much through as before.
+    fn judge(&mut self, loss: u32, chance: u32) {
+        let known = self.recent.iter().filter(|&&loss| loss <= 1_000);
+        let worst = known.max().copied().unwrap_or(0);
+        let through = |rate: u64, loss: u32| rate / 1_000 * u64::from(1_000 - loss.min(1_000));
+        let carried = through(self.heavy_from, worst);
+        let room = (carried * 1_000).checked_div(self.rate).unwrap_or(0).min(1_000) as u32;
+        let if_full = 1_000 - room;
+        if loss + TOLERATED_EXCESS + chance >= worst && loss >= worst.midpoint(if_full) {
+            // Sending less has brought nothing: it is the link's own, and judged by
+            // what is above it from now on.
+            self.rate = core::mem::replace(&mut self.heavy_from, u64::MAX);
+        } else if if_full > PLAUSIBLE_LOSS {
+            // Still full: what it lets through is known.
+            self.rate = through(self.rate, loss);
+            self.recent = [u32::MAX; MEMORY];
+            self.heavy_from = 0;
+        } else {
+            self.heavy_from = u64::MAX;
+        }
+        self.hold = true;
+        self.rate = self.rate.clamp(self.limits.floor, self.limits.cap);
+    }
+
+    /// The loss in per mille that so many tenths of this interval's reports do not exceed.
+    fn quantile(&self, tenths: u64) -> Option<u32> {
         let total: u32 = self.histogram.iter().sum();
-        let wanted = (u64::from(total) * 9).div_ceil(10);
+        let wanted = (u64::from(total) * tenths).div_ceil(10);
         let mut seen = 0_u64;
         let bin = self.histogram.iter().position(|&count| {
             seen += u64::from(count);
@@ -289,6 +371,50 @@ mod tests {
             control.tick(Instant::from_millis(i * 100));
         }
         assert!(control.rate() < LIMITS.cap / 4, "{}", control.rate());
+    }
+
+    #[test]
+    fn a_path_a_hundred_times_below_the_start_is_taken_for_full_and_not_for_lossy() {
+        // 1 % of the start: at an eighth of the rate it still loses 92 %.
+        let limits = RateLimits { start: 50_000_000, floor: 8_192, ..LIMITS };
+        let loss = |rate: u64, _| (rate.saturating_sub(500_000) * 1_000 / rate) as u32;
+        let mut control = RateControl::new(limits, Duration::from_millis(100), Instant::ZERO);
+        let rate = settle(&mut control, 40, loss);
+        assert!((250_000..1_000_000).contains(&rate), "{rate}");
+    }
+
+    #[test]
+    fn a_network_that_is_full_at_the_floor_gets_a_pause_after_ten_seconds_and_tries() {
+        // It carries half of the floor, until it carries more after 60 s.
+        let mut control = control();
+        let (mut begun, mut paused, mut told_at_last) = (None, 0, true);
+        for i in 1..=900_u64 {
+            let carries = if i < 600 { 50_000 } else { 10_000_000 };
+            let rate = control.rate();
+            let lost = (rate.saturating_sub(carries) * 1_000 / rate) as u32;
+            if control.paused_until().is_none() {
+                (0..10).for_each(|_| control.report((1_000 - lost, lost), false));
+            }
+            control.tick(Instant::from_millis(i * 100));
+            if control.paused_until().is_some() {
+                begun.get_or_insert(i);
+                paused += u32::from(i < 600);
+            }
+            told_at_last = control.is_unbearable();
+        }
+        // The floor is reached within two seconds, and ten more are borne.
+        assert!(begun.is_some_and(|begun| (100..=120).contains(&begun)), "{begun:?}");
+        // Then 10 s of every 12 are quiet.
+        assert!((350..=420).contains(&paused), "{paused}");
+        assert!(!told_at_last && control.rate() > 2_000_000, "{}", control.rate());
+    }
+
+    #[test]
+    fn a_tenth_that_is_lost_at_the_floor_is_no_reason_for_a_pause() {
+        let limits = RateLimits { cap: 100_000, ..LIMITS };
+        let mut control = RateControl::new(limits, Duration::from_millis(100), Instant::ZERO);
+        settle(&mut control, 300, |_, receiver| if receiver < 5 { 300 } else { 900 });
+        assert_eq!(control.paused_until(), None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub use self::config::{SenderConfig, SenderEvent, SenderStats};
 use super::pacing::TokenBucket;
 use super::rate::{RateControl, RateLimits};
 use super::source::{BlockSource, SegmentSpan};
+use super::tally::Believed;
 use super::timers::Timers;
 use crate::crypto::aead::Aead;
 use crate::crypto::packet::Sealer;
@@ -236,11 +237,12 @@ where
 
     // --- inputs ---
 
-    /// A member reported what it received and lost since its last report, and the
-    /// highest counter it has taken.
-    pub fn handle_progress(&mut self, now: Instant, came: (u32, u32), counter: u64) {
-        let behind = self.sealer.counter().saturating_sub(counter);
-        self.rate.report(came, behind > MOST_BEHIND);
+    /// A member reported what came; what is believed of it steers the rate, unless
+    /// the member cannot follow in any case.
+    pub fn handle_progress(&mut self, now: Instant, believed: Option<Believed>) {
+        if let Some(Believed { received, lost, behind }) = believed {
+            self.rate.report((received, lost), behind > MOST_BEHIND);
+        }
         self.still_alive(now);
         self.steer(now);
     }
@@ -305,6 +307,9 @@ where
         source: &mut impl BlockSource,
         mul: &impl MulAdd,
     ) -> Option<Transmit> {
+        if self.is_paused(now) {
+            return None;
+        }
         let full = DATA_HEADER + SYMBOL_HEADER + self.symbol + TAG;
         let mut used = 0;
         let mut datagrams = 0;
@@ -334,7 +339,7 @@ where
         if !self.has_work() {
             return timer;
         }
-        let refill = self.bucket.refill_at();
+        let refill = self.rate.paused_until().unwrap_or(self.bucket.refill_at());
         Some(timer.map_or(refill, |at| at.min(refill)))
     }
 
@@ -361,6 +366,13 @@ where
     #[must_use]
     pub const fn loss(&self) -> u32 {
         self.rate.loss()
+    }
+
+    /// Whether most members lose so much, even at the least rate, that it pauses, or
+    /// tries again after a pause.
+    #[must_use]
+    pub const fn is_unbearable(&self) -> bool {
+        self.rate.is_unbearable()
     }
 
     /// The counter of the next datagram.
@@ -437,6 +449,10 @@ where
         if matches!(self.phase, Phase::Ending { .. }) {
             self.timers.set(Timer::GiveUp, now + END_PATIENCE);
         }
+    }
+
+    fn is_paused(&self, now: Instant) -> bool {
+        self.rate.paused_until().is_some_and(|end| now < end)
     }
 
     fn steer(&mut self, now: Instant) {

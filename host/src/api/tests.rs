@@ -77,6 +77,7 @@ async fn serve(folder: &Path) {
         pool_prefix: 16,
         port: 7_413,
         ttl: 1,
+        dscp: 0,
         rate: 1_000_000,
     };
     let server = start(&options, founding(), Arc::clone(&chunks), catalog.clone()).unwrap();

@@ -51,6 +51,8 @@ pub struct ServeOptions {
     pub port: u16,
     /// Time to live of multicast datagrams.
     pub ttl: u32,
+    /// Mark of session datagrams (DSCP, 0 to 63).
+    pub dscp: u8,
     /// Cap of all that is sent, in bytes per second.
     pub rate: u64,
 }
@@ -141,7 +143,8 @@ pub fn start(
     catalog: Catalog,
 ) -> Result<Server, Failure> {
     let interface = find_interface(options.interface.as_deref())?;
-    let socket = BatchSocket::server(options.listen, &interface, options.ttl, options.pool)?;
+    let mut socket = BatchSocket::server(options.listen, &interface, options.ttl, options.pool)?;
+    socket.mark_sessions(options.dscp);
     let address = socket.local_addr()?;
     let config = NodeConfig {
         exchange_secret: founding.exchange_secret,

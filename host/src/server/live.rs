@@ -7,16 +7,19 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
-use fleetcast_core::limits::{MAX_SOURCES, MAX_SYMBOL};
+use fleetcast_core::limits::{MAX_DATAGRAM, MAX_SOURCES, MAX_SYMBOL};
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{
     BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
 };
+use fleetcast_core::session::source::BlockSource as _;
+use fleetcast_core::session::tally::Tally;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 use fleetcast_core::wire::nack::Nack;
 
+use super::lanes::{Follows, Pace, few, usual_loss};
 use super::plan::SessionPlan;
 use crate::model::UnixTime;
 
@@ -50,10 +53,18 @@ pub(super) struct Member {
     pub(super) finished: bool,
     /// The epoch whose key it has confirmed.
     pub(super) epoch: Epoch,
-    /// The highest counter that it has taken, and since when.
-    pub(super) taken: (u64, Instant),
+    /// What its reports have told of what it has taken, and since when.
+    pub(super) taken: (Tally, Instant),
+    /// How well it follows.
+    pace: Pace,
     /// Data waits for it in the beginning.
     awaited: bool,
+}
+
+impl Member {
+    const fn receives(&self) -> bool {
+        self.joined && !self.finished
+    }
 }
 
 /// What a running session is made from.
@@ -82,6 +93,8 @@ pub(super) struct LiveConfig {
     pub(super) limits: RateLimits,
     /// Members take nothing from older releases.
     pub(super) full: bool,
+    /// The pace of its lane in bytes per second, where it is a slow one.
+    pub(super) pace: Option<u64>,
 }
 
 /// A running session.
@@ -134,7 +147,19 @@ impl<A: Aead> LiveSession<A> {
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
             let awaited = !config.tardy.contains(&id);
-            (id, Member { slot, joined: false, finished: false, epoch, taken: (0, now), awaited })
+            let taken = (Tally::default(), now);
+            (
+                id,
+                Member {
+                    slot,
+                    joined: false,
+                    finished: false,
+                    epoch,
+                    taken,
+                    pace: Pace::new(now),
+                    awaited,
+                },
+            )
         };
         let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
@@ -162,6 +187,11 @@ impl<A: Aead> LiveSession<A> {
     /// Whether its datagrams go by multicast.
     pub(super) fn is_multicast(&self) -> bool {
         self.config.to.ip().is_multicast()
+    }
+
+    /// The pace of its lane in bytes per second, where it is a slow one.
+    pub(super) const fn pace(&self) -> Option<u64> {
+        self.config.pace
     }
 
     /// Releases, one per slot.
@@ -236,9 +266,17 @@ impl<A: Aead> LiveSession<A> {
 
     /// Takes a late receiver in.
     pub(super) fn add(&mut self, now: Instant, id: ReceiverId, slot: u8) {
-        let taken = (self.sender.counter(), now);
+        let taken = (Tally::new(self.sender.counter()), now);
         let (epoch, awaited) = (self.epoch, false);
-        let member = Member { slot, joined: false, finished: false, epoch, taken, awaited };
+        let member = Member {
+            slot,
+            joined: false,
+            finished: false,
+            epoch,
+            taken,
+            pace: Pace::new(now),
+            awaited,
+        };
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -250,7 +288,7 @@ impl<A: Aead> LiveSession<A> {
         let Some(member) = self.members.get_mut(id) else { return };
         member.epoch = epoch;
         if !std::mem::replace(&mut member.joined, true) {
-            member.taken = (self.sender.counter(), now);
+            member.taken = (Tally::new(self.sender.counter()), now);
             self.awaited -= u32::from(member.awaited);
             self.sender.joined(now, self.awaited);
         }
@@ -290,26 +328,70 @@ impl<A: Aead> LiveSession<A> {
         self.sender.change_limits(limits);
     }
 
-    /// A member's NACK.
-    pub(super) fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>) {
-        self.sender.handle_nack(now, nack, &mut self.plan);
+    /// A member's NACK. Who cannot follow gets no repairs while others receive: they
+    /// would pay for them. It asks again, or in its own lane.
+    pub(super) fn handle_nack(&mut self, now: Instant, id: &ReceiverId, nack: &Nack<'_>) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        let of = |block| self.plan.layout(block).map_or(0, |layout| layout.sources() as u32);
+        let asked = nack.entries().map(|entry| (u32::from(entry.missing), of(entry.block)));
+        let (missing, of) = asked.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        member.pace.hint(missing, of);
+        self.compare(now, id);
+        if self.members.get(id).is_some_and(|member| member.pace.follows()) {
+            self.sender.handle_nack(now, nack, &mut self.plan);
+        }
     }
 
-    /// A member's progress.
+    /// A member's progress; bytes per second that it takes when it must leave, since
+    /// it cannot follow the others.
     pub(super) fn handle_progress(
         &mut self,
         now: Instant,
         id: &ReceiverId,
         came: (u32, u32),
         counter: u64,
-    ) {
-        if let Some(member) = self.members.get_mut(id)
-            && counter != member.taken.0
-        {
-            member.taken = (counter, now);
+    ) -> Option<u64> {
+        let sent = self.sender.counter();
+        let member = self.members.get_mut(id)?;
+        let before = member.taken.0.counter();
+        let believed = member.taken.0.take(sent, came, counter);
+        member.pace.report(now, believed);
+        if member.taken.0.counter() != before {
+            member.taken.1 = now;
         }
-        self.sender.handle_progress(now, came, counter);
+        let leaves = self.compare(now, id);
+        self.sender.handle_progress(now, Some(believed).filter(|_| self.steers(id)));
         self.wait_for_members(now);
+        leaves
+    }
+
+    /// Whether a member's reports steer the rate: it follows, as far as that can be told.
+    fn steers(&self, id: &ReceiverId) -> bool {
+        let mut others = self.members.iter().filter(|(other, m)| *other != id && m.receives());
+        let Some(member) = self.members.get(id) else { return false };
+        let known = |member: &Member| member.pace.loss().is_some();
+        // The first to report may be the one that loses what nobody else does.
+        let alone = others.clone().next().is_none();
+        member.pace.follows() && (alone || known(member) && others.any(|(_, m)| known(m)))
+    }
+
+    /// How well a member follows, beside the others that receive; its pace if it has
+    /// to leave.
+    fn compare(&mut self, now: Instant, id: &ReceiverId) -> Option<u64> {
+        let pace = self.pace_now();
+        let others = || self.members.iter().filter(|(other, m)| *other != id && m.receives());
+        let usual = usual_loss(others().filter_map(|(_, m)| m.pace.loss()).collect());
+        let dear = others().filter(|(_, m)| m.pace.is_dear()).count();
+        let alone = !self.is_multicast() || !others().any(|(_, m)| m.pace.follows());
+        let room = dear < few(others().count() + 1);
+        let member = self.members.get_mut(id)?;
+        let follows = match member.pace.compare(usual.unwrap_or(0), pace) {
+            _ if alone || usual.is_none() || !member.joined => Follows::Well,
+            Follows::Dearly if !room => Follows::Well,
+            follows => follows,
+        };
+        let leaves = member.pace.note(now, follows);
+        leaves.then(|| member.pace.bytes_per_second(now))
     }
 
     /// A member lacks a header, or digests.
@@ -353,6 +435,11 @@ impl<A: Aead> LiveSession<A> {
         self.sender.poll_event()
     }
 
+    /// Datagrams per second at the present rate.
+    const fn pace_now(&self) -> u64 {
+        self.sender.current_rate() / MAX_DATAGRAM as u64
+    }
+
     /// Goes over to the new key when 95 % have confirmed it, or after a second.
     fn switch_key(&mut self, now: Instant) {
         let Some((epoch, key, latest)) = self.next_key else { return };
@@ -363,6 +450,8 @@ impl<A: Aead> LiveSession<A> {
             // The old key is gone with this assignment.
             self.config.key = key;
             self.sender.rekey(epoch, &key);
+            // Counters begin anew with a key.
+            self.members.values_mut().for_each(|member| member.taken.0 = Tally::default());
         }
     }
 
@@ -371,11 +460,12 @@ impl<A: Aead> LiveSession<A> {
     /// has stopped, or is hopelessly behind, is left to catch-up.
     fn wait_for_members(&mut self, now: Instant) {
         let sent = self.sender.counter();
-        let receiving = self.members.values().filter(|member| member.joined && !member.finished);
         let (mut all, mut behind) = (0, 0);
-        for member in receiving {
+        let pace = self.pace_now();
+        let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls(pace);
+        for member in self.members.values().filter(waited_for) {
             all += 1;
-            let lag = sent.saturating_sub(member.taken.0);
+            let lag = sent.saturating_sub(member.taken.0.counter());
             let moving = now.since(member.taken.1) < STANDSTILL;
             behind += u32::from(lag > MOST_BEHIND && lag < HOPELESS && moving);
         }

@@ -45,7 +45,7 @@ impl<A: Aead> ServerNode<A> {
             if let (Ok(nack), Some(id)) = (Nack::parse(body), receiver)
                 && let Some(session) = self.session_of(nack.session(), &id)
             {
-                session.handle_nack(now, &nack);
+                session.handle_nack(now, &id, &nack);
             }
             return;
         }
@@ -95,8 +95,11 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
             Up::Progress { session, received, lost, counter, held, .. } => {
-                if let Some(live) = self.session_of(session, &id) {
-                    live.handle_progress(now, &id, (received, lost), counter);
+                let live = self.session_of(session, &id);
+                let slow =
+                    live.and_then(|l| l.handle_progress(now, &id, (received, lost), counter));
+                if let Some(pace) = slow {
+                    self.set_aside(now, (slot, id), session, pace);
                 }
                 self.note_progress(id, held);
             }

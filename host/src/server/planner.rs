@@ -15,6 +15,7 @@ use fleetcast_core::limits::{MAX_SLOTS, MAX_SOURCES, MAX_SYMBOL};
 use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
 use super::contents::Contents;
+use super::lanes::lanes;
 use super::plan::{PlannedChunk, SessionPlan};
 use crate::packs::{ChunkStore, StoreError};
 
@@ -31,6 +32,8 @@ pub(super) struct Need {
     pub(super) holds: Vec<Arc<Contents>>,
     /// It does not hear multicast.
     pub(super) deaf: bool,
+    /// It cannot follow the others: bytes per second that it takes.
+    pub(super) pace: Option<u64>,
 }
 
 /// A session to be run.
@@ -43,6 +46,8 @@ pub(super) struct Planned {
     pub(super) plan: SessionPlan,
     /// Whether by multicast.
     pub(super) multicast: bool,
+    /// The pace of its lane in bytes per second, where it is a slow one.
+    pub(super) pace: Option<u64>,
 }
 
 /// What is needed of one release, by ordinal, and by whom.
@@ -57,7 +62,8 @@ struct Demand {
 /// Plans sessions for `needs`, of which each receiver has at most one.
 ///
 /// Receivers that do not hear multicast, and the few that want a rest, are
-/// served one by one.
+/// served one by one. Who cannot follow the others goes with those of about the
+/// same pace, or alone.
 ///
 /// # Errors
 /// [`StoreError`] when the store lacks a chunk of a release.
@@ -65,6 +71,8 @@ pub(super) fn plan_sessions(
     needs: Vec<Need>,
     chunks: &Arc<dyn ChunkStore>,
 ) -> Result<Vec<Planned>, StoreError> {
+    let (slow, needs): (Vec<Need>, Vec<Need>) =
+        needs.into_iter().partition(|need| need.pace.is_some() && !need.deaf);
     let rests = needs.iter().filter(|need| need.wants.is_some() && !need.deaf).count();
     let few = rests < MULTICAST_RESTS;
     let (alone, together): (Vec<Need>, Vec<Need>) =
@@ -75,6 +83,15 @@ pub(super) fn plan_sessions(
         planned.extend(plan_group(demand, chunks, false)?);
     }
     planned.extend(plan_group(demands(together), chunks, true)?);
+    let slow = slow.into_iter().map(|need| (need.pace.unwrap_or(0), need)).collect();
+    for (pace, needs, multicast) in lanes(slow) {
+        let (one_by_one, lane) = if multicast { (vec![], needs) } else { (needs, vec![]) };
+        let alone = one_by_one.into_iter().map(|need| demands(vec![need]));
+        for demands in alone.chain([demands(lane)]) {
+            let sessions = plan_group(demands, chunks, multicast)?;
+            planned.extend(sessions.into_iter().map(|s| Planned { pace: Some(pace), ..s }));
+        }
+    }
     Ok(planned)
 }
 
@@ -214,6 +231,7 @@ fn own_session(
         members,
         plan: plan.finish(),
         multicast,
+        pace: None,
     })
 }
 
@@ -245,6 +263,7 @@ fn shared_session(
         members: members.collect(),
         plan: plan.finish(),
         multicast,
+        pace: None,
     })
 }
 
@@ -304,6 +323,7 @@ mod tests {
             wants: None,
             holds: Vec::new(),
             deaf: receiver == 9,
+            pace: None,
         };
         let needs = vec![need(1, &a), need(2, &a), need(3, &b), need(9, &b)];
         let mut heard: BTreeMap<ReceiverId, Vec<Vec<u8>>> = BTreeMap::new();

@@ -5,8 +5,7 @@ use std::net::SocketAddr;
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{BlockIndex, PeerSlot, ReceiverId, SessionId};
-use fleetcast_core::limits::{CATCH_UP_SHARE, MAX_MESSAGE, SEND_WINDOW};
-use fleetcast_core::session::rate::RateLimits;
+use fleetcast_core::limits::{MAX_MESSAGE, SEND_WINDOW};
 use fleetcast_core::session::sender::SenderEvent;
 use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::{Down, ReleaseName, encode};
@@ -24,10 +23,6 @@ const MAX_CATCH_UPS: usize = 8;
 const MAX_MULTICASTS: usize = 8;
 /// Invitations of one session that are said again at a time.
 const AGAIN_AT_ONCE: usize = 64;
-/// Slowest rate of a session in bytes per second.
-const FLOOR: u64 = 64 * 1_024;
-/// Where a session begins, in bytes per second.
-const START: u64 = 12_000_000;
 
 impl<A: Aead> ServerNode<A> {
     // --- sessions ---
@@ -184,6 +179,7 @@ impl<A: Aead> ServerNode<A> {
             .filter(|(_, link)| link.ready && link.busy.is_none())
             .filter_map(|(&slot, link)| Some((slot, link.receiver?, link.deaf)))
             .collect();
+        self.forgive_slow(now);
         for (slot, receiver, deaf) in ready {
             let Some(delivery) = self.next_delivery_of(receiver) else { continue };
             if let Some(link) = self.links.get_mut(&slot) {
@@ -220,12 +216,14 @@ impl<A: Aead> ServerNode<A> {
         delivery: &DeliveryRecord,
         deaf: bool,
     ) -> bool {
-        if deaf || self.wanted.contains_key(&delivery.receiver) {
+        let pace = self.pace_of(&delivery.receiver);
+        if deaf || pace.is_some() || self.wanted.contains_key(&delivery.receiver) {
             return false;
         }
         let running = self.sessions.iter_mut().find_map(|session| {
             let at = session.releases().iter().position(|r| *r == delivery.release)?;
-            let first = session.late_entry().filter(|_| session.is_multicast())?;
+            let fast = session.is_multicast() && session.pace().is_none();
+            let first = session.late_entry().filter(|_| fast)?;
             session.add(now, delivery.receiver, at as u8);
             session.invitation(&delivery.receiver, first)
         });
@@ -245,7 +243,8 @@ impl<A: Aead> ServerNode<A> {
         let full = self.full_sends.contains(&release.name.digest);
         let held = held.iter().filter(|_| !full);
         let holds = held.filter_map(|name| self.contents_of(name)).collect();
-        Some(Need { receiver: delivery.receiver, release, wants, holds, deaf })
+        let pace = self.pace_of(&delivery.receiver);
+        Some(Need { receiver: delivery.receiver, release, wants, holds, deaf, pace })
     }
 
     /// Starts a planned session and invites its members; or lets it wait.
@@ -280,7 +279,8 @@ impl<A: Aead> ServerNode<A> {
             members: planned.members.clone(),
             tardy,
             full: slots.iter().any(|release| self.full_sends.contains(&release.digest)),
-            limits: self.limits(planned.multicast, &slots, kind as u64 + 1),
+            limits: self.limits_of_new(planned.multicast, planned.pace, &slots),
+            pace: planned.pace,
         };
         let session = LiveSession::new(config, planned.plan, now);
         let path = if planned.multicast { DeliveryPath::Multicast } else { DeliveryPath::Unicast };
@@ -311,34 +311,5 @@ impl<A: Aead> ServerNode<A> {
         let slot = *self.connected.get(receiver)?;
         // PROTOCOL C6: data goes only where a message was acknowledged from.
         self.endpoint.address(slot).filter(|_| self.endpoint.address_confirmed(slot))
-    }
-
-    // --- rate ---
-
-    fn limits(&self, multicast: bool, releases: &[ReleaseName], sharers: u64) -> RateLimits {
-        let cap = self.config.rate;
-        let others = self.sessions.iter().any(|session| session.is_multicast() != multicast);
-        // All catch-up together has a fifth, beside a multicast.
-        let share = match (multicast, others) {
-            (_, false) => cap,
-            (true, true) => cap - cap / CATCH_UP_SHARE,
-            (false, true) => cap / CATCH_UP_SHARE,
-        };
-        let own = releases.iter().filter_map(|release| self.caps.get(&release.digest)).min();
-        let cap =
-            own.map_or(share / sharers.max(1), |own| (*own).min(share / sharers.max(1))).max(1);
-        RateLimits { cap, floor: FLOOR.min(cap), start: START.min(cap) }
-    }
-
-    /// Shares the cap among the sessions that run.
-    fn share_rate(&mut self) {
-        let multicasts = self.sessions.iter().filter(|session| session.is_multicast()).count();
-        let catch_ups = self.sessions.len() - multicasts;
-        for at in 0..self.sessions.len() {
-            let multicast = self.sessions[at].is_multicast();
-            let sharers = if multicast { multicasts } else { catch_ups } as u64;
-            let limits = self.limits(multicast, self.sessions[at].releases(), sharers);
-            self.sessions[at].change_limits(limits);
-        }
     }
 }

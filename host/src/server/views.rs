@@ -247,6 +247,16 @@ impl<A: Aead> ServerNode<A> {
         if deaf * 10 > ready {
             health.raise(Condition::MulticastBlocked, &format!("{deaf} of {ready} receivers"), now);
         }
+        for session in self.sessions.iter().filter(|session| session.sender().is_unbearable()) {
+            let subject = format!("session {}", session.id());
+            health.raise(Condition::LossTooHigh, &subject, now);
+        }
+        for link in self.links.values() {
+            if let (Some(slow), Some(id)) = (link.slow, link.receiver) {
+                let subject = format!("{} {slow}", self.name_of(&id));
+                health.raise(Condition::SlowReceiver, &subject, slow.since);
+            }
+        }
         for delivery in self.registry.deliveries().filter(|d| d.state == DeliveryState::Failed) {
             let subject = format!(
                 "{} of {}",

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use fleetcast_core::time::Duration;
+use fleetcast_core::time::{Duration, Instant};
 
 use super::LinkEvent;
 use crate::random::Random;
 
 /// How much later an overtaken datagram arrives, at most.
 const OVERTAKEN_US: u64 = 30_000;
+/// IPv4 and UDP headers in front of every datagram.
+pub(super) const IP_UDP: usize = 28;
 /// Longest datagram that damage makes.
 const LONGEST: usize = 1_500;
 
@@ -55,6 +57,16 @@ impl Weather {
     };
 }
 
+/// A link that carries so much and no more, with a queue in front that drops what
+/// does not fit into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bottleneck {
+    /// Bytes per second, with IP and UDP headers.
+    pub rate: u64,
+    /// Bytes that wait at most.
+    pub queue: u64,
+}
+
 /// What becomes of a datagram.
 pub(super) enum Fate {
     Lost(LinkEvent),
@@ -66,12 +78,21 @@ pub(super) enum Fate {
 pub(super) struct Path {
     pub(super) weather: Weather,
     pub(super) cut: bool,
+    pub(super) bottleneck: Option<Bottleneck>,
     in_burst: bool,
+    /// When all that waits at the bottleneck has left it.
+    drained: Instant,
 }
 
 impl Default for Path {
     fn default() -> Self {
-        Self { weather: Weather::CALM, cut: false, in_burst: false }
+        Self {
+            weather: Weather::CALM,
+            cut: false,
+            bottleneck: None,
+            in_burst: false,
+            drained: Instant::ZERO,
+        }
     }
 }
 
@@ -93,6 +114,19 @@ impl Path {
         let again = random.chance(self.weather.duplicate);
         let copies = if again { random.within(2, 3) as u32 } else { 1 };
         Fate::Carried { copies }
+    }
+
+    /// Lets a datagram of `len` bytes into the queue of the bottleneck, where there
+    /// is one: how long it waits there, or `None` when the queue is full.
+    pub(super) fn queue(&mut self, now: Instant, len: usize) -> Option<Duration> {
+        let Some(Bottleneck { rate, queue }) = self.bottleneck else { return Some(Duration::ZERO) };
+        let len = (len + IP_UDP) as u64;
+        let waiting = self.drained.since(now).as_micros() * rate / 1_000_000;
+        if waiting + len > queue {
+            return None;
+        }
+        self.drained = self.drained.max(now) + Duration::from_micros(len * 1_000_000 / rate);
+        Some(self.drained.since(now))
     }
 
     /// The time under way, and whether others overtake.

@@ -41,10 +41,21 @@ fn among_liars(
     seed: u64,
     loss: f64,
     pause: Duration,
+    lie: impl FnMut(&mut Voice, &mut Random) -> Vec<u8>,
+) -> Ending {
+    with_liars(SIZE, seed, loss, pause, lie)
+}
+
+/// The same for a release of `size` bytes.
+fn with_liars(
+    size: usize,
+    seed: u64,
+    loss: f64,
+    pause: Duration,
     mut lie: impl FnMut(&mut Voice, &mut Random) -> Vec<u8>,
 ) -> Ending {
     let mut random = Random::new(seed);
-    let mut noise = vec![0; SIZE];
+    let mut noise = vec![0; size];
     random.fill(&mut noise);
     let tree = Tree::from([("noise".to_owned(), Node::File(false, 1, noise))]);
     let shape = fair_shape(RECEIVERS, tree, Instant::FAR_FUTURE);
@@ -78,6 +89,7 @@ fn among_liars(
     }
     let digest = world.script.newest[0].expect("sent").digest;
     let traffic = world.server.node.as_ref().expect("up").traffic(&[digest]);
+    println!("{traffic:?}");
     Ending { unicast: traffic.unicast, took: world.now.since(sent), lies, poisoned }
 }
 
@@ -198,4 +210,50 @@ fn counters_that_no_sender_has_used_stop_nobody() {
         voice.say(&[3, 0, 0])
     });
     assert!(ending.lies > 5, "{}", ending.lies);
+}
+
+/// Bytes of a release whose sending takes seconds at the server's cap of 12 MB/s.
+const LONG: usize = 24 << 20;
+/// The sender's own pause between two datagrams at that cap.
+const AS_FAST_AS_THE_SENDER: Duration = Duration::from_micros(125);
+
+/// A flood of small datagrams at the sender's rate, against a liar that is hardly heard: how much longer the honest take.
+fn flooded(seed: u64, mut flood: impl FnMut(&mut Voice, &mut Random) -> Vec<u8>) -> f64 {
+    let quiet = with_liars(LONG, seed, 0.05, SLOW, |voice, _| {
+        voice.counter = 0;
+        voice.say(&[3, 0, 0])
+    });
+    let ending = with_liars(LONG, seed, 0.05, AS_FAST_AS_THE_SENDER, &mut flood);
+    assert!(ending.lies > 8_000, "{}", ending.lies);
+    let ratio = ending.took.as_micros() as f64 / quiet.took.as_micros() as f64;
+    println!("quiet {:?}, flooded {:?}: {ratio:.2} times as long", quiet.took, ending.took);
+    ratio
+}
+
+#[test]
+fn floods_with_counters_that_no_sender_has_used_slow_nobody_down() {
+    // Goodput of at least four fifths. Without losses to be told of it would do nothing.
+    let ratio = flooded(8, |voice, _| voice.say(&[3, 0, 0]));
+    assert!(ratio <= 1.25, "{ratio}");
+    let jumping = flooded(9, |voice, random| {
+        voice.counter = (1 << 20) + random.below(1 << 40);
+        voice.say(&[3, 0, 0])
+    });
+    assert!(jumping <= 1.25, "{jumping}");
+}
+
+// PROTOCOL S9
+// PROTOCOL S11
+#[test]
+fn counters_beyond_all_repairs_ask_for_little_parity_in_vain() {
+    // Sources of about the segment that is being sent say that parity has passed, by
+    // counters far ahead. They begin when the first invitation is heard, and go on as
+    // fast as the sender does.
+    let mut said = 0;
+    let ratio = flooded(10, |voice, random| {
+        said += 1;
+        let block = (said / 200_u32).saturating_sub(20) + random.below(8) as u32;
+        voice.symbol(block, 0, &[0; 8])
+    });
+    assert!(ratio <= 1.25, "{ratio}");
 }

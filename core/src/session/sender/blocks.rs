@@ -170,7 +170,8 @@ where
         block.0.wrapping_sub(self.pinned.first.0) < u32::from(self.pinned.count)
     }
 
-    fn sent(&self, block: BlockIndex) -> u8 {
+    /// Parity symbols of a block that have been sent.
+    pub(super) fn sent(&self, block: BlockIndex) -> u8 {
         self.parity_sent.get(block.0 as usize).copied().unwrap_or(0)
     }
 

@@ -42,16 +42,19 @@ where
     }
 
     fn repair(&mut self, now: Instant, entry: Entry<'_>, source: &mut impl BlockSource) {
-        if source.layout(entry.block).is_none() {
-            return;
-        }
+        let Some(layout) = source.layout(entry.block) else { return };
         let at = match self.blocks.load(entry.block, source) {
             Ok(at) => at,
             Err(NotLoaded::Busy) => return,
             Err(NotLoaded::Failed) => return self.close(SenderEvent::SourceFailed(entry.block)),
         };
+        // What was not sent has passed nobody: forged counters and echoes make members
+        // believe so.
+        let passed = entry.passed.min(self.blocks.sent(entry.block));
         // PROTOCOL S11: the maximum over all reports, never less than before.
-        self.blocks.promise(at, entry.passed.saturating_add(entry.missing), true);
-        self.blocks.resend(at, now, entry.sources);
+        self.blocks.promise(at, passed.saturating_add(entry.missing), true);
+        if usize::from(passed) + usize::from(entry.missing) > layout.parities() {
+            self.blocks.resend(at, now, entry.sources);
+        }
     }
 }

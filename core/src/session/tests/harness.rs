@@ -22,6 +22,7 @@ use crate::session::receiver::{
 };
 use crate::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
 use crate::session::source::BlockSource as _;
+use crate::session::tally::Tally;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::Nack;
 use crate::wire::session::{kind, symbol_head};
@@ -51,6 +52,7 @@ pub(super) struct Member {
     finished: bool,
     /// When it had everything.
     pub(super) complete_at: Option<Instant>,
+    tally: Tally,
 }
 
 impl Member {
@@ -402,7 +404,10 @@ impl World {
             }
             0xF3 => {
                 let counter = u64::from(number(9)) | u64::from(number(13)) << 32;
-                self.sender.handle_progress(now, (number(1), number(5)), counter);
+                let came = (number(1), number(5));
+                let tally = &mut self.receivers[flight.from].tally;
+                let believed = tally.take(self.sender.counter(), came, counter);
+                self.sender.handle_progress(now, Some(believed));
             }
             3 => {
                 let nack = Nack::parse(&flight.bytes).unwrap();
@@ -448,6 +453,7 @@ impl Member {
             mute_until: None,
             finished: false,
             complete_at: None,
+            tally: Tally::default(),
         }
     }
 }

@@ -267,3 +267,21 @@ fn everyone_says_once_that_it_has_finished() {
         assert_eq!(member.told.last(), Some(&ReceiverEvent::Finished { poisoned: 0 }));
     }
 }
+
+// PROTOCOL S11
+#[test]
+fn parity_that_was_never_sent_has_passed_nobody() {
+    let mut world = World::new(31, 2, 12_000_000);
+    world.run_until(Instant::from_millis(600));
+    // Two symbols of block 0 are missing, and a hundred that were never sent have passed:
+    // forged counters made the member believe so. All its sources are listed too.
+    let report = [3, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 100, 4, 0, 1, 2, 3];
+    let nack = Nack::parse(&report).unwrap();
+    let before = world.wire.len();
+    world.sender.handle_nack(world.now, &nack, &mut world.plan);
+    world.run();
+    let sent: Vec<_> = world.wire[before..].iter().filter_map(symbol).collect();
+    let again = sent.iter().filter(|(block, _)| block.0 == 0).count();
+    // The two that are missing come as parity, and nothing else.
+    assert_eq!(again, 2);
+}
