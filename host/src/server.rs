@@ -21,6 +21,7 @@ pub mod commands;
 pub mod contents;
 mod delivering;
 mod durable;
+mod hearing;
 mod live;
 mod messages;
 mod plan;
@@ -51,6 +52,7 @@ use fleetcast_core::wire::transport::Sending;
 
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
+use self::hearing::Hears;
 use self::live::LiveSession;
 use self::registry::Registry;
 use crate::health::Condition;
@@ -110,8 +112,8 @@ struct Link {
     outbox: Outbox,
     /// The delivery that it is busy with.
     busy: Option<u64>,
-    /// It did not hear the last multicast session.
-    deaf: bool,
+    /// What of multicast reaches it.
+    hears: Hears,
     /// It had not joined when its last multicast session began to send.
     tardy: bool,
     /// Nonce of the ping under way, and when it left.
@@ -305,7 +307,7 @@ impl<A: Aead> ServerNode<A> {
                     ready: false,
                     outbox: Outbox::default(),
                     busy: None,
-                    deaf: false,
+                    hears: Hears::default(),
                     tardy: false,
                     ping: None,
                     round_trip: None,

@@ -15,6 +15,7 @@ mod budget;
 mod buffers;
 mod deliver;
 mod headers;
+mod progress;
 mod repair;
 mod slots;
 mod window;
@@ -25,6 +26,7 @@ use heapless::Deque;
 
 use self::budget::Budget;
 pub use self::buffers::Buffers;
+use self::progress::QUIET;
 pub use self::slots::ReceiveSlot;
 use self::slots::Slots;
 use self::window::{Fate, Window};
@@ -141,7 +143,12 @@ enum Timer {
     Report,
     /// When to give the session up as silent.
     Silence,
+    /// When to say that nothing came of late.
+    Quiet,
 }
+
+/// How many there are.
+const TIMERS: usize = Timer::Quiet as usize + 1;
 
 impl From<Timer> for usize {
     fn from(timer: Timer) -> Self {
@@ -164,7 +171,7 @@ pub struct ReceiverSession<A, S, B, W> {
     phase: Phase,
     slots: Slots<S, B>,
     window: Window<W, B>,
-    timers: Timers<5>,
+    timers: Timers<TIMERS>,
     events: Deque<ReceiverEvent, 8>,
     nack: NackWriter<B>,
     /// Segments and blocks of the session, once its end is known.
@@ -295,6 +302,9 @@ where
         if self.timers.expired(Timer::Header, now) {
             self.request_header(now);
         }
+        if self.timers.expired(Timer::Quiet, now) {
+            self.report_quiet(now);
+        }
         if self.timers.expired(Timer::Report, now) {
             self.report_progress(now);
         }
@@ -365,6 +375,7 @@ where
             self.timers.set(Timer::Report, now + first);
         }
         self.timers.set(Timer::Silence, now + SILENCE);
+        self.timers.set(Timer::Quiet, now + QUIET);
         self.counter = self.counter.max(counter.saturating_add(1));
         self.received += 1;
         self.stats.received += 1;
@@ -428,17 +439,6 @@ where
         if let Some(place) = self.window.place(block) {
             self.window.state(place).fate = Fate::GivenUp;
         }
-    }
-
-    fn report_progress(&mut self, now: Instant) {
-        let expected = self.counter.saturating_sub(self.reported_counter);
-        let lost = expected.saturating_sub(u64::from(self.received));
-        self.reported_counter = self.counter;
-        self.stats.lost += lost;
-        let received = core::mem::take(&mut self.received);
-        let counter = self.counter;
-        self.tell(ReceiverEvent::Progress { received, lost: lost as u32, counter });
-        self.timers.set(Timer::Report, now + self.config.report);
     }
 
     fn other_epoch(&mut self, now: Instant, epoch: Epoch) {

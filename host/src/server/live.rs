@@ -7,7 +7,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
-use fleetcast_core::limits::{MAX_SOURCES, MAX_SYMBOL};
+use fleetcast_core::limits::MAX_SOURCES;
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{
     BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
@@ -17,6 +17,7 @@ use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 use fleetcast_core::wire::nack::Nack;
 
+use super::hearing::Hearing;
 use super::plan::SessionPlan;
 
 /// Blocks kept in memory by a session: three segments.
@@ -51,6 +52,8 @@ pub(super) struct Member {
     pub(super) epoch: Epoch,
     /// The highest counter that it has taken, and since when.
     pub(super) taken: (u64, Instant),
+    /// Whether the session still reaches it.
+    hearing: Hearing,
     /// Data waits for it in the beginning.
     awaited: bool,
 }
@@ -77,6 +80,8 @@ pub(super) struct LiveConfig {
     pub(super) members: Vec<(ReceiverId, u8)>,
     /// Members that were late for their last session: nobody waits for them.
     pub(super) tardy: BTreeSet<ReceiverId>,
+    /// Bytes of a full symbol.
+    pub(super) symbol: usize,
     /// Bounds of the rate.
     pub(super) limits: RateLimits,
     /// Members take nothing from older releases.
@@ -115,7 +120,7 @@ impl<A: Aead> LiveSession<A> {
             fleet: config.fleet,
             signing: config.signing.clone(),
             to: config.to,
-            symbol: MAX_SYMBOL,
+            symbol: config.symbol,
             sources: MAX_SOURCES,
             slots: config.slots.len() as u8,
             members: invited,
@@ -125,12 +130,13 @@ impl<A: Aead> LiveSession<A> {
         };
         let held = plan.block_count().min(BLOCKS_IN_MEMORY);
         let slots = vec![BlockSlot::default(); held];
-        let memory = vec![0; held * MAX_SOURCES * MAX_SYMBOL];
+        let memory = vec![0; held * MAX_SOURCES * config.symbol];
         let parity_sent = vec![0; plan.block_count()];
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
             let awaited = !config.tardy.contains(&id);
-            (id, Member { slot, joined: false, finished: false, epoch, taken: (0, now), awaited })
+            let (taken, hearing) = ((0, now), Hearing::new(now));
+            (id, Member { slot, joined: false, finished: false, epoch, taken, hearing, awaited })
         };
         let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
@@ -157,6 +163,11 @@ impl<A: Aead> LiveSession<A> {
     /// Whether its datagrams go by multicast.
     pub(super) fn is_multicast(&self) -> bool {
         self.config.to.ip().is_multicast()
+    }
+
+    /// Bytes of a full symbol.
+    pub(super) const fn symbol(&self) -> usize {
+        self.config.symbol
     }
 
     /// Releases, one per slot.
@@ -198,7 +209,7 @@ impl<A: Aead> LiveSession<A> {
             slot,
             release: *self.config.slots.get(usize::from(slot))?,
             root_len: *self.config.root_lens.get(usize::from(slot))?,
-            symbol: MAX_SYMBOL as u16,
+            symbol: self.config.symbol as u16,
             sources: MAX_SOURCES as u8,
             first_block,
             receivers: self.invited,
@@ -232,8 +243,9 @@ impl<A: Aead> LiveSession<A> {
     /// Takes a late receiver in.
     pub(super) fn add(&mut self, now: Instant, id: ReceiverId, slot: u8) {
         let taken = (self.sender.counter(), now);
-        let (epoch, awaited) = (self.epoch, false);
-        let member = Member { slot, joined: false, finished: false, epoch, taken, awaited };
+        let (epoch, awaited, hearing) = (self.epoch, false, Hearing::new(now));
+        let member =
+            Member { slot, joined: false, finished: false, epoch, taken, hearing, awaited };
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -305,6 +317,25 @@ impl<A: Aead> LiveSession<A> {
         }
         self.sender.handle_progress(now, came, counter);
         self.wait_for_members(now);
+    }
+
+    /// Whether a member's progress shows that nothing of the session reaches it any more.
+    pub(super) fn fell_silent(
+        &mut self,
+        now: Instant,
+        id: &ReceiverId,
+        received: u32,
+        counter: u64,
+    ) -> bool {
+        let (sent, multicast) = (self.sender.counter(), self.is_multicast());
+        let member = self.members.get_mut(id).filter(|m| m.joined && !m.finished && multicast);
+        member.is_some_and(|member| member.hearing.report(now, received, counter, sent))
+    }
+
+    /// The member of a catch-up session is elsewhere, and has proved it.
+    pub(super) fn redirect(&mut self, to: SocketAddr) {
+        self.config.to = to;
+        self.sender.redirect(to);
     }
 
     /// A member lacks a header.

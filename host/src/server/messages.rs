@@ -18,6 +18,7 @@ use fleetcast_core::wire::control::{
 use fleetcast_core::wire::nack::{self, Nack};
 
 use super::ServerNode;
+use super::hearing::Hears;
 use super::live::LiveSession;
 use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord, fail_word};
 
@@ -86,8 +87,13 @@ impl<A: Aead> ServerNode<A> {
         match *message {
             Up::Joined { session, epoch, heard } => {
                 if heard {
+                    let mut symbol = None;
                     if let Some(live) = self.session_of(session, &id) {
                         live.joined(now, &id, epoch);
+                        symbol = live.is_multicast().then(|| live.symbol());
+                    }
+                    if let (Some(symbol), Some(link)) = (symbol, self.links.get_mut(&slot)) {
+                        link.hears = Hears::of(symbol);
                     }
                     self.advance_delivery(id, DeliveryState::Transferring);
                 } else {
@@ -95,10 +101,15 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
             Up::Progress { session, received, lost, counter, held, .. } => {
+                let mut silent = false;
                 if let Some(live) = self.session_of(session, &id) {
                     live.handle_progress(now, &id, (received, lost), counter);
+                    silent = live.fell_silent(now, &id, received, counter);
                 }
                 self.note_progress(id, held);
+                if silent {
+                    self.on_silent(now, slot, id, session);
+                }
             }
             Up::HeaderRequest { session, block } => {
                 if let Some(live) = self.session_of(session, &id) {
@@ -409,6 +420,7 @@ impl<A: Aead> ServerNode<A> {
     }
 
     fn on_pong(&mut self, now: Instant, slot: PeerSlot, nonce: u64) {
+        self.follow(slot);
         if let Some(link) = self.links.get_mut(&slot)
             && let Some((_, sent)) = link.ping.filter(|(expected, _)| *expected == nonce)
         {
@@ -427,6 +439,20 @@ impl<A: Aead> ServerNode<A> {
         let address = self.endpoint.address(slot);
         if let Some(id) = self.links.get(&slot).and_then(|link| link.receiver) {
             self.registry.touch_receiver(&id, |record| record.address = address);
+        }
+    }
+
+    /// Sends a receiver's catch-up where it is now, if it has proved that (PROTOCOL C6).
+    fn follow(&mut self, slot: PeerSlot) {
+        let Some(to) = self.endpoint.address(slot) else { return };
+        let Some(id) = self.links.get(&slot).and_then(|link| link.receiver) else { return };
+        if !self.endpoint.address_confirmed(slot) {
+            return;
+        }
+        for session in &mut self.sessions {
+            if !session.is_multicast() && session.members().contains_key(&id) {
+                session.redirect(to);
+            }
         }
     }
 

@@ -66,12 +66,14 @@ pub(super) enum Fate {
 pub(super) struct Path {
     pub(super) weather: Weather,
     pub(super) cut: bool,
+    /// Longest datagram that gets through; longer ones vanish.
+    pub(super) longest: usize,
     in_burst: bool,
 }
 
 impl Default for Path {
     fn default() -> Self {
-        Self { weather: Weather::CALM, cut: false, in_burst: false }
+        Self { weather: Weather::CALM, cut: false, longest: usize::MAX, in_burst: false }
     }
 }
 
