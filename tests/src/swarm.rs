@@ -331,8 +331,8 @@ fn read_usage(status: &str, stat: &str) -> Option<Usage> {
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     // After the name in parentheses: utime and stime are fields 14 and 15 of the line.
     let (_, fields) = stat.rsplit_once(')')?;
-    let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse().ok());
-    let ticks: u64 = ticks.next()? + ticks.next()?;
+    let mut ticks = fields.split_whitespace().skip(11).map_while(|field| field.parse::<u64>().ok());
+    let ticks = ticks.next()? + ticks.next()?;
     Some(Usage { resident: kib * 1_024, cpu: Duration::from_millis(ticks * 1_000 / USER_HZ) })
 }
 

@@ -74,8 +74,8 @@ fn health(world: &World) -> Vec<(String, String)> {
 
 /// Bytes sent for the only release: by multicast and by unicast.
 fn sent(world: &World) -> (u64, u64) {
-    let digest = world.script.newest[0].map(|name| name.digest).unwrap();
-    let traffic = world.server.node.as_ref().unwrap().traffic(&[digest]);
+    let digest = world.script.under_way.or(world.script.newest[0].map(|name| name.digest));
+    let traffic = world.server.node.as_ref().unwrap().traffic(digest.as_slice());
     (traffic.multicast, traffic.unicast)
 }
 

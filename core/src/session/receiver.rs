@@ -38,7 +38,7 @@ use crate::crypto::aead::Aead;
 use crate::crypto::packet::Opener;
 use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, VerifyingKey};
-use crate::limits::PROBE_DEADLINE;
+use crate::limits::{DATA_HEADER, PROBE_DEADLINE, SYMBOL_HEADER, TAG};
 use crate::time::{Duration, Instant};
 use crate::wire::nack::NackWriter;
 use crate::wire::session::{Body, Header};
@@ -265,12 +265,13 @@ where
         if header.epoch != self.config.epoch {
             return self.other_epoch(now, header.epoch);
         }
+        let len = datagram.len();
         let body = self.opener.open(header, datagram).map(|body| &*body);
         let Ok(Ok(body)) = body.map(Body::parse) else {
             self.stats.refused += 1;
             return;
         };
-        self.heard(now, header.counter);
+        self.heard(now, header.counter, len);
         match body {
             Body::Symbol { index, block, payload } => {
                 let symbol = Symbol::of(index);
@@ -297,7 +298,7 @@ where
             self.tell(ReceiverEvent::Joined { heard: false });
         }
         if self.timers.expired(Timer::Nack, now) {
-            self.report_due(now);
+            self.report_if_heard(now);
         }
         if self.timers.expired(Timer::Header, now) {
             self.request_header(now);
@@ -361,14 +362,15 @@ where
         Some(Instant::ZERO + silent.since(Instant::ZERO + SILENCE))
     }
 
-    fn heard(&mut self, now: Instant, counter: u64) {
-        if self.phase == Phase::Listening {
-            // PROTOCOL S8
-            self.phase = Phase::Receiving;
+    fn heard(&mut self, now: Instant, counter: u64, len: usize) {
+        // PROTOCOL S8: of full size, for a path may lose those and carry shorter ones.
+        let full = len >= DATA_HEADER + SYMBOL_HEADER + self.config.symbol + TAG;
+        if full && self.timers.deadline(Timer::NotHeard).is_some() {
             self.timers.stop(Timer::NotHeard);
-            if !self.config.unicast {
-                self.tell(ReceiverEvent::Joined { heard: true });
-            }
+            self.tell(ReceiverEvent::Joined { heard: true });
+        }
+        if self.phase == Phase::Listening {
+            self.phase = Phase::Receiving;
             self.counter = counter;
             self.reported_counter = counter;
             let first = self.random_within(self.config.report);

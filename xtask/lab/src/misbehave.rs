@@ -60,8 +60,9 @@ impl Lan {
     /// # Errors
     /// When there is no such host, or it has that address.
     pub fn readdress(&self, host: usize, from: Ipv4Addr, to: Ipv4Addr) -> Result<(), String> {
+        // In this order: a second address of the same subnet would go with the first.
         let lines =
-            format!("address add {to}/16 broadcast + dev eth0\naddress del {from}/16 dev eth0\n");
+            format!("address del {from}/16 dev eth0\naddress add {to}/16 broadcast + dev eth0\n");
         self.host(host).run("ip", &["-batch", "-"], &lines)
     }
 }

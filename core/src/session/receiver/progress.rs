@@ -2,7 +2,7 @@
 
 use core::ops::DerefMut;
 
-use super::{ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState, Timer};
+use super::{HEADER_WAIT, ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState, Timer};
 use crate::crypto::aead::Aead;
 use crate::time::{Duration, Instant};
 
@@ -27,6 +27,15 @@ where
         let counter = self.counter;
         self.tell(ReceiverEvent::Progress { received, lost: lost as u32, counter });
         self.timers.set(Timer::Report, now + self.config.report);
+    }
+
+    /// Reports what is lacking, once it is known that repairs of full size get here.
+    pub(super) fn report_if_heard(&mut self, now: Instant) {
+        if self.timers.deadline(Timer::NotHeard).is_some() {
+            self.timers.set(Timer::Nack, now + HEADER_WAIT);
+        } else {
+            self.report_due(now);
+        }
     }
 
     /// Nothing has come of late.
