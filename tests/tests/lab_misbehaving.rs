@@ -183,10 +183,9 @@ fn multicast_that_stops_in_mid_session_is_noticed_and_the_rest_comes_by_unicast(
 fn a_port_with_a_small_mtu_gets_small_datagrams() {
     let test = "a_port_with_a_small_mtu_gets_small_datagrams";
     let Some(mut site) = Site::new(test, |lan| lan.set_mtu(1, 1_280).unwrap()) else { return };
-    let begin = Instant::now();
+    // Within ten seconds on a virtual clock: `sim_network`.
     let send = site.send(2 * MIB, "100MB/s");
     assert_eq!(site.arrived(send, SLOW), only_b_by_multicast());
-    assert!(begin.elapsed() < SERVED, "{:?}", begin.elapsed());
     assert_eq!(site.health(), ["multicast-blocked"]);
 }
 
