@@ -10,6 +10,7 @@
 //! [`Agent::poll_event`], [`Agent::poll_timeout`]. Its storage is two disks:
 //! the destination, and the state directory.
 
+mod announcing;
 mod delivering;
 mod delivery;
 mod event;

@@ -30,6 +30,8 @@ pub enum Condition {
     ServerHoldsAdminKey,
     /// A tenth of the receivers or more hear no multicast.
     MulticastBlocked,
+    /// Full-size datagrams do not reach some receivers, small ones do.
+    SmallDatagrams,
     /// A session is paused since most receivers lose too much.
     LossTooHigh,
     /// A receiver cannot follow the others and goes on in a slower lane.
@@ -76,6 +78,7 @@ impl Condition {
             Self::KeyUnsealed
             | Self::ServerHoldsAdminKey
             | Self::MulticastBlocked
+            | Self::SmallDatagrams
             | Self::OrderRegressed
             | Self::DiskNearlyFull
             | Self::ReleaseExpiring
@@ -109,7 +112,7 @@ impl Condition {
 }
 
 /// Code, title and hint of each condition, in the order of the enum.
-const WORDS: [(&str, &str, &str); 17] = [
+const WORDS: [(&str, &str, &str); 18] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
@@ -124,6 +127,11 @@ const WORDS: [(&str, &str, &str); 17] = [
         "multicast-blocked",
         "many receivers hear no multicast",
         "check IGMP snooping and the querier of the switches between",
+    ),
+    (
+        "small-datagrams",
+        "datagrams of full size do not reach some receivers; they get small ones",
+        "check the MTU of the links between: 1,500 bytes are usual",
     ),
     (
         "loss-too-high",

@@ -9,7 +9,7 @@ use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::wire::session;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt;
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 
 pub use self::marked::MAX_DSCP;
 use crate::error::Failure;
@@ -150,6 +150,20 @@ impl BatchSocket {
     /// Marks the datagrams of sessions, and no others, with this code point.
     pub const fn mark_sessions(&mut self, dscp: u8) {
         self.dscp = dscp;
+    }
+
+    /// Leaves the group and joins it again, so that the system tells the switches once
+    /// more: one without a querier forgets who listens. What comes in between is lost;
+    /// another listener of this machine to the same group makes it do nothing.
+    ///
+    /// # Errors
+    /// `io`.
+    pub fn rejoin(&self, group: SocketAddrV4, interface: &Interface) -> Result<(), Failure> {
+        let fail = |error: io::Error| socket_failure(group.into(), &error);
+        let index = InterfaceIndexOrAddress::Index(interface.index);
+        let socket = SockRef::from(&self.socket);
+        socket.leave_multicast_v4_n(group.ip(), &index).map_err(fail)?;
+        socket.join_multicast_v4_n(group.ip(), &index).map_err(fail)
     }
 
     /// The socket, to be waited for.

@@ -21,6 +21,7 @@ pub mod commands;
 pub mod contents;
 mod delivering;
 mod durable;
+mod hearing;
 mod lanes;
 mod live;
 mod messages;
@@ -53,6 +54,7 @@ use fleetcast_core::wire::transport::Sending;
 
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
+use self::hearing::Hears;
 use self::live::LiveSession;
 use self::registry::Registry;
 use self::sharing::Slow;
@@ -113,8 +115,8 @@ struct Link {
     outbox: Outbox,
     /// The delivery that it is busy with.
     busy: Option<u64>,
-    /// It did not hear the last multicast session.
-    deaf: bool,
+    /// What of multicast reaches it.
+    hears: Hears,
     /// It cannot follow the others: its pace, and since when.
     slow: Option<Slow>,
     /// It had not joined when its last multicast session began to send.
@@ -310,7 +312,7 @@ impl<A: Aead> ServerNode<A> {
                     ready: false,
                     outbox: Outbox::default(),
                     busy: None,
-                    deaf: false,
+                    hears: Hears::default(),
                     slow: None,
                     tardy: false,
                     ping: None,

@@ -16,4 +16,5 @@ pub mod random;
 pub mod release;
 pub mod script;
 pub mod seeds;
+pub mod swarm;
 pub mod world;

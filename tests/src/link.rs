@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 
-use fleetcast_core::time::Instant;
+use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 
 pub use self::path::{Bottleneck, Burst, Weather};
@@ -68,6 +68,10 @@ pub struct Link {
     owners: BTreeMap<SocketAddr, usize>,
     addresses: Vec<SocketAddr>,
     listeners: BTreeMap<SocketAddrV4, BTreeSet<usize>>,
+    /// When memberships were announced last.
+    announced: BTreeMap<(SocketAddrV4, usize), Instant>,
+    /// A switch forgets memberships that were not announced for so long.
+    forgets: Option<Duration>,
     /// Chance that a multicast datagram is lost before the network forks.
     common_loss: f64,
     flights: BinaryHeap<Reverse<Flight>>,
@@ -88,6 +92,8 @@ impl Link {
             owners: receivers.iter().enumerate().map(|(i, &address)| (address, i)).collect(),
             addresses: receivers,
             listeners: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            forgets: None,
             common_loss: 0.0,
             flights: BinaryHeap::new(),
             number: 0,
@@ -115,9 +121,25 @@ impl Link {
         self.paths[receiver].down.cut = down;
     }
 
+    /// Lets nothing longer than `longest` bytes of UDP payload through to a receiver: a
+    /// link with a small MTU that tells nobody.
+    pub fn limit_length(&mut self, receiver: usize, longest: usize) {
+        self.paths[receiver].down.longest = longest;
+    }
+
     /// Blocks or lets through multicast to a receiver.
     pub fn block_multicast(&mut self, receiver: usize, blocked: bool) {
         self.paths[receiver].deaf = blocked;
+    }
+
+    /// Lets a switch without a querier forget memberships after a time.
+    pub const fn forget_memberships(&mut self, after: Duration) {
+        self.forgets = Some(after);
+    }
+
+    /// A receiver has announced its membership in a multicast group.
+    pub fn announce(&mut self, now: Instant, receiver: usize, group: SocketAddrV4) {
+        self.announced.insert((group, receiver), now);
     }
 
     /// Loss that hits all receivers at once.
@@ -208,7 +230,7 @@ impl Link {
             let listeners: Vec<usize> =
                 self.listeners.get(&group).map(|l| l.iter().copied().collect()).unwrap_or_default();
             for receiver in listeners {
-                if self.paths[receiver].deaf {
+                if self.paths[receiver].deaf || self.is_forgotten(now, group, receiver) {
                     self.events.push_back(LinkEvent::Blocked);
                 } else {
                     let to = self.addresses[receiver];
@@ -257,6 +279,12 @@ impl Link {
         self.events.pop_front()
     }
 
+    /// Whether the switch has forgotten that a receiver listens to a group.
+    fn is_forgotten(&self, now: Instant, group: SocketAddrV4, receiver: usize) -> bool {
+        let Some(lasts) = self.forgets else { return false };
+        self.announced.get(&(group, receiver)).is_none_or(|&at| now.since(at) > lasts)
+    }
+
     fn carry(
         &mut self,
         now: Instant,
@@ -268,6 +296,9 @@ impl Link {
     ) {
         let paths = &mut self.paths[receiver];
         let path = if up { &mut paths.up } else { &mut paths.down };
+        if bytes.len() > path.longest {
+            return self.events.push_back(LinkEvent::Blocked);
+        }
         let copies = match path.fate(&mut self.random) {
             Fate::Lost(event) => return self.events.push_back(event),
             Fate::Carried { copies } => copies,
@@ -296,7 +327,6 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fleetcast_core::time::Duration;
 
     fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], 7))

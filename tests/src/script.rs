@@ -32,8 +32,8 @@ pub struct Script {
     pub under_way: Option<Digest>,
     /// Per receiver: places of the groups that it belongs in.
     pub members: Vec<Vec<usize>>,
-    /// Cap of what is sent of a release, in bytes per second.
-    pub rate: Option<u64>,
+    /// How releases are sent.
+    pub options: SendOptions,
     /// Whether deliveries that failed are tried again.
     pub retries: bool,
     /// The newest durable release of each group.
@@ -101,8 +101,7 @@ impl World {
             let signed = self.admin.release(*group, name, order, &planned.tree, chunks);
             self.script.under_way = Some(signed.name.digest);
             let document = signed.document.clone();
-            let options = SendOptions { rate: self.script.rate, ..SendOptions::default() };
-            node.submit_release(self.now, "admin", document, options)
+            node.submit_release(self.now, "admin", document, self.script.options)
         });
         if let Err(failure) = sent {
             self.oracle.violate(format!("a release was not taken: {failure:?}"));

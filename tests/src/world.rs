@@ -360,7 +360,11 @@ impl World {
             eprintln!("{:>12} receiver {receiver}: {event:?}", self.now.as_micros());
         }
         match event {
-            AgentEvent::Listen(group) => self.link.listen(receiver, *group, true),
+            AgentEvent::Listen(group) => {
+                self.link.listen(receiver, *group, true);
+                self.link.announce(self.now, receiver, *group);
+            }
+            AgentEvent::Announce(group) => self.link.announce(self.now, receiver, *group),
             AgentEvent::Unlisten(group) => self.link.listen(receiver, *group, false),
             AgentEvent::Installed { release, .. } if self.deep => {
                 let release = self.admin.signed.iter().find(|s| s.name.digest == *release);
@@ -438,7 +442,7 @@ impl World {
     }
 
     /// A receiver gets another address.
-    pub(crate) fn readdress(&mut self, receiver: usize, address: SocketAddr) {
+    pub fn readdress(&mut self, receiver: usize, address: SocketAddr) {
         self.known.insert(address);
         self.link.readdress(receiver, address);
     }

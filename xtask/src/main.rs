@@ -18,6 +18,8 @@ mod test;
 
 mod sim;
 
+mod swarm;
+
 mod lab;
 
 mod bench;
@@ -38,6 +40,8 @@ enum Command {
     Test(test::Options),
     /// Runs the simulated fleet.
     Sim(sim::Options),
+    /// Many receivers in one process, against a running server.
+    Swarm(swarm::Options),
     /// A LAN of network namespaces on this machine.
     #[command(subcommand)]
     Lab(lab::Command),
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Test(options) => test::run(&options),
         Command::Sim(options) => sim::run(&options),
+        Command::Swarm(options) => swarm::run(&options),
         Command::Lab(command) => lab::run(&command),
         Command::Bench(options) => bench::run(&options),
     };

@@ -17,6 +17,7 @@ mod checks;
 mod deliver;
 mod digests;
 mod headers;
+mod progress;
 mod repair;
 mod slots;
 mod strict;
@@ -31,6 +32,7 @@ use self::budget::Budget;
 pub use self::buffers::Buffers;
 pub use self::digests::DIGESTS_OF_SLOT;
 use self::digests::Digests;
+use self::progress::QUIET;
 pub use self::slots::ReceiveSlot;
 use self::slots::Slots;
 use self::window::{Fate, Window};
@@ -43,7 +45,8 @@ use crate::crypto::packet::Opener;
 use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, VerifyingKey};
 use crate::limits::{
-    CONTROL_VERIFICATIONS_PER_SECOND, DIGEST_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE,
+    CONTROL_VERIFICATIONS_PER_SECOND, DATA_HEADER, DIGEST_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE,
+    SYMBOL_HEADER, TAG,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::nack::NackWriter;
@@ -155,7 +158,12 @@ enum Timer {
     Report,
     /// When to give the session up as silent.
     Silence,
+    /// When to say that nothing came of late.
+    Quiet,
 }
+
+/// How many there are.
+const TIMERS: usize = Timer::Quiet as usize + 1;
 
 impl From<Timer> for usize {
     fn from(timer: Timer) -> Self {
@@ -178,7 +186,7 @@ pub struct ReceiverSession<A, S, B, W> {
     phase: Phase,
     slots: Slots<S, B>,
     window: Window<W, B>,
-    timers: Timers<6>,
+    timers: Timers<TIMERS>,
     events: Deque<ReceiverEvent, 8>,
     nack: NackWriter<B>,
     /// Segments and blocks of the session, once its end is known.
@@ -288,12 +296,13 @@ where
         if header.epoch != self.config.epoch {
             return self.other_epoch(now, header.epoch);
         }
+        let len = datagram.len();
         let body = self.opener.open(header, datagram).map(|body| &*body);
         let Ok(Ok(body)) = body.map(Body::parse) else {
             self.stats.refused += 1;
             return;
         };
-        self.heard(now, header.counter);
+        self.heard(now, header.counter, len);
         match body {
             Body::Symbol { index, block, payload } => {
                 let symbol = Symbol::of(index);
@@ -321,13 +330,16 @@ where
             self.tell(ReceiverEvent::Joined { heard: false });
         }
         if self.timers.expired(Timer::Nack, now) {
-            self.report_due(now);
+            self.report_if_heard(now);
         }
         if self.timers.expired(Timer::Header, now) {
             self.request_header(now);
         }
         if self.timers.expired(Timer::Digests, now) {
             self.request_digests(now);
+        }
+        if self.timers.expired(Timer::Quiet, now) {
+            self.report_quiet(now);
         }
         if self.timers.expired(Timer::Report, now) {
             self.report_progress(now);
@@ -385,20 +397,22 @@ where
         Some(Instant::ZERO + silent.since(Instant::ZERO + SILENCE))
     }
 
-    fn heard(&mut self, now: Instant, counter: u64) {
-        if self.phase == Phase::Listening {
-            // PROTOCOL S8
-            self.phase = Phase::Receiving;
+    fn heard(&mut self, now: Instant, counter: u64, len: usize) {
+        // PROTOCOL S8: of full size, for a path may lose those and carry shorter ones.
+        let full = len >= DATA_HEADER + SYMBOL_HEADER + self.config.symbol + TAG;
+        if full && self.timers.deadline(Timer::NotHeard).is_some() {
             self.timers.stop(Timer::NotHeard);
-            if !self.config.unicast {
-                self.tell(ReceiverEvent::Joined { heard: true });
-            }
+            self.tell(ReceiverEvent::Joined { heard: true });
+        }
+        if self.phase == Phase::Listening {
+            self.phase = Phase::Receiving;
             self.counter = counter;
             self.reported_counter = counter;
             let first = self.random_within(self.config.report);
             self.timers.set(Timer::Report, now + first);
         }
         self.timers.set(Timer::Silence, now + SILENCE);
+        self.timers.set(Timer::Quiet, now + QUIET);
         self.counter = self.counter.max(counter.saturating_add(1));
         self.received += 1;
         self.stats.received += 1;
@@ -409,17 +423,6 @@ where
         if let Some(place) = self.window.place(block) {
             self.window.state(place).fate = Fate::GivenUp;
         }
-    }
-
-    fn report_progress(&mut self, now: Instant) {
-        let expected = self.counter.saturating_sub(self.reported_counter);
-        let lost = expected.saturating_sub(u64::from(self.received));
-        self.reported_counter = self.counter;
-        self.stats.lost += lost;
-        let received = core::mem::take(&mut self.received);
-        let counter = self.counter;
-        self.tell(ReceiverEvent::Progress { received, lost: lost as u32, counter });
-        self.timers.set(Timer::Report, now + self.config.report);
     }
 
     fn other_epoch(&mut self, now: Instant, epoch: Epoch) {

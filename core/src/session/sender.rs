@@ -4,7 +4,7 @@
 //! [`SenderSession::handle_header_request`], [`SenderSession::handle_poisoned`],
 //! [`SenderSession::handle_timeout`].
 //! Commands: [`SenderSession::joined`], [`SenderSession::members`],
-//! [`SenderSession::rekey`], [`SenderSession::change_limits`].
+//! [`SenderSession::rekey`], [`SenderSession::redirect`], [`SenderSession::change_limits`].
 //! Outputs: [`SenderSession::poll_transmit`], [`SenderSession::poll_event`],
 //! [`SenderSession::poll_timeout`].
 //!
@@ -228,6 +228,11 @@ where
     /// Holds new data back, or lets it go on; repairs and control are sent in any case.
     pub const fn hold(&mut self, held: bool) {
         self.held = held;
+    }
+
+    /// The member of a unicast session is elsewhere, and has proved it (PROTOCOL C6).
+    pub const fn redirect(&mut self, to: SocketAddr) {
+        self.to = to;
     }
 
     /// Changes the bounds of the rate.

@@ -20,6 +20,7 @@ use fleetcast_core::wire::control::{
 use fleetcast_core::wire::session::Header;
 use fleetcast_core::wire::transport::Sending;
 
+use super::announcing::Announcing;
 use super::delivery::{Delivery, Running, Session, add};
 use super::gate::TrustGate;
 use super::{Agent, AgentEvent, WANT_AGAIN};
@@ -82,7 +83,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let machine = Session::new(config, lent, now);
         let group =
             (invitation.port != 0).then(|| SocketAddrV4::new(invitation.address, invitation.port));
-        delivery.sessions.push(Running { machine, group });
+        let announcing = Announcing::new(now);
+        delivery.sessions.push(Running { machine, group, announcing });
         self.events.extend(group.map(AgentEvent::Listen));
         self.work_at = Some(now);
     }
@@ -155,6 +157,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             if running.machine.poll_timeout().is_some_and(|at| at <= now) {
                 running.machine.handle_timeout(now, &mut delivery.staging);
             }
+            self.events.extend(running.announces(now).map(AgentEvent::Announce));
         }
     }
 

@@ -7,6 +7,7 @@ use fleetcast_core::session::receiver::{ReceiveSlot, ReceiverSession, SegmentSta
 use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::ReleaseName;
 
+use super::announcing::Announcing;
 use super::event::AgentStats;
 use super::gate::TrustGate;
 use crate::codec::Decoder;
@@ -20,6 +21,15 @@ pub(super) type Session<A> = ReceiverSession<A, Vec<ReceiveSlot>, Vec<u8>, Vec<S
 pub(super) struct Running<A> {
     pub(super) machine: Session<A>,
     pub(super) group: Option<SocketAddrV4>,
+    pub(super) announcing: Announcing,
+}
+
+impl<A: Aead> Running<A> {
+    /// The group whose membership is to be announced again now, if it is.
+    pub(super) fn announces(&mut self, now: Instant) -> Option<SocketAddrV4> {
+        let received = self.machine.stats().received;
+        self.group.filter(|_| self.announcing.is_due(now, received))
+    }
 }
 
 /// A release that is being received.
@@ -36,7 +46,9 @@ impl<D: Disk, A: Aead> Delivery<D, A> {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.sessions.iter().filter_map(|running| running.machine.poll_timeout()).min()
+        let machines = self.sessions.iter().filter_map(|running| running.machine.poll_timeout());
+        let listening = self.sessions.iter().filter(|running| running.group.is_some());
+        machines.chain(listening.map(|running| running.announcing.poll_timeout())).min()
     }
 
     pub(super) fn add_stats(&self, stats: &mut AgentStats) {

@@ -93,6 +93,8 @@ pub enum AgentEvent {
     },
     /// Join this multicast group.
     Listen(SocketAddrV4),
+    /// Tell the switches again that this multicast group is listened to.
+    Announce(SocketAddrV4),
     /// Leave this multicast group.
     Unlisten(SocketAddrV4),
 }

@@ -227,7 +227,7 @@ fn words(event: &AgentEvent) -> Option<Words> {
             ("refused", json!({ "code": code }), format!("refused: {code}"))
         }
         AgentEvent::Unwell { condition, subject } => unwell(*condition, subject),
-        AgentEvent::Listen(_) | AgentEvent::Unlisten(_) => return None,
+        AgentEvent::Listen(_) | AgentEvent::Announce(_) | AgentEvent::Unlisten(_) => return None,
         of_a_release => release_words(of_a_release)?,
     })
 }

@@ -177,6 +177,16 @@ impl Sockets {
         }
     }
 
+    fn announce(&self, group: SocketAddrV4) {
+        let found = self.multicast.iter().find(|(known, _)| *known == group);
+        if let Some((_, reader)) = found
+            && let Err(error) = reader.socket().rejoin(group, &self.interface)
+        {
+            // It may hear nothing from now on: then catch-up serves it.
+            tracing::warn!(%group, %error, "cannot join again");
+        }
+    }
+
     fn unlisten(&mut self, group: SocketAddrV4) {
         if let Some(at) = self.multicast.iter().position(|(known, _)| *known == group) {
             self.multicast.remove(at);
@@ -249,6 +259,7 @@ impl Loop {
         while let Some(event) = self.agent.poll_event() {
             match event {
                 AgentEvent::Listen(group) => self.sockets.listen(group),
+                AgentEvent::Announce(group) => self.sockets.announce(group),
                 AgentEvent::Unlisten(group) => self.sockets.unlisten(group),
                 event => {
                     // Nobody listens any more when the process is stopping.

@@ -29,6 +29,8 @@ use crate::server::{NodeConfig, ServerNode};
 /// The server machine with the host's cipher.
 pub type Node = ServerNode<RingChaCha>;
 
+/// Type byte of a handshake's initiation (PROTOCOL §1).
+const INITIATION: u8 = 1;
 /// How often at least the wall clock is told to the machine.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_millis(500);
 /// Batches of datagrams received before others get a turn.
@@ -254,10 +256,19 @@ impl Loop {
 
     fn receive(&mut self, buffers: &mut ReceiveBuffers) -> bool {
         let begin = self.begin;
+        let mut answer = [0; MAX_DATAGRAM];
         for _ in 0..TURNS {
-            let node = &mut self.node;
-            let count = self.socket.receive(buffers, &mut |from, datagram| {
-                node.handle_datagram(now_since(begin), from, datagram);
+            let (node, socket) = (&mut self.node, &self.socket);
+            let count = socket.receive(buffers, &mut |from, datagram| {
+                let is_initiation = datagram.first() == Some(&INITIATION);
+                let now = now_since(begin);
+                node.handle_datagram(now, from, datagram);
+                // The answer to an initiation is kept until the next one only, and a
+                // whole fleet may begin at once.
+                if is_initiation && let Some(t) = node.poll_transmit(now, &mut answer, &Lanes) {
+                    // Lost like any datagram when the socket is full: it is asked for again.
+                    let _ = socket.send(t.to, &answer[..t.len], t.segment_size);
+                }
             });
             if count == 0 {
                 return false;

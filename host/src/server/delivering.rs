@@ -8,6 +8,7 @@ use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun};
 
+use super::hearing::Hears;
 use super::{ServerNode, Wanted};
 use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 
@@ -184,13 +185,39 @@ impl<A: Aead> ServerNode<A> {
         session: SessionId,
     ) {
         let Some(live) = self.session_of(session, &receiver) else { return };
+        let symbol = live.symbol();
         if !live.is_multicast() || !live.leave(&receiver) {
             return;
         }
         if let Some(link) = self.links.get_mut(&slot) {
-            link.deaf = true;
+            link.hears = link.hears.after_silence(symbol);
         }
         self.requeue(now, receiver, MERGE);
+    }
+
+    /// A member hears a multicast session no longer that goes on: it is told so, says
+    /// what it lacks, and catch-up serves it.
+    pub(super) fn on_silent(
+        &mut self,
+        now: Instant,
+        slot: PeerSlot,
+        receiver: ReceiverId,
+        session: SessionId,
+    ) {
+        // PROTOCOL S21
+        let Some(live) = self.session_of(session, &receiver) else { return };
+        live.leave(&receiver);
+        if let Some(link) = self.links.get_mut(&slot) {
+            link.hears = Hears::Nothing;
+        }
+        if let Some(delivery) = self.busy_delivery(&receiver) {
+            let path = DeliveryPath::Unicast;
+            self.registry.put_delivery(DeliveryRecord { path, ..delivery });
+        }
+        let name = self.name_of(&receiver);
+        let what = format!("session {session}");
+        self.registry.log(&name, "multicast-lost", &what, "goes on by catch-up");
+        self.tell(now, slot, &Down::Ended { session });
     }
 
     pub(super) fn requeue(&mut self, now: Instant, receiver: ReceiverId, within: Duration) {

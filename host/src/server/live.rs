@@ -7,7 +7,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
-use fleetcast_core::limits::{MAX_DATAGRAM, MAX_SOURCES, MAX_SYMBOL};
+use fleetcast_core::limits::{MAX_DATAGRAM, MAX_SOURCES};
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{
     BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
@@ -19,6 +19,7 @@ use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 use fleetcast_core::wire::nack::Nack;
 
+use super::hearing::Hearing;
 use super::lanes::{Follows, Pace, few, usual_loss};
 use super::plan::SessionPlan;
 use crate::model::UnixTime;
@@ -57,11 +58,26 @@ pub(super) struct Member {
     pub(super) taken: (Tally, Instant),
     /// How well it follows.
     pace: Pace,
+    /// Whether the session still reaches it.
+    hearing: Hearing,
     /// Data waits for it in the beginning.
     awaited: bool,
 }
 
 impl Member {
+    fn new(slot: u8, epoch: Epoch, taken: Tally, awaited: bool, now: Instant) -> Self {
+        Self {
+            slot,
+            joined: false,
+            finished: false,
+            epoch,
+            taken: (taken, now),
+            pace: Pace::new(now),
+            hearing: Hearing::new(now),
+            awaited,
+        }
+    }
+
     const fn receives(&self) -> bool {
         self.joined && !self.finished
     }
@@ -89,6 +105,8 @@ pub(super) struct LiveConfig {
     pub(super) members: Vec<(ReceiverId, u8)>,
     /// Members that were late for their last session: nobody waits for them.
     pub(super) tardy: BTreeSet<ReceiverId>,
+    /// Bytes of a full symbol.
+    pub(super) symbol: usize,
     /// Bounds of the rate.
     pub(super) limits: RateLimits,
     /// Members take nothing from older releases.
@@ -131,7 +149,7 @@ impl<A: Aead> LiveSession<A> {
             fleet: config.fleet,
             signing: config.signing.clone(),
             to: config.to,
-            symbol: MAX_SYMBOL,
+            symbol: config.symbol,
             salt: config.salt,
             sources: MAX_SOURCES,
             slots: config.slots.len() as u8,
@@ -142,24 +160,12 @@ impl<A: Aead> LiveSession<A> {
         };
         let held = plan.block_count().min(BLOCKS_IN_MEMORY);
         let slots = vec![BlockSlot::default(); held];
-        let memory = vec![0; held * MAX_SOURCES * MAX_SYMBOL];
+        let memory = vec![0; held * MAX_SOURCES * config.symbol];
         let parity_sent = vec![0; plan.block_count()];
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
             let awaited = !config.tardy.contains(&id);
-            let taken = (Tally::default(), now);
-            (
-                id,
-                Member {
-                    slot,
-                    joined: false,
-                    finished: false,
-                    epoch,
-                    taken,
-                    pace: Pace::new(now),
-                    awaited,
-                },
-            )
+            (id, Member::new(slot, epoch, Tally::default(), awaited, now))
         };
         let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
@@ -192,6 +198,11 @@ impl<A: Aead> LiveSession<A> {
     /// The pace of its lane in bytes per second, where it is a slow one.
     pub(super) const fn pace(&self) -> Option<u64> {
         self.config.pace
+    }
+
+    /// Bytes of a full symbol.
+    pub(super) const fn symbol(&self) -> usize {
+        self.config.symbol
     }
 
     /// Releases, one per slot.
@@ -233,7 +244,7 @@ impl<A: Aead> LiveSession<A> {
             slot,
             release: *self.config.slots.get(usize::from(slot))?,
             root_len: *self.config.root_lens.get(usize::from(slot))?,
-            symbol: MAX_SYMBOL as u16,
+            symbol: self.config.symbol as u16,
             sources: MAX_SOURCES as u8,
             first_block,
             receivers: self.invited,
@@ -266,17 +277,8 @@ impl<A: Aead> LiveSession<A> {
 
     /// Takes a late receiver in.
     pub(super) fn add(&mut self, now: Instant, id: ReceiverId, slot: u8) {
-        let taken = (Tally::new(self.sender.counter()), now);
-        let (epoch, awaited) = (self.epoch, false);
-        let member = Member {
-            slot,
-            joined: false,
-            finished: false,
-            epoch,
-            taken,
-            pace: Pace::new(now),
-            awaited,
-        };
+        let taken = Tally::new(self.sender.counter());
+        let member = Member::new(slot, self.epoch, taken, false, now);
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -363,6 +365,25 @@ impl<A: Aead> LiveSession<A> {
         self.sender.handle_progress(now, Some(believed).filter(|_| self.steers(id)));
         self.wait_for_members(now);
         leaves
+    }
+
+    /// Whether a member's progress shows that nothing of the session reaches it any more.
+    pub(super) fn fell_silent(
+        &mut self,
+        now: Instant,
+        id: &ReceiverId,
+        received: u32,
+        counter: u64,
+    ) -> bool {
+        let (sent, multicast) = (self.sender.counter(), self.is_multicast());
+        let member = self.members.get_mut(id).filter(|m| m.joined && !m.finished && multicast);
+        member.is_some_and(|member| member.hearing.report(now, received, counter, sent))
+    }
+
+    /// The member of a catch-up session is elsewhere, and has proved it.
+    pub(super) fn redirect(&mut self, to: SocketAddr) {
+        self.config.to = to;
+        self.sender.redirect(to);
     }
 
     /// Whether a member's reports steer the rate: it follows, as far as that can be told.

@@ -18,6 +18,7 @@ use fleetcast_core::wire::control::{
 use fleetcast_core::wire::nack::{self, Nack};
 
 use super::ServerNode;
+use super::hearing::Hears;
 use super::live::LiveSession;
 use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord, fail_word};
 
@@ -86,8 +87,13 @@ impl<A: Aead> ServerNode<A> {
         match *message {
             Up::Joined { session, epoch, heard } => {
                 if heard {
+                    let mut symbol = None;
                     if let Some(live) = self.session_of(session, &id) {
                         live.joined(now, &id, epoch);
+                        symbol = live.is_multicast().then(|| live.symbol());
+                    }
+                    if let (Some(symbol), Some(link)) = (symbol, self.links.get_mut(&slot)) {
+                        link.hears = Hears::of(symbol);
                     }
                     self.advance_delivery(id, DeliveryState::Transferring);
                 } else {
@@ -95,13 +101,18 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
             Up::Progress { session, received, lost, counter, held, .. } => {
-                let live = self.session_of(session, &id);
-                let slow =
-                    live.and_then(|l| l.handle_progress(now, &id, (received, lost), counter));
-                if let Some(pace) = slow {
+                let (mut slow, mut silent) = (None, false);
+                if let Some(live) = self.session_of(session, &id) {
+                    slow = live.handle_progress(now, &id, (received, lost), counter);
+                    silent = live.fell_silent(now, &id, received, counter);
+                }
+                if let Some(pace) = slow.filter(|_| !silent) {
                     self.set_aside(now, (slot, id), session, pace);
                 }
                 self.note_progress(id, held);
+                if silent {
+                    self.on_silent(now, slot, id, session);
+                }
             }
             Up::HeaderRequest { session, block } => {
                 if let Some(live) = self.session_of(session, &id) {
@@ -408,6 +419,7 @@ impl<A: Aead> ServerNode<A> {
     }
 
     fn on_pong(&mut self, now: Instant, slot: PeerSlot, nonce: u64) {
+        self.follow(slot);
         if let Some(link) = self.links.get_mut(&slot)
             && let Some((_, sent)) = link.ping.filter(|(expected, _)| *expected == nonce)
         {
@@ -426,6 +438,20 @@ impl<A: Aead> ServerNode<A> {
         let address = self.endpoint.address(slot);
         if let Some(id) = self.links.get(&slot).and_then(|link| link.receiver) {
             self.registry.touch_receiver(&id, |record| record.address = address);
+        }
+    }
+
+    /// Sends a receiver's catch-up where it is now, if it has proved that (PROTOCOL C6).
+    fn follow(&mut self, slot: PeerSlot) {
+        let Some(to) = self.endpoint.address(slot) else { return };
+        let Some(id) = self.links.get(&slot).and_then(|link| link.receiver) else { return };
+        if !self.endpoint.address_confirmed(slot) {
+            return;
+        }
+        for session in &mut self.sessions {
+            if !session.is_multicast() && session.members().contains_key(&id) {
+                session.redirect(to);
+            }
         }
     }
 

@@ -11,10 +11,11 @@ use std::sync::Arc;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::ReceiverId;
-use fleetcast_core::limits::{MAX_SLOTS, MAX_SOURCES, MAX_SYMBOL};
+use fleetcast_core::limits::{MAX_SLOTS, MAX_SOURCES, MAX_SYMBOL, SMALL_SYMBOL};
 use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
 use super::contents::Contents;
+use super::hearing::Hears;
 use super::lanes::lanes;
 use super::plan::{PlannedChunk, SessionPlan};
 use crate::packs::{ChunkStore, StoreError};
@@ -30,8 +31,8 @@ pub(super) struct Need {
     pub(super) wants: Option<Vec<WantRun>>,
     /// Releases that it holds.
     pub(super) holds: Vec<Arc<Contents>>,
-    /// It does not hear multicast.
-    pub(super) deaf: bool,
+    /// What of multicast reaches it.
+    pub(super) hears: Hears,
     /// It cannot follow the others: bytes per second that it takes.
     pub(super) pace: Option<u64>,
 }
@@ -48,6 +49,18 @@ pub(super) struct Planned {
     pub(super) multicast: bool,
     /// The pace of its lane in bytes per second, where it is a slow one.
     pub(super) pace: Option<u64>,
+    /// Bytes of a full symbol.
+    pub(super) symbol: usize,
+}
+
+/// How a session's datagrams go.
+#[derive(Clone, Copy)]
+struct Way {
+    multicast: bool,
+    /// The pace of its lane in bytes per second, where it is a slow one.
+    pace: Option<u64>,
+    /// Bytes of a full symbol.
+    symbol: usize,
 }
 
 /// What is needed of one release, by ordinal, and by whom.
@@ -62,8 +75,9 @@ struct Demand {
 /// Plans sessions for `needs`, of which each receiver has at most one.
 ///
 /// Receivers that do not hear multicast, and the few that want a rest, are
-/// served one by one. Who cannot follow the others goes with those of about the
-/// same pace, or alone.
+/// served one by one. Several that heard no datagrams of full size are tried
+/// with small ones by multicast first. Who cannot follow the others goes with those
+/// of about the same pace, or alone.
 ///
 /// # Errors
 /// [`StoreError`] when the store lacks a chunk of a release.
@@ -72,24 +86,34 @@ pub(super) fn plan_sessions(
     chunks: &Arc<dyn ChunkStore>,
 ) -> Result<Vec<Planned>, StoreError> {
     let (slow, needs): (Vec<Need>, Vec<Need>) =
-        needs.into_iter().partition(|need| need.pace.is_some() && !need.deaf);
-    let rests = needs.iter().filter(|need| need.wants.is_some() && !need.deaf).count();
-    let few = rests < MULTICAST_RESTS;
-    let (alone, together): (Vec<Need>, Vec<Need>) =
-        needs.into_iter().partition(|need| need.deaf || (need.wants.is_some() && few));
+        needs.into_iter().partition(|need| need.pace.is_some() && need.hears == Hears::Full);
+    let hear = |need: &Need| need.hears != Hears::Nothing;
+    let rests = needs.iter().filter(|need| need.wants.is_some() && hear(need)).count();
+    let doubtful = needs.iter().filter(|need| need.hears == Hears::Doubtful).count();
+    let is_alone = |need: &Need| match need.hears {
+        Hears::Nothing => true,
+        Hears::Doubtful if doubtful < MULTICAST_RESTS => true,
+        _ => need.wants.is_some() && rests < MULTICAST_RESTS,
+    };
+    let (alone, together): (Vec<Need>, Vec<Need>) = needs.into_iter().partition(is_alone);
     let mut planned = Vec::new();
     for need in alone {
-        let demand = demands(vec![need]);
-        planned.extend(plan_group(demand, chunks, false)?);
+        let way = Way { multicast: false, pace: need.pace, symbol: need.hears.symbol() };
+        planned.extend(plan_group(demands(vec![need]), chunks, way)?);
     }
-    planned.extend(plan_group(demands(together), chunks, true)?);
+    let (full, small): (Vec<Need>, Vec<Need>) =
+        together.into_iter().partition(|need| need.hears == Hears::Full);
+    for (needs, symbol) in [(full, MAX_SYMBOL), (small, SMALL_SYMBOL)] {
+        let way = Way { multicast: true, pace: None, symbol };
+        planned.extend(plan_group(demands(needs), chunks, way)?);
+    }
     let slow = slow.into_iter().map(|need| (need.pace.unwrap_or(0), need)).collect();
     for (pace, needs, multicast) in lanes(slow) {
         let (one_by_one, lane) = if multicast { (vec![], needs) } else { (needs, vec![]) };
         let alone = one_by_one.into_iter().map(|need| demands(vec![need]));
         for demands in alone.chain([demands(lane)]) {
-            let sessions = plan_group(demands, chunks, multicast)?;
-            planned.extend(sessions.into_iter().map(|s| Planned { pace: Some(pace), ..s }));
+            let way = Way { multicast, pace: Some(pace), symbol: MAX_SYMBOL };
+            planned.extend(plan_group(demands, chunks, way)?);
         }
     }
     Ok(planned)
@@ -167,7 +191,7 @@ type Sharers = u64;
 fn plan_group(
     demands: Vec<Demand>,
     chunks: &Arc<dyn ChunkStore>,
-    multicast: bool,
+    way: Way,
 ) -> Result<Vec<Planned>, StoreError> {
     let mut planned = Vec::new();
     for demands in demands.chunks(Sharers::BITS as usize) {
@@ -179,7 +203,7 @@ fn plan_group(
             sharers.values().filter(|set| set.count_ones() > 1).map(|&set| (set, ())).collect();
         for (at, demand) in demands.iter().enumerate() {
             let own = |id: &Digest| sharers.get(id) == Some(&(1 << at));
-            planned.push(own_session(demand, own, chunks, multicast)?);
+            planned.push(own_session(demand, own, chunks, way)?);
         }
         for set in shared.into_keys() {
             let with: Vec<&Demand> = demands
@@ -193,7 +217,7 @@ fn plan_group(
                     some,
                     |id| sharers.get(id) == Some(&set),
                     chunks,
-                    multicast,
+                    way,
                 )?);
             }
         }
@@ -209,9 +233,9 @@ fn own_session(
     demand: &Demand,
     own: impl Fn(&Digest) -> bool,
     chunks: &Arc<dyn ChunkStore>,
-    multicast: bool,
+    way: Way,
 ) -> Result<Planned, StoreError> {
-    let mut plan = SessionPlan::new(Arc::clone(chunks), MAX_SYMBOL, MAX_SOURCES, 1);
+    let mut plan = SessionPlan::new(Arc::clone(chunks), way.symbol, MAX_SOURCES, 1);
     if demand.root {
         plan.push_root(&demand.release.document);
     }
@@ -230,8 +254,9 @@ fn own_session(
         slots: vec![Arc::clone(&demand.release)],
         members,
         plan: plan.finish(),
-        multicast,
-        pace: None,
+        multicast: way.multicast,
+        pace: way.pace,
+        symbol: way.symbol,
     })
 }
 
@@ -242,11 +267,11 @@ fn shared_session(
     demands: &[&Demand],
     shared: impl Fn(&Digest) -> bool,
     chunks: &Arc<dyn ChunkStore>,
-    multicast: bool,
+    way: Way,
 ) -> Result<Planned, StoreError> {
     let ordinals: Vec<HashMap<Digest, u32>> =
         demands.iter().map(|demand| demand.needed_content().collect()).collect();
-    let mut plan = SessionPlan::new(Arc::clone(chunks), MAX_SYMBOL, MAX_SOURCES, demands.len());
+    let mut plan = SessionPlan::new(Arc::clone(chunks), way.symbol, MAX_SOURCES, demands.len());
     for (id, _) in demands[0].needed_content().filter(|(id, _)| shared(id)) {
         let mut places = [0; MAX_SLOTS];
         for (place, known) in places.iter_mut().zip(&ordinals) {
@@ -262,8 +287,9 @@ fn shared_session(
         slots: demands.iter().map(|demand| Arc::clone(&demand.release)).collect(),
         members: members.collect(),
         plan: plan.finish(),
-        multicast,
-        pace: None,
+        multicast: way.multicast,
+        pace: way.pace,
+        symbol: way.symbol,
     })
 }
 
@@ -322,7 +348,7 @@ mod tests {
             release: Arc::clone(release),
             wants: None,
             holds: Vec::new(),
-            deaf: receiver == 9,
+            hears: if receiver == 9 { Hears::Nothing } else { Hears::Full },
             pace: None,
         };
         let needs = vec![need(1, &a), need(2, &a), need(3, &b), need(9, &b)];

@@ -13,6 +13,7 @@ use fleetcast_core::wire::transport::Sending;
 
 use super::ServerNode;
 use super::delivering::{MERGE, MERGE_LATE};
+use super::hearing::Hears;
 use super::live::{LiveConfig, LiveSession};
 use super::planner::{Need, Planned, plan_sessions, slot_names};
 use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
@@ -50,6 +51,7 @@ impl<A: Aead> ServerNode<A> {
 
     fn on_sender_event(&mut self, now: Instant, at: usize, event: SenderEvent) {
         let members: Vec<ReceiverId> = self.sessions[at].members().keys().copied().collect();
+        let symbol = self.sessions[at].symbol();
         match event {
             SenderEvent::Started => self.note_tardy(at),
             SenderEvent::Closed { .. } => {}
@@ -58,7 +60,7 @@ impl<A: Aead> ServerNode<A> {
                     if let Some(&slot) = self.connected.get(&member)
                         && let Some(link) = self.links.get_mut(&slot)
                     {
-                        link.deaf = true;
+                        link.hears = link.hears.after_silence(symbol);
                     }
                 }
             }
@@ -173,20 +175,20 @@ impl<A: Aead> ServerNode<A> {
     /// Plans sessions for all receivers that are here, idle, and owed something.
     pub(super) fn plan(&mut self, now: Instant) {
         let mut needs = Vec::new();
-        let ready: Vec<(PeerSlot, ReceiverId, bool)> = self
+        let ready: Vec<(PeerSlot, ReceiverId, Hears)> = self
             .links
             .iter()
             .filter(|(_, link)| link.ready && link.busy.is_none())
-            .filter_map(|(&slot, link)| Some((slot, link.receiver?, link.deaf)))
+            .filter_map(|(&slot, link)| Some((slot, link.receiver?, link.hears)))
             .collect();
         self.forgive_slow(now);
-        for (slot, receiver, deaf) in ready {
+        for (slot, receiver, hears) in ready {
             let Some(delivery) = self.next_delivery_of(receiver) else { continue };
             if let Some(link) = self.links.get_mut(&slot) {
                 link.busy = Some(delivery.id);
             }
-            if !self.join_running(now, slot, &delivery, deaf) {
-                needs.extend(self.need(&delivery, deaf));
+            if !self.join_running(now, slot, &delivery, hears) {
+                needs.extend(self.need(&delivery, hears));
             }
         }
         needs.sort_by_key(|need| need.receiver);
@@ -214,16 +216,17 @@ impl<A: Aead> ServerNode<A> {
         now: Instant,
         slot: PeerSlot,
         delivery: &DeliveryRecord,
-        deaf: bool,
+        hears: Hears,
     ) -> bool {
         let pace = self.pace_of(&delivery.receiver);
-        if deaf || pace.is_some() || self.wanted.contains_key(&delivery.receiver) {
+        if pace.is_some() || self.wanted.contains_key(&delivery.receiver) {
             return false;
         }
         let running = self.sessions.iter_mut().find_map(|session| {
             let at = session.releases().iter().position(|r| *r == delivery.release)?;
-            let fast = session.is_multicast() && session.pace().is_none();
-            let first = session.late_entry().filter(|_| fast)?;
+            let fits =
+                session.is_multicast() && session.pace().is_none() && hears.hears(session.symbol());
+            let first = session.late_entry().filter(|_| fits)?;
             session.add(now, delivery.receiver, at as u8);
             session.invitation(&delivery.receiver, first)
         });
@@ -233,7 +236,7 @@ impl<A: Aead> ServerNode<A> {
         true
     }
 
-    fn need(&mut self, delivery: &DeliveryRecord, deaf: bool) -> Option<Need> {
+    fn need(&mut self, delivery: &DeliveryRecord, hears: Hears) -> Option<Need> {
         let release = self.contents_of(&delivery.release)?;
         let asked = self.wanted.get(&delivery.receiver);
         let asked = asked.filter(|wanted| wanted.complete && wanted.release == release.name.digest);
@@ -244,7 +247,7 @@ impl<A: Aead> ServerNode<A> {
         let held = held.iter().filter(|_| !full);
         let holds = held.filter_map(|name| self.contents_of(name)).collect();
         let pace = self.pace_of(&delivery.receiver);
-        Some(Need { receiver: delivery.receiver, release, wants, holds, deaf, pace })
+        Some(Need { receiver: delivery.receiver, release, wants, holds, hears, pace })
     }
 
     /// Starts a planned session and invites its members; or lets it wait.
@@ -278,6 +281,7 @@ impl<A: Aead> ServerNode<A> {
             slots: slots.clone(),
             members: planned.members.clone(),
             tardy,
+            symbol: planned.symbol,
             full: slots.iter().any(|release| self.full_sends.contains(&release.digest)),
             limits: self.limits_of_new(planned.multicast, planned.pace, &slots),
             pace: planned.pace,

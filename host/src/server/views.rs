@@ -11,6 +11,7 @@ use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::wire::control::Standing;
 
+use super::hearing::Hears;
 use super::live::LiveSession;
 use super::registry::Registry;
 use super::{ServerNode, Traffic};
@@ -243,7 +244,8 @@ impl<A: Aead> ServerNode<A> {
         let mut health = Health::default();
         let now = self.registry.time();
         let ready = self.links.values().filter(|link| link.ready).count();
-        let deaf = self.links.values().filter(|link| link.ready && link.deaf).count();
+        let ready_links = || self.links.values().filter(|link| link.ready);
+        let deaf = ready_links().filter(|link| link.hears.is_deaf()).count();
         if deaf * 10 > ready {
             health.raise(Condition::MulticastBlocked, &format!("{deaf} of {ready} receivers"), now);
         }
@@ -256,6 +258,10 @@ impl<A: Aead> ServerNode<A> {
                 let subject = format!("{} {slow}", self.name_of(&id));
                 health.raise(Condition::SlowReceiver, &subject, slow.since);
             }
+        }
+        let small = ready_links().filter(|link| link.hears == Hears::Small).count();
+        if small > 0 {
+            health.raise(Condition::SmallDatagrams, &format!("{small} of {ready} receivers"), now);
         }
         for delivery in self.registry.deliveries().filter(|d| d.state == DeliveryState::Failed) {
             let subject = format!(

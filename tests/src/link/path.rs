@@ -79,6 +79,8 @@ pub(super) struct Path {
     pub(super) weather: Weather,
     pub(super) cut: bool,
     pub(super) bottleneck: Option<Bottleneck>,
+    /// Longest datagram that gets through; longer ones vanish.
+    pub(super) longest: usize,
     in_burst: bool,
     /// When all that waits at the bottleneck has left it.
     drained: Instant,
@@ -90,6 +92,7 @@ impl Default for Path {
             weather: Weather::CALM,
             cut: false,
             bottleneck: None,
+            longest: usize::MAX,
             in_burst: false,
             drained: Instant::ZERO,
         }

@@ -128,6 +128,15 @@ impl Fleet {
         command
     }
 
+    /// The server's process id.
+    ///
+    /// # Panics
+    /// When it does not run.
+    #[must_use]
+    pub fn server_id(&self) -> u32 {
+        self.server.as_ref().expect("a server").id()
+    }
+
     /// Kills the server.
     pub fn kill_server(&mut self) {
         self.server.take().expect("a server").kill();
@@ -182,9 +191,19 @@ impl Fleet {
     /// A receiver that is in the group `g` and connected.
     #[must_use]
     pub fn receiver(&self, name: &str) -> Receiver {
+        self.enrol(self.absent(name))
+    }
+
+    /// The same, in a network namespace of its own.
+    #[must_use]
+    pub fn receiver_on(&self, host: &Namespace, name: &str) -> Receiver {
+        self.enrol(Receiver { namespace: Some(host.holder()), ..self.absent(name) })
+    }
+
+    fn enrol(&self, mut receiver: Receiver) -> Receiver {
         let code = self.invite(&["--group", "g"]);
-        let mut receiver = self.absent(name);
-        receiver.start(&["--enrol", &code, "--name", name]);
+        let name = receiver.name.clone();
+        receiver.start(&["--enrol", &code, "--name", &name]);
         receiver.process().wait_for("connected");
         receiver
     }

@@ -30,8 +30,10 @@ mod namespace;
 mod plan;
 
 mod lan;
+mod misbehave;
 pub mod standing;
 
 pub use lan::{Lan, Traffic};
+pub use misbehave::Snooping;
 pub use namespace::Namespace;
 pub use plan::{Plan, Rate};
