@@ -260,10 +260,9 @@ impl Crew {
     fn on_event(&mut self, at: usize, event: &AgentEvent) {
         let add = |count: &AtomicUsize| count.fetch_add(1, Ordering::Relaxed);
         match event {
-            AgentEvent::Connected { .. } => {
-                if !std::mem::replace(&mut self.members[at].is_connected, true) {
-                    add(&self.counts.connected);
-                }
+            AgentEvent::Connected { .. } if !self.members[at].is_connected => {
+                self.members[at].is_connected = true;
+                add(&self.counts.connected);
             }
             AgentEvent::Installed { .. } => {
                 add(&self.counts.installed);

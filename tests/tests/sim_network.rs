@@ -4,6 +4,8 @@
 //! All bounds are the issue's: whoever is cut off from multicast is served
 //! otherwise within ten seconds.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::net::SocketAddr;
 
 use fleetcast::model::{DeliveryPath, DeliveryRecord, DeliveryState};

@@ -69,7 +69,9 @@ impl<D: Disk> OldIndex<D> {
                 chunk.resize(len as usize, 0);
                 match read_exact(disk, &self.files[file], offset, &mut chunk) {
                     // Hashed again there, like any that arrives.
-                    Ok(()) => drop(index.put(disk, Ordinal(self.next), &chunk)?),
+                    Ok(()) => {
+                        index.put(disk, Ordinal(self.next), &chunk)?;
+                    }
                     Err(DiskError::Short) => {}
                     Err(error) => return Err(error.into()),
                 }

@@ -110,7 +110,7 @@ mod tests {
     fn a_session_that_falls_silent_is_reported_on_within_three_seconds_and_again() {
         let mut slots = [ReceiveSlot::default(); SLOTS];
         let (mut blocks, mut headers) = ([0; BLOCKS], [0; HEADERS]);
-        let mut segments = core::array::from_fn::<_, SEGMENTS, _>(|_| SegmentState::default());
+        let mut segments: [_; SEGMENTS] = core::array::from_fn(|_| SegmentState::default());
         let mut report = [0; REPORT];
         let lent = Buffers {
             slots: &mut slots[..],

@@ -72,7 +72,7 @@ fn start() -> Result<Sender<Job>> {
 
 /// All are tried: each error is reported only once by the kernel.
 fn sync(job: &Job) -> Result<()> {
-    let whole = job.all.iter().map(|root| fs::syncfs(root));
+    let whole = job.all.iter().map(fs::syncfs);
     let data = job.files.iter().map(fs::fdatasync);
     whole.chain(data).fold(Ok(()), Result::and)
 }
