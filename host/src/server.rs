@@ -31,6 +31,7 @@ pub mod registry;
 pub mod releases;
 mod running;
 mod sharing;
+mod slow;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +58,7 @@ use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::live::LiveSession;
 use self::registry::Registry;
-use self::sharing::Slow;
+use self::slow::Slow;
 use crate::health::Condition;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;

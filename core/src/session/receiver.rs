@@ -32,7 +32,6 @@ use self::budget::Budget;
 pub use self::buffers::Buffers;
 pub use self::digests::DIGESTS_OF_SLOT;
 use self::digests::Digests;
-use self::progress::QUIET;
 pub use self::slots::ReceiveSlot;
 use self::slots::Slots;
 use self::window::{Fate, Window};
@@ -54,6 +53,8 @@ use crate::wire::session::{Body, Header};
 
 /// A session that is silent for so long has nothing more to give.
 const SILENCE: Duration = Duration::from_secs(15);
+/// A session that is silent for so long is reported on: the server knows whether it goes on.
+const QUIET: Duration = Duration::from_secs(2);
 /// How long a symbol without a header waits before the header is asked for.
 const HEADER_WAIT: Duration = Duration::from_millis(30);
 /// Requests for one missing header: at half loss six of them, and all answers, get lost.

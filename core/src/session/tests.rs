@@ -1,5 +1,6 @@
 //! Sender and receivers together on a virtual clock, over a link that loses.
 
+mod config;
 mod harness;
 mod insider;
 mod link;

@@ -446,9 +446,8 @@ impl<A: Aead> LiveSession<A> {
 
     /// When there is something to do again.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let key = self.next_key.map(|(.., at)| at);
-        let own = key.into_iter().chain(self.look_again).chain(self.again_at);
-        own.chain(self.sender.poll_timeout()).min()
+        let own = self.next_key.map(|(.., at)| at).into_iter().chain(self.look_again);
+        own.chain(self.again_at).chain(self.sender.poll_timeout()).min()
     }
 
     /// What happened.
@@ -476,9 +475,8 @@ impl<A: Aead> LiveSession<A> {
         }
     }
 
-    /// Holds new data while more than a tenth of the members are behind but moving:
-    /// what they lack must still be in their windows when it is repaired. Who
-    /// has stopped, or is hopelessly behind, is left to catch-up.
+    /// Holds new data while more than a tenth are behind but moving: what they lack must
+    /// still be in their windows. Who stopped, or is hopelessly behind, goes to catch-up.
     fn wait_for_members(&mut self, now: Instant) {
         let sent = self.sender.counter();
         let (mut all, mut behind) = (0, 0);

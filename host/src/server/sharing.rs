@@ -1,7 +1,5 @@
 //! The rate cap shared among sessions, and receivers that cannot follow.
 
-use std::fmt;
-
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::session::rate::RateLimits;
@@ -11,8 +9,7 @@ use fleetcast_core::wire::control::{Down, ReleaseName};
 use super::ServerNode;
 use super::lanes::{Claim, LANE_TIME, shares};
 use super::live::LiveSession;
-use crate::model::UnixTime;
-use crate::units::format_rate;
+use super::slow::Slow;
 
 /// Slowest rate of a session in bytes per second.
 const FLOOR: u64 = 64 * 1_024;
@@ -20,27 +17,6 @@ const FLOOR: u64 = 64 * 1_024;
 const SLOW_FLOOR: u64 = 8 * 1_024;
 /// Where a session begins, in bytes per second.
 const START: u64 = 12_000_000;
-
-/// A receiver that cannot follow the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Slow {
-    /// Bytes per second that it takes.
-    pub(super) pace: u64,
-    /// Bytes per second that the others took then.
-    pub(super) others: u64,
-    /// When that was noticed.
-    pub(super) noticed: Instant,
-    /// The same by the wall clock.
-    pub(super) since: UnixTime,
-}
-
-/// What that costs: how much it takes of how much.
-impl fmt::Display for Slow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (pace, others) = (format_rate(self.pace), format_rate(self.others));
-        write!(f, "takes {pace} of {others}, the rest again by itself")
-    }
-}
 
 impl<A: Aead> ServerNode<A> {
     // --- slow receivers ---

@@ -2,12 +2,10 @@
 
 use core::ops::DerefMut;
 
-use super::{HEADER_WAIT, ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState, Timer};
+use super::{HEADER_WAIT, QUIET, ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState, Timer};
 use crate::crypto::aead::Aead;
 use crate::time::{Duration, Instant};
 
-/// A session that is silent for so long is reported on: the server knows whether it goes on.
-pub(super) const QUIET: Duration = Duration::from_secs(2);
 /// Such reports of all receivers are spread over so long.
 const SPREAD: Duration = Duration::from_secs(1);
 

@@ -5,40 +5,31 @@ use std::collections::BinaryHeap;
 use std::vec;
 use std::vec::Vec;
 
+pub(super) use super::config::{BACKOFF, CAP, SALT};
+use super::config::{SESSION, Sender, key_of, receiver_config, sender};
 use super::insider::{Forgery, Insider};
 use super::link::{Flight, Link, Sent, Wire};
 use super::plan::{Plan, SOURCES, SYMBOL, Store};
 use crate::crypto::aead::ChaCha;
 use crate::crypto::packet::Sealer;
-use crate::crypto::sign::SigningKey;
 use crate::erasure::Portable;
-use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, SymbolIndex};
+use crate::ids::{BlockIndex, Epoch, SymbolIndex};
 use crate::limits::{MAX_MESSAGE, SEGMENT_WINDOW};
 use crate::session::intake::Intake;
-use crate::session::rate::RateLimits;
 use crate::session::receiver::{
     Buffers, DIGESTS_OF_SLOT, ReceiveSlot, ReceiverConfig, ReceiverEvent, ReceiverSession,
     SegmentState, longest_header,
 };
-use crate::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
-use crate::session::source::BlockSource as _;
+use crate::session::sender::SenderEvent;
 use crate::session::tally::Tally;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::Nack;
 use crate::wire::session::{kind, symbol_head};
 
-const SESSION: SessionId = SessionId(77);
-const FLEET: FleetId = FleetId([4; 16]);
-pub(super) const SALT: [u8; 8] = *b"saltsalt";
 const BUFFER: usize = 64 * 1_024;
-/// Most bytes per second that the sender may send.
-pub(super) const CAP: u64 = 12_000_000;
-/// Unit of the receivers' back-off.
-pub(super) const BACKOFF: Duration = Duration::from_millis(4);
 /// How long a datagram is under way when nothing delays it.
 pub(super) const DELAY: Duration = Duration::from_micros(500);
 
-type Sender = SenderSession<ChaCha, Vec<BlockSlot>, Vec<u8>>;
 type Receiver = ReceiverSession<ChaCha, Vec<ReceiveSlot>, Vec<u8>, Vec<SegmentState>>;
 
 pub(super) struct Member {
@@ -456,51 +447,4 @@ impl Member {
             tally: Tally::default(),
         }
     }
-}
-
-fn sender(plan: &Plan, receivers: usize, to: &str) -> Sender {
-    let config = SenderConfig {
-        session: SESSION,
-        epoch: Epoch(1),
-        key: key_of(Epoch(1)),
-        fleet: FLEET,
-        signing: SigningKey::from_seed(&[9; 32]),
-        to: to.parse().unwrap(),
-        symbol: SYMBOL,
-        salt: SALT,
-        sources: SOURCES,
-        slots: 1,
-        members: receivers as u32,
-        payload: plan.total as u64,
-        limits: RateLimits { cap: CAP, floor: 100_000, start: CAP / 2 },
-        report_interval: Duration::from_millis(200),
-    };
-    let slots = vec![BlockSlot::default(); 24];
-    let memory = vec![0; 24 * SOURCES * SYMBOL];
-    let parity = vec![0; plan.blocks() as usize];
-    Sender::new(config, slots, memory, parity, Instant::ZERO)
-}
-
-fn receiver_config() -> ReceiverConfig {
-    ReceiverConfig {
-        session: SESSION,
-        epoch: Epoch(1),
-        key: key_of(Epoch(1)),
-        fleet: FLEET,
-        controller: SigningKey::from_seed(&[9; 32]).verifying_key(),
-        slot: 0,
-        symbol: SYMBOL,
-        sources: SOURCES,
-        first_block: BlockIndex(0),
-        unicast: false,
-        receivers: 1,
-        backoff: BACKOFF,
-        report: Duration::from_millis(200),
-        salt: SALT,
-        seed: 0,
-    }
-}
-
-fn key_of(epoch: Epoch) -> [u8; 32] {
-    [epoch.0 as u8; 32]
 }
