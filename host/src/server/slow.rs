@@ -23,6 +23,9 @@ pub(super) struct Slow {
 /// What that costs: how much it takes of how much.
 impl fmt::Display for Slow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pace >= self.others {
+            return f.write_str("loses more than the others could repair, the rest by itself");
+        }
         let (pace, others) = (format_rate(self.pace), format_rate(self.others));
         write!(f, "takes {pace} of {others}, the rest again by itself")
     }
