@@ -24,6 +24,7 @@ mod durable;
 mod hearing;
 mod lanes;
 mod live;
+mod member;
 mod messages;
 mod plan;
 mod planner;

@@ -16,6 +16,8 @@ mod buffers;
 mod checks;
 mod deliver;
 mod digests;
+#[cfg(test)]
+mod fixture;
 mod headers;
 mod progress;
 mod repair;

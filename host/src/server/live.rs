@@ -19,8 +19,8 @@ use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 use fleetcast_core::wire::nack::Nack;
 
-use super::hearing::Hearing;
-use super::lanes::{Follows, Pace, few, usual_loss};
+use super::lanes::{Follows, few, usual_loss};
+use super::member::Member;
 use super::plan::SessionPlan;
 use crate::model::UnixTime;
 
@@ -42,46 +42,6 @@ const REKEY_PATIENCE: Duration = Duration::from_secs(1);
 const INVITE_AGAIN: Duration = Duration::from_millis(100);
 /// Unit of the back-off on a LAN: a few round trips.
 const BACKOFF_US: u32 = 4_000;
-
-/// A receiver in a session.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
-    /// Its release slot.
-    pub(super) slot: u8,
-    /// It hears the session.
-    pub(super) joined: bool,
-    /// It has said that the session can give it nothing more.
-    pub(super) finished: bool,
-    /// The epoch whose key it has confirmed.
-    pub(super) epoch: Epoch,
-    /// What its reports have told of what it has taken, and since when.
-    pub(super) taken: (Tally, Instant),
-    /// How well it follows.
-    pace: Pace,
-    /// Whether the session still reaches it.
-    hearing: Hearing,
-    /// Data waits for it in the beginning.
-    awaited: bool,
-}
-
-impl Member {
-    fn new(slot: u8, epoch: Epoch, taken: Tally, awaited: bool, now: Instant) -> Self {
-        Self {
-            slot,
-            joined: false,
-            finished: false,
-            epoch,
-            taken: (taken, now),
-            pace: Pace::new(now),
-            hearing: Hearing::new(now),
-            awaited,
-        }
-    }
-
-    const fn receives(&self) -> bool {
-        self.joined && !self.finished
-    }
-}
 
 /// What a running session is made from.
 pub(super) struct LiveConfig {
@@ -361,7 +321,8 @@ impl<A: Aead> LiveSession<A> {
         if member.taken.0.counter() != before {
             member.taken.1 = now;
         }
-        let leaves = self.compare(now, id);
+        // Who gets nothing at all is not slow: its silence tells.
+        let leaves = self.compare(now, id).filter(|_| believed.received > 0);
         self.sender.handle_progress(now, Some(believed).filter(|_| self.steers(id)));
         self.wait_for_members(now);
         leaves

@@ -158,62 +158,17 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
+    use super::super::fixture::{Bottomless, FLEET, SESSION, config};
     use super::*;
-    use crate::constrained::{
-        BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS, SOURCES,
-    };
+    use crate::constrained::{BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS};
     use crate::crypto::aead::ChaCha;
     use crate::crypto::packet::Sealer;
     use crate::crypto::sign::SigningKey;
     use crate::erasure::Portable;
-    use crate::ids::{Epoch, FleetId, Ordinal, SessionId};
-    use crate::limits::CONSTRAINED_SYMBOL;
-    use crate::session::intake::Taken;
-    use crate::session::receiver::{Buffers, ReceiverConfig};
-    use crate::time::Duration;
+    use crate::ids::{Epoch, Ordinal};
+    use crate::session::receiver::Buffers;
     use crate::wire::control::Object;
     use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
-
-    const SESSION: SessionId = SessionId(5);
-    const FLEET: FleetId = FleetId([4; 16]);
-
-    /// Lacks everything and never has enough.
-    struct Bottomless;
-
-    impl Intake for Bottomless {
-        fn wants(&mut self, _object: Object, _first: Ordinal, _count: u16) -> bool {
-            true
-        }
-        fn record(&mut self, _: Object, _: Ordinal, _: u8, _: usize, _: &[u8]) -> Taken {
-            Taken::Stored
-        }
-        fn progress(&self) -> (u64, u64) {
-            (0, 0)
-        }
-        fn is_complete(&self) -> bool {
-            false
-        }
-    }
-
-    fn config() -> ReceiverConfig {
-        ReceiverConfig {
-            session: SESSION,
-            epoch: Epoch(1),
-            key: [1; 32],
-            fleet: FLEET,
-            controller: SigningKey::from_seed(&[9; 32]).verifying_key(),
-            slot: 0,
-            symbol: CONSTRAINED_SYMBOL,
-            sources: SOURCES,
-            first_block: BlockIndex(0),
-            unicast: false,
-            receivers: 3,
-            backoff: Duration::from_millis(4),
-            report: Duration::from_millis(200),
-            salt: [0; 8],
-            seed: 0,
-        }
-    }
 
     /// The header of a segment of one block with `runs` runs, signed by this key.
     fn header(

@@ -49,58 +49,19 @@ where
 mod tests {
     use std::vec::Vec;
 
+    use super::super::fixture::{self, Bottomless};
     use super::*;
-    use crate::constrained::{
-        BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS, SOURCES,
-    };
+    use crate::constrained::{BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS};
     use crate::crypto::aead::ChaCha;
     use crate::crypto::packet::Sealer;
-    use crate::crypto::sign::SigningKey;
     use crate::erasure::Portable;
-    use crate::ids::{BlockIndex, Epoch, FleetId, Ordinal, SessionId};
-    use crate::limits::CONSTRAINED_SYMBOL;
-    use crate::session::intake::{Intake, Taken};
+    use crate::ids::{Epoch, SessionId};
     use crate::session::receiver::{Buffers, ReceiverConfig};
-    use crate::wire::control::Object;
     use crate::wire::session::kind::PROBE;
-
-    /// Lacks everything.
-    struct Empty;
-
-    impl Intake for Empty {
-        fn wants(&mut self, _object: Object, _first: Ordinal, _count: u16) -> bool {
-            true
-        }
-        fn record(&mut self, _: Object, _: Ordinal, _: u8, _: usize, _: &[u8]) -> Taken {
-            Taken::Stored
-        }
-        fn progress(&self) -> (u64, u64) {
-            (0, 0)
-        }
-        fn is_complete(&self) -> bool {
-            false
-        }
-    }
 
     /// A receiver of a thousand: it reports every ten seconds.
     fn config() -> ReceiverConfig {
-        ReceiverConfig {
-            session: SessionId(5),
-            epoch: Epoch(1),
-            key: [1; 32],
-            fleet: FleetId([4; 16]),
-            controller: SigningKey::from_seed(&[9; 32]).verifying_key(),
-            slot: 0,
-            symbol: CONSTRAINED_SYMBOL,
-            sources: SOURCES,
-            first_block: BlockIndex(0),
-            unicast: false,
-            receivers: 1_000,
-            backoff: Duration::from_millis(4),
-            report: Duration::from_secs(10),
-            salt: [0; 8],
-            seed: 0,
-        }
+        ReceiverConfig { receivers: 1_000, report: Duration::from_secs(10), ..fixture::config() }
     }
 
     // PROTOCOL S21
@@ -123,10 +84,10 @@ mod tests {
         let mut probe = [0; 64];
         probe[16] = PROBE;
         let len = sealer.seal(&mut probe, 10).unwrap();
-        session.handle_datagram(Instant::ZERO, &mut probe[..len], &mut Empty, &Portable);
+        session.handle_datagram(Instant::ZERO, &mut probe[..len], &mut Bottomless, &Portable);
         let mut reports = Vec::new();
         for ms in 0..8_000 {
-            session.handle_timeout(Instant::from_millis(ms), &mut Empty);
+            session.handle_timeout(Instant::from_millis(ms), &mut Bottomless);
             while let Some(event) = session.poll_event() {
                 if let ReceiverEvent::Progress { received, counter, .. } = event {
                     reports.push((ms / 1_000, received, counter));
