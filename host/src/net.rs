@@ -180,6 +180,12 @@ impl BatchSocket {
         self.socket.local_addr().map_err(|error| Failure::io("socket", &error))
     }
 
+    /// Bytes that the kernel keeps for datagrams that have come; zero where it does not say.
+    #[must_use]
+    pub fn receive_buffer(&self) -> usize {
+        sockopt::socket_recv_buffer_size(&self.socket).unwrap_or(0)
+    }
+
     /// Datagrams that one call can hand over.
     #[must_use]
     pub fn batch(&self) -> usize {
