@@ -189,15 +189,16 @@ impl RateControl {
         (self.rate != before).then_some(self.rate)
     }
 
-    /// Pauses when most receivers have lost much at the floor for too long. Intervals
-    /// of chance in between count little, and those above the floor do not.
+    /// Pauses when for too long most receivers have lost much, and got less than the
+    /// floor would bring over a link that loses what is plausible: whatever the rate
+    /// is now, less of it would not do. Intervals of chance in between count little.
     fn bear(&mut self, now: Instant, most: u32) {
         let elapsed = now.since(core::mem::replace(&mut self.judged, now)).as_micros();
         let borne = self.borne.as_micros();
         if most <= PLAUSIBLE_LOSS {
             self.borne = Duration::from_micros(borne.saturating_sub(elapsed.saturating_mul(4)));
             self.trying &= self.borne > Duration::ZERO;
-        } else if self.rate <= self.limits.floor.saturating_mul(2) {
+        } else if through(self.rate, most) <= through(self.limits.floor, PLAUSIBLE_LOSS) {
             self.borne = Duration::from_micros(borne.saturating_add(elapsed.min(LONGEST)));
         }
         if self.borne >= UNBEARABLE {
@@ -246,7 +247,6 @@ impl RateControl {
     fn judge(&mut self, loss: u32, chance: u32) {
         let known = self.recent.iter().filter(|&&loss| loss <= 1_000);
         let worst = known.max().copied().unwrap_or(0);
-        let through = |rate: u64, loss: u32| rate / 1_000 * u64::from(1_000 - loss.min(1_000));
         let carried = through(self.heavy_from, worst);
         let room = (carried * 1_000).checked_div(self.rate).unwrap_or(0).min(1_000) as u32;
         let if_full = 1_000 - room;
@@ -277,6 +277,11 @@ impl RateControl {
         })?;
         Some(bin as u32 * BIN_WIDTH)
     }
+}
+
+/// What comes through of a rate, by the loss in per mille.
+fn through(rate: u64, loss: u32) -> u64 {
+    rate / 1_000 * u64::from(1_000 - loss.min(1_000))
 }
 
 /// Per mille that a loss counted over `sample` datagrams may be off by chance.

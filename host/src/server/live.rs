@@ -91,6 +91,8 @@ pub(super) struct LiveSession<A> {
     /// Members that data waits for in the beginning.
     awaited: u32,
     report_ms: u32,
+    /// The pace that its share of the cap was made for, where it is a slow lane.
+    shared_for: u64,
     /// When it went over to strict mode.
     pub(super) strict_since: Option<UnixTime>,
 }
@@ -130,6 +132,7 @@ impl<A: Aead> LiveSession<A> {
         let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
         Self {
+            shared_for: config.pace.unwrap_or(u64::MAX),
             config,
             epoch,
             sender,
@@ -158,6 +161,12 @@ impl<A: Aead> LiveSession<A> {
     /// The pace of its lane in bytes per second, where it is a slow one.
     pub(super) const fn pace(&self) -> Option<u64> {
         self.config.pace
+    }
+
+    /// The pace that a slow lane claims a share of the cap for: what it takes by now,
+    /// where that is more than it began with.
+    pub(super) fn claimed_pace(&self) -> Option<u64> {
+        self.config.pace.map(|pace| pace.max(self.sender.current_rate()))
     }
 
     /// Bytes of a full symbol.
@@ -287,7 +296,13 @@ impl<A: Aead> LiveSession<A> {
 
     /// Changes the bounds of the rate.
     pub(super) fn change_limits(&mut self, limits: RateLimits) {
+        self.shared_for = self.claimed_pace().unwrap_or(u64::MAX);
         self.sender.change_limits(limits);
+    }
+
+    /// Whether a slow lane takes more by now than its share was made for.
+    pub(super) fn has_outgrown_its_share(&self) -> bool {
+        self.sender.current_rate() > self.shared_for.saturating_add(self.shared_for / 2)
     }
 
     /// A member's NACK. Who cannot follow gets no repairs while others receive: they

@@ -43,8 +43,10 @@ impl<A: Aead> ServerNode<A> {
                 at += 1;
             }
         }
-        if closed {
+        if closed || self.sessions.iter().any(LiveSession::has_outgrown_its_share) {
             self.share_rate();
+        }
+        if closed {
             self.plan_soon(now, MERGE);
         }
     }

@@ -86,7 +86,7 @@ impl<A: Aead> ServerNode<A> {
     fn claims(&self) -> impl Iterator<Item = (Claim, &[ReleaseName])> {
         let claim = |session: &LiveSession<A>| Claim {
             multicast: session.is_multicast(),
-            pace: session.pace(),
+            pace: session.claimed_pace(),
         };
         self.sessions.iter().map(move |session| (claim(session), session.releases()))
     }
