@@ -306,7 +306,8 @@ pub struct SessionItem {
     pub loss: f64,
     /// Repair symbols sent.
     pub repair_symbols: u64,
-    /// What keeps the rate from being higher, such as `cap` or a receiver's name.
+    /// What keeps the rate from being higher: `cap`, `network`, or a receiver's name;
+    /// empty while it is still rising.
     pub limiter: String,
     /// `multicast` or `unicast`.
     pub path: String,

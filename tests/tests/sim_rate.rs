@@ -195,6 +195,40 @@ fn all_catch_up_together_takes_a_fifth_beside_a_multicast_and_many_are_told_of()
     assert!(told.iter().any(|code| code == "multicast-blocked"), "{told:?}");
 }
 
+/// What limits the multicast of a release to four, at each look.
+fn limiters(slow: impl Fn(&mut World)) -> Vec<String> {
+    let mut world = fleet(9, 4, 4 * SIZE);
+    slow(&mut world);
+    world.script.planned[0].at = world.now;
+    let mut limiters = Vec::new();
+    let end = world.now + Duration::from_secs(60);
+    while world.now < end && world.behind().is_some() {
+        let until = world.now + LOOK;
+        world.run(until, |_| false);
+        let sessions = world.server.node.as_ref().expect("up").status(world.now).sessions;
+        limiters.extend(sessions.into_iter().map(|session| session.limiter));
+    }
+    assert!(world.behind().is_none(), "{:?}", world.behind());
+    limiters
+}
+
+fn share_of(name: &str, limiters: &[String]) -> f64 {
+    limiters.iter().filter(|limiter| *limiter == name).count() as f64 / limiters.len() as f64
+}
+
+#[test]
+fn who_limits_a_session_is_named() {
+    let free = limiters(|_| {});
+    assert!(share_of("cap", &free) > 0.9, "{free:?}");
+    // They take half the cap. One of four would be set aside; for two the others wait.
+    let half = Bottleneck { rate: 6_000_000, queue: 64 << 10 };
+    let limited = limiters(|world| (2..4).for_each(|at| world.link.narrow(at, Some(half))));
+    let named = |names: [&str; 2]| names.map(|name| share_of(name, &limited)).iter().sum::<f64>();
+    println!("named {:.2}, others {:.2}", named(["r2", "r3"]), named(["r0", "r1"]));
+    assert!(named(["r2", "r3"]) > 0.5, "{limited:?}");
+    assert!(named(["r0", "r1"]) < 0.05, "{limited:?}");
+}
+
 #[test]
 fn a_network_that_is_full_at_the_floor_gets_a_pause_and_goes_on_by_itself() {
     // The floor is 64 KiB/s: less than half of it comes through to anybody.

@@ -9,6 +9,7 @@
 //! if it were a little lower. Who cannot follow steers nothing and gets no repairs
 //! at the others' cost, at once; when that lasts it leaves.
 
+use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::limits::{CATCH_UP_SHARE, MAX_DATAGRAM};
 use fleetcast_core::session::sender::MOST_BEHIND;
 use fleetcast_core::session::tally::Believed;
@@ -33,6 +34,17 @@ const LEAST_PACE: u64 = 16 * 1_024;
 const SLOW_SHARE: u64 = 50;
 /// Receivers of about the same pace that are worth a multicast lane.
 const LEAST_LANE: usize = 3;
+
+/// What keeps a session's rate from being higher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limiter {
+    /// Its share of what the admin allows.
+    Cap,
+    /// Most receivers lose too much at any rate.
+    Network,
+    /// The receiver that is behind, or loses the most, of those who steer the rate.
+    Member(ReceiverId),
+}
 
 /// How well a member of a session follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +156,13 @@ impl Pace {
     /// Whether it would do with a little less.
     pub(super) fn is_dear(&self) -> bool {
         self.follows == Follows::Dearly
+    }
+
+    /// What it keeps the rate down by, if anything, the heavier the greater: that it is
+    /// behind with taking datagrams, or its loss in per mille.
+    pub(super) fn burden(&self) -> Option<(bool, u32)> {
+        let burden = (self.behind > MOST_BEHIND, self.loss.unwrap_or(0));
+        (burden > (false, 0)).then_some(burden)
     }
 
     /// Its loss in per mille, once known.
@@ -308,6 +327,15 @@ mod tests {
         assert_eq!(pace(80, 0, 3_000).compare(0, 10_000), Follows::Not);
         assert_eq!(pace(80, 0, 100).compare(0, 10_000), Follows::Well);
         assert_eq!(pace(800, 0, 3_000).compare(0, 10_000), Follows::Well);
+    }
+
+    #[test]
+    fn who_is_behind_is_a_heavier_burden_than_who_loses() {
+        assert_eq!(pace(900, 0, 0).burden(), None);
+        let burdens = [pace(990, 10, 0), pace(900, 100, 0), pace(800, 0, 3_000)];
+        assert!(burdens.is_sorted_by_key(Pace::burden));
+        assert!(burdens[0].burden() < burdens[1].burden());
+        assert!(burdens[1].burden() < burdens[2].burden());
     }
 
     #[test]

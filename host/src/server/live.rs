@@ -19,7 +19,7 @@ use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 use fleetcast_core::wire::nack::Nack;
 
-use super::lanes::{Follows, few, usual_loss};
+use super::lanes::{Follows, Limiter, few, usual_loss};
 use super::member::Member;
 use super::plan::SessionPlan;
 use crate::model::UnixTime;
@@ -297,7 +297,22 @@ impl<A: Aead> LiveSession<A> {
     /// Changes the bounds of the rate.
     pub(super) fn change_limits(&mut self, limits: RateLimits) {
         self.shared_for = self.claimed_pace().unwrap_or(u64::MAX);
+        self.config.limits = limits;
         self.sender.change_limits(limits);
+    }
+
+    /// What keeps the rate from being higher; `None` while it is still rising.
+    pub(super) fn limiter(&self) -> Option<Limiter> {
+        if self.sender.is_unbearable() {
+            return Some(Limiter::Network);
+        }
+        let cap = self.config.limits.cap;
+        if self.sender.current_rate() >= cap - cap / 20 {
+            return Some(Limiter::Cap);
+        }
+        let steering = self.members.iter().filter(|(_, m)| m.receives() && m.pace.follows());
+        let heaviest = steering.max_by_key(|(_, member)| member.pace.burden())?;
+        heaviest.1.pace.burden().map(|_| Limiter::Member(*heaviest.0))
     }
 
     /// Whether a slow lane takes more by now than its share was made for.

@@ -12,6 +12,7 @@ use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::wire::control::Standing;
 
 use super::hearing::Hears;
+use super::lanes::Limiter;
 use super::live::LiveSession;
 use super::registry::Registry;
 use super::{ServerNode, Traffic};
@@ -234,7 +235,12 @@ impl<A: Aead> ServerNode<A> {
             rate: sender.current_rate(),
             loss: f64::from(sender.loss()) / 1_000.0,
             repair_symbols: sender.stats().parity + sender.stats().resent,
-            limiter: String::new(),
+            limiter: match session.limiter() {
+                None => String::new(),
+                Some(Limiter::Cap) => "cap".to_owned(),
+                Some(Limiter::Network) => "network".to_owned(),
+                Some(Limiter::Member(receiver)) => self.name_of(&receiver),
+            },
             path: if session.is_multicast() { "multicast" } else { "unicast" }.to_owned(),
         }
     }
