@@ -12,6 +12,7 @@ use std::sync::Arc;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::limits::{MAX_SLOTS, MAX_SOURCES, MAX_SYMBOL, SMALL_SYMBOL};
+use fleetcast_core::tree::reference::ChunkRef;
 use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
 use super::contents::Contents;
@@ -85,8 +86,8 @@ pub(super) fn plan_sessions(
     needs: Vec<Need>,
     chunks: &Arc<dyn ChunkStore>,
 ) -> Result<Vec<Planned>, StoreError> {
-    let (slow, needs): (Vec<Need>, Vec<Need>) =
-        needs.into_iter().partition(|need| need.pace.is_some() && need.hears == Hears::Full);
+    let is_slow = |need: &Need| need.hears == Hears::Full && has_lane_of_its_own(need);
+    let (slow, needs): (Vec<Need>, Vec<Need>) = needs.into_iter().partition(is_slow);
     let hear = |need: &Need| need.hears != Hears::Nothing;
     let rests = needs.iter().filter(|need| need.wants.is_some() && hear(need)).count();
     let doubtful = needs.iter().filter(|need| need.hears == Hears::Doubtful).count();
@@ -119,6 +120,17 @@ pub(super) fn plan_sessions(
     Ok(planned)
 }
 
+/// Whether a need is to be served apart from the others for its slowness. What it takes
+/// within [`SHORT`] holds nobody up, and costs less with the others than again.
+fn has_lane_of_its_own(need: &Need) -> bool {
+    let Some(pace) = need.pace else { return false };
+    let takes = pace.saturating_mul(SHORT);
+    need.wants.is_some() || of_release(need).bytes() > takes
+}
+
+/// Seconds that a slow receiver may take for what it gets together with the others.
+const SHORT: u64 = 2;
+
 /// From so many receivers on, rests are sent by multicast again.
 const MULTICAST_RESTS: usize = 3;
 
@@ -127,13 +139,8 @@ fn demands(needs: Vec<Need>) -> Vec<Demand> {
     let mut demands: BTreeMap<Digest, Demand> = BTreeMap::new();
     let mut known: HashMap<Vec<Digest>, HashSet<Digest>> = HashMap::new();
     for need in needs {
-        let demand = demands.entry(need.release.name.digest).or_insert_with(|| Demand {
-            release: Arc::clone(&need.release),
-            members: Vec::new(),
-            root: false,
-            index: vec![false; need.release.index.len()],
-            content: vec![false; need.release.content.len()],
-        });
+        let digest = need.release.name.digest;
+        let demand = demands.entry(digest).or_insert_with(|| Demand::none(&need.release));
         demand.members.push(need.receiver);
         match &need.wants {
             Some(runs) => demand.add_wants(runs),
@@ -149,7 +156,34 @@ fn demands(needs: Vec<Need>) -> Vec<Demand> {
     demands.into_values().collect()
 }
 
+/// What a receiver lacks of a release, whatever it has asked for.
+fn of_release(need: &Need) -> Demand {
+    let held = need.holds.iter().flat_map(|held| held.chunks()).map(|chunk| chunk.id).collect();
+    let mut demand = Demand::none(&need.release);
+    demand.add_all_but(&held);
+    demand
+}
+
 impl Demand {
+    fn none(release: &Arc<Contents>) -> Self {
+        Self {
+            release: Arc::clone(release),
+            members: Vec::new(),
+            root: false,
+            index: vec![false; release.index.len()],
+            content: vec![false; release.content.len()],
+        }
+    }
+
+    /// Bytes of the chunks, before compression.
+    fn bytes(&self) -> u64 {
+        let of = |wanted: &[bool], chunks: &[ChunkRef]| -> u64 {
+            let wanted = wanted.iter().zip(chunks).filter(|(wanted, _)| **wanted);
+            wanted.map(|(_, chunk)| u64::from(chunk.len)).sum()
+        };
+        of(&self.index, &self.release.index) + of(&self.content, &self.release.content)
+    }
+
     fn add_wants(&mut self, runs: &[WantRun]) {
         for run in runs {
             let list = match run.object {
@@ -326,6 +360,17 @@ mod tests {
         })
     }
 
+    fn need(receiver: u8, release: &Arc<Contents>, pace: Option<u64>) -> Need {
+        Need {
+            receiver: ReceiverId([receiver; 16]),
+            release: Arc::clone(release),
+            wants: None,
+            holds: Vec::new(),
+            hears: if receiver == 9 { Hears::Nothing } else { Hears::Full },
+            pace,
+        }
+    }
+
     /// The chunks, or root documents, that a session sends.
     fn sent(planned: &mut Planned) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
@@ -343,15 +388,8 @@ mod tests {
         let a = release(1, &[b"shared", b"only a"], &store);
         let b = release(2, &[b"only b", b"shared"], &store);
         let chunks: Arc<dyn ChunkStore> = Arc::new(store);
-        let need = |receiver: u8, release: &Arc<Contents>| Need {
-            receiver: ReceiverId([receiver; 16]),
-            release: Arc::clone(release),
-            wants: None,
-            holds: Vec::new(),
-            hears: if receiver == 9 { Hears::Nothing } else { Hears::Full },
-            pace: None,
-        };
-        let needs = vec![need(1, &a), need(2, &a), need(3, &b), need(9, &b)];
+        let needs = vec![(1, &a), (2, &a), (3, &b), (9, &b)];
+        let needs = needs.into_iter().map(|(receiver, of)| need(receiver, of, None)).collect();
         let mut heard: BTreeMap<ReceiverId, Vec<Vec<u8>>> = BTreeMap::new();
         let mut crossed = 0;
         for mut planned in plan_sessions(needs, &chunks).unwrap() {
@@ -373,5 +411,27 @@ mod tests {
         }
         // Once by multicast for three of them, once for the one that hears none.
         assert_eq!(crossed, 2);
+    }
+
+    #[test]
+    fn who_is_slow_gets_what_is_little_together_with_the_others() {
+        let store = MemoryChunks::default();
+        let release = release(1, &[b"ten bytes.", b"ten again."], &store);
+        let chunks: Arc<dyn ChunkStore> = Arc::new(store);
+        let sessions = |pace: u64, wants: Option<Vec<WantRun>>| {
+            let slow = Need { wants, ..need(3, &release, Some(pace)) };
+            let needs = vec![need(1, &release, None), need(2, &release, None), slow];
+            plan_sessions(needs, &chunks)
+                .unwrap()
+                .iter()
+                .map(|p| p.members.len())
+                .collect::<Vec<_>>()
+        };
+        // 20 bytes at 10 a second take two seconds.
+        assert_eq!(sessions(10, None), vec![3]);
+        assert_eq!(sessions(9, None), vec![2, 1]);
+        // A rest is no longer what the others get.
+        let rest = WantRun { object: Object::Content, first: 0, count: 1 };
+        assert_eq!(sessions(10, Some(vec![rest])), vec![2, 1]);
     }
 }
