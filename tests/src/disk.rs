@@ -10,6 +10,7 @@
 //! pending change whose names no longer stand as they stood when it was made is
 //! not applied, so that no subset gives a directory two names.
 
+mod bytes;
 mod calls;
 mod store;
 

@@ -1,6 +1,8 @@
 //! What may go wrong in a run: each seed switches a random subset of fault
 //! kinds off and weighs the others wildly.
 
+use std::time;
+
 use fleetcast_core::time::Duration;
 
 use crate::disk::Abilities;
@@ -137,8 +139,9 @@ impl WeatherKinds {
             duplicate: self.duplicate * random.unit(),
             reorder: self.reorder * random.unit(),
             damage: self.damage * random.unit(),
-            delay: Duration::from_micros(random.within(50, 50 + self.delay_us)),
-            jitter: Duration::from_micros(random.below(self.jitter_us + 1)),
+            delay: time::Duration::from_micros(random.within(50, 50 + self.delay_us)),
+            jitter: time::Duration::from_micros(random.below(self.jitter_us + 1)),
+            ..Weather::CALM
         }
     }
 }

@@ -3,9 +3,8 @@
 //! by [`Link::poll_transmit`] late, twice, damaged, or never.
 //!
 //! Each receiver has a path in either direction with weather of its own; a
-//! multicast datagram takes the way down to every receiver that listens.
-
-mod path;
+//! multicast datagram takes the way down to every receiver that listens. The
+//! weather is that of the lab's bridge between real processes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
@@ -14,28 +13,20 @@ use std::sync::Arc;
 
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
+use fleetcast_lab::membership::Memberships;
+use fleetcast_lab::weather::{IP_UDP, Mishap, Outcome, Path};
 
-pub use self::path::{Bottleneck, Burst, Weather};
-use self::path::{Fate, IP_UDP, Path};
+pub use fleetcast_lab::weather::{Bottleneck, Burst, Weather};
+
 use crate::random::Random;
 
 /// What went wrong with a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkEvent {
-    /// Lost by chance or in a burst.
-    Lost,
+    /// On its way to or from one receiver.
+    Mishap(Mishap),
     /// Lost for every receiver at once.
     LostForAll,
-    /// It met a full queue.
-    Dropped,
-    /// It met a cut path, or multicast that is blocked.
-    Blocked,
-    /// Delivered twice.
-    Doubled,
-    /// Overtaken by later ones.
-    Delayed,
-    /// Bits, or its length, changed.
-    Damaged,
     /// Sent to an address that nobody has.
     Unroutable,
 }
@@ -51,13 +42,19 @@ struct Flight {
     bytes: Arc<[u8]>,
 }
 
+/// Where to, seen from a receiver, and how.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Up,
+    Down,
+    DownByMulticast,
+}
+
 /// A receiver's two ways.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Paths {
     up: Path,
     down: Path,
-    /// Multicast does not get through.
-    deaf: bool,
 }
 
 /// The network.
@@ -68,8 +65,8 @@ pub struct Link {
     owners: BTreeMap<SocketAddr, usize>,
     addresses: Vec<SocketAddr>,
     listeners: BTreeMap<SocketAddrV4, BTreeSet<usize>>,
-    /// When memberships were announced last.
-    announced: BTreeMap<(SocketAddrV4, usize), Instant>,
+    /// What a switch that snoops knows of them.
+    announced: Memberships<SocketAddrV4>,
     /// A switch forgets memberships that were not announced for so long.
     forgets: Option<Duration>,
     /// Chance that a multicast datagram is lost before the network forks.
@@ -85,14 +82,15 @@ impl Link {
     /// A network with a server and these receivers.
     #[must_use]
     pub fn new(random: Random, server: SocketAddr, receivers: Vec<SocketAddr>) -> Self {
+        let path = Path::new(Weather::CALM);
         Self {
             random,
             server,
-            paths: vec![Paths::default(); receivers.len()],
+            paths: vec![Paths { up: path.clone(), down: path }; receivers.len()],
             owners: receivers.iter().enumerate().map(|(i, &address)| (address, i)).collect(),
             addresses: receivers,
             listeners: BTreeMap::new(),
-            announced: BTreeMap::new(),
+            announced: Memberships::new(),
             forgets: None,
             common_loss: 0.0,
             flights: BinaryHeap::new(),
@@ -129,7 +127,7 @@ impl Link {
 
     /// Blocks or lets through multicast to a receiver.
     pub fn block_multicast(&mut self, receiver: usize, blocked: bool) {
-        self.paths[receiver].deaf = blocked;
+        self.paths[receiver].down.deaf = blocked;
     }
 
     /// Lets a switch without a querier forget memberships after a time.
@@ -139,7 +137,7 @@ impl Link {
 
     /// A receiver has announced its membership in a multicast group.
     pub fn announce(&mut self, now: Instant, receiver: usize, group: SocketAddrV4) {
-        self.announced.insert((group, receiver), now);
+        self.announced.announce(elapsed(now), group, receiver);
     }
 
     /// Loss that hits all receivers at once.
@@ -218,7 +216,7 @@ impl Link {
         }
         if to == self.server {
             if let Some(receiver) = self.owner(&from) {
-                self.carry(now, receiver, true, from, to, &bytes);
+                self.carry(now, receiver, Way::Up, from, to, &bytes);
             }
             return;
         }
@@ -230,15 +228,15 @@ impl Link {
             let listeners: Vec<usize> =
                 self.listeners.get(&group).map(|l| l.iter().copied().collect()).unwrap_or_default();
             for receiver in listeners {
-                if self.paths[receiver].deaf || self.is_forgotten(now, group, receiver) {
-                    self.events.push_back(LinkEvent::Blocked);
+                if self.is_forgotten(now, group, receiver) {
+                    self.events.push_back(LinkEvent::Mishap(Mishap::Blocked));
                 } else {
                     let to = self.addresses[receiver];
-                    self.carry(now, receiver, false, from, to, &bytes);
+                    self.carry(now, receiver, Way::DownByMulticast, from, to, &bytes);
                 }
             }
         } else if let Some(receiver) = self.owner(&to) {
-            self.carry(now, receiver, false, from, to, &bytes);
+            self.carry(now, receiver, Way::Down, from, to, &bytes);
         } else {
             self.events.push_back(LinkEvent::Unroutable);
         }
@@ -282,46 +280,41 @@ impl Link {
     /// Whether the switch has forgotten that a receiver listens to a group.
     fn is_forgotten(&self, now: Instant, group: SocketAddrV4, receiver: usize) -> bool {
         let Some(lasts) = self.forgets else { return false };
-        self.announced.get(&(group, receiver)).is_none_or(|&at| now.since(at) > lasts)
+        !self.announced.is_known(elapsed(now), to_std(lasts), group, receiver)
     }
 
     fn carry(
         &mut self,
         now: Instant,
         receiver: usize,
-        up: bool,
+        way: Way,
         from: SocketAddr,
         to: SocketAddr,
         bytes: &Arc<[u8]>,
     ) {
         let paths = &mut self.paths[receiver];
-        let path = if up { &mut paths.up } else { &mut paths.down };
-        if bytes.len() > path.longest {
-            return self.events.push_back(LinkEvent::Blocked);
-        }
-        let copies = match path.fate(&mut self.random) {
-            Fate::Lost(event) => return self.events.push_back(event),
-            Fate::Carried { copies } => copies,
-        };
-        if copies > 1 {
-            self.events.push_back(LinkEvent::Doubled);
-        }
-        for _ in 0..copies {
-            let Some(queued) = path.queue(now, bytes.len()) else {
-                self.events.push_back(LinkEvent::Dropped);
-                continue;
-            };
-            let (delay, overtaken) = path.delay(&mut self.random);
-            let damaged = path.damage(&mut self.random, bytes);
-            self.events.extend(overtaken.then_some(LinkEvent::Delayed));
-            self.events.extend(damaged.is_some().then_some(LinkEvent::Damaged));
-            let bytes = damaged.unwrap_or_else(|| Arc::clone(bytes));
-            self.number += 1;
-            let due = now + queued + delay;
-            let flight = Flight { due, number: self.number, from, to, bytes };
-            self.flights.push(Reverse(flight));
-        }
+        let path = if way == Way::Up { &mut paths.up } else { &mut paths.down };
+        let multicast = way == Way::DownByMulticast;
+        path.carry(elapsed(now), &mut self.random, bytes, multicast, |outcome| match outcome {
+            Outcome::Mishap(mishap) => self.events.push_back(LinkEvent::Mishap(mishap)),
+            Outcome::Arrival { after, damaged } => {
+                let bytes = damaged.map_or_else(|| Arc::clone(bytes), Arc::from);
+                self.number += 1;
+                let due = now + Duration::from_micros(after.as_micros() as u64);
+                let flight = Flight { due, number: self.number, from, to, bytes };
+                self.flights.push(Reverse(flight));
+            }
+        });
     }
+}
+
+/// As the shared model of faults counts time.
+const fn elapsed(now: Instant) -> std::time::Duration {
+    std::time::Duration::from_micros(now.as_micros())
+}
+
+const fn to_std(time: Duration) -> std::time::Duration {
+    std::time::Duration::from_micros(time.as_micros())
 }
 
 #[cfg(test)]
@@ -355,7 +348,7 @@ mod tests {
         link.block_multicast(1, true);
         link.handle_datagram(now, address(1), &mut [1; 5], group.into());
         assert_eq!(arrivals(&mut link), [(address(1), address(2), 5)]);
-        assert_eq!(link.poll_event(), Some(LinkEvent::Blocked));
+        assert_eq!(link.poll_event(), Some(LinkEvent::Mishap(Mishap::Blocked)));
         link.forget_listener(0);
         link.handle_datagram(now, address(1), &mut [1; 5], group.into());
         assert_eq!(arrivals(&mut link), []);
@@ -413,7 +406,7 @@ mod tests {
     #[test]
     fn delay_comes_before_arrival_and_an_old_address_is_nobodys() {
         let mut link = link();
-        let slow = Weather { delay: Duration::from_millis(30), ..Weather::CALM };
+        let slow = Weather { delay: std::time::Duration::from_millis(30), ..Weather::CALM };
         link.set_weather(0, slow, slow);
         link.handle_datagram(Instant::ZERO, address(1), &mut [1; 9], address(2));
         assert_eq!(link.poll_timeout(), Some(Instant::from_millis(30)));

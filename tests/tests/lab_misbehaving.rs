@@ -5,13 +5,11 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use fleetcast_lab::{Lan, Plan, Snooping};
 use fleetcast_tests::processes::{Child, Fleet, Receiver, SLOW, noise, skip};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket, sockopt};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::Value;
 
 const MIB: usize = 1 << 20;
@@ -100,18 +98,14 @@ fn ask_once(lan: &Lan) {
     let sum: u32 = words.sum();
     let check = !((sum & 0xFFFF) + (sum >> 16)) as u16;
     query[2..4].copy_from_slice(&check.to_be_bytes());
-    let door = fs::File::open(lan.host(0).path()).unwrap();
     let from = lan.address(0);
-    std::thread::scope(|scope| {
-        let asking = move || {
-            move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::IGMP)).unwrap();
-            sockopt::set_ip_multicast_if(&raw, &from).unwrap();
-            let all = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 1), 0);
-            sendto(&raw, &query, SendFlags::empty(), &all).unwrap();
-        };
-        scope.spawn(asking).join().unwrap();
-    });
+    let asking = || {
+        let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::IGMP)).unwrap();
+        sockopt::set_ip_multicast_if(&raw, &from).unwrap();
+        let all = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 1), 0);
+        sendto(&raw, &query, SendFlags::empty(), &all).unwrap();
+    };
+    lan.host(0).inside(asking).unwrap();
 }
 
 /// Sends for longer than the switch remembers who listens, while `b` has left; the

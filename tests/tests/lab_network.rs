@@ -5,15 +5,13 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fleetcast::net::BatchSocket;
-use fleetcast_lab::{Lan, Namespace, Plan, standing};
+use fleetcast_lab::{Lan, Plan, standing};
 use fleetcast_tests::processes::skip;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 const PORT: u16 = 9_977;
 /// Datagrams that leave in one call.
@@ -28,22 +26,10 @@ fn lan(test: &str, hosts: usize) -> Option<Lan> {
     lan.map_err(|reason| skip(&format!("{test}: {reason}"))).ok()
 }
 
-/// What `make` makes in a namespace stays there, whoever uses it: sockets, say.
-fn inside<T: Send>(namespace: &Namespace, make: impl FnOnce() -> T + Send) -> T {
-    let door = fs::File::open(namespace.path()).unwrap();
-    std::thread::scope(|scope| {
-        let enter = move || {
-            move_into_link_name_space(door.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-            make()
-        };
-        scope.spawn(enter).join().unwrap()
-    })
-}
-
 /// A socket on host 0 that sends in batches, one on host 1, and its address.
 fn sockets(lan: &Lan) -> (BatchSocket, UdpSocket, SocketAddr) {
-    let sender = inside(lan.host(0), || BatchSocket::client().unwrap());
-    let receiver = inside(lan.host(1), || UdpSocket::bind(("0.0.0.0", PORT)).unwrap());
+    let sender = lan.host(0).inside(|| BatchSocket::client().unwrap()).unwrap();
+    let receiver = lan.host(1).inside(|| UdpSocket::bind(("0.0.0.0", PORT)).unwrap()).unwrap();
     receiver.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     (sender, receiver, (lan.address(1), PORT).into())
 }
@@ -235,14 +221,16 @@ fn marks(raw: &UdpSocket) -> Vec<(u8, u8)> {
 fn sessions_are_marked_and_channels_are_not() {
     let Some(lan) = lan("sessions_are_marked_and_channels_are_not", 2) else { return };
     let (mut sender, _receiver, to) = sockets(&lan);
-    let raw = inside(lan.host(1), || {
+    let raw = lan.host(1).inside(|| {
         rustix::net::socket(
             rustix::net::AddressFamily::INET,
             rustix::net::SocketType::RAW,
             Some(rustix::net::ipproto::UDP),
         )
     });
-    let Ok(raw) = raw else { return skip("sessions_are_marked_and_channels_are_not: no capture") };
+    let Ok(raw) = raw.unwrap() else {
+        return skip("sessions_are_marked_and_channels_are_not: no capture");
+    };
     let raw = UdpSocket::from(raw);
     let (session, transport) = ([5; 3 * LEN], [4; LEN]);
     let expected = |tos: u8| [(tos, 5), (tos, 5), (tos, 5), (tos, 5), (0, 4)];

@@ -155,3 +155,22 @@ fn ten_thousand_receivers_that_begin_at_once_are_all_connected_within_ten_second
     let seconds = joining(3, 10_000);
     assert!(seconds <= 10.0, "{seconds} s");
 }
+
+// nightly
+#[ignore = "nightly: minutes"]
+#[test]
+fn ten_thousand_receivers_get_a_release_and_a_common_loss_costs_few_reports() {
+    let begin = std::time::Instant::now();
+    let cost = measure(5, 10_000, MIB, 0.0, 0.01);
+    let each = cost.nacks as f64 / cost.common.max(1) as f64;
+    println!(
+        "10,000 receivers: {} NACKs, {} common losses, wire/size {:.3}, {:.1} virtual seconds; \
+         simulated in {:.0?}",
+        cost.nacks,
+        cost.common,
+        ratio(&cost),
+        cost.seconds,
+        begin.elapsed()
+    );
+    assert!(cost.common > 0 && each <= 8.0, "{each} each");
+}

@@ -1,9 +1,11 @@
 //! `cargo xtask lab`: a LAN of network namespaces, to try things by hand.
 
 use std::os::unix::process::CommandExt as _;
+use std::process;
 
 use clap::Subcommand;
-use fleetcast_lab::{Lan, Plan, Rate, standing};
+use fleetcast_lab::fault::{FAULTS, parse_share};
+use fleetcast_lab::{Lan, Plan, Rate, bridge, standing};
 
 use crate::packages::{self, Package};
 use crate::shell;
@@ -27,6 +29,30 @@ pub(crate) enum Command {
         /// Of every port in both directions
         #[arg(default_value = "1gbit")]
         rate: Rate,
+        /// With a switch in user space, which `fault` can make misbehave
+        #[arg(long)]
+        bridge: bool,
+        /// What chance is drawn from at that switch
+        #[arg(long, default_value_t = 1, requires = "bridge")]
+        seed: u64,
+    },
+    /// Makes the switch in user space misbehave towards hosts, or as a whole
+    #[command(after_help = FAULTS)]
+    Fault {
+        /// KIND ARGS [HOST…], see below [default hosts: all but the admin's]
+        #[arg(
+            required = true,
+            value_name = "WORDS",
+            trailing_var_arg = true,
+            allow_hyphen_values = true
+        )]
+        words: Vec<String>,
+    },
+    /// Is the switch in user space, in the network namespace it runs in
+    #[command(hide = true)]
+    Serve {
+        /// What chance is drawn from
+        seed: u64,
     },
     /// Loses packets at the switch on their way to hosts: 5, 5% and 0.05 are the same, 0 ends it
     Loss {
@@ -77,16 +103,6 @@ impl std::str::FromStr for Host {
     }
 }
 
-/// A loss as `fleetcast receive --drop` reads it: a percentage from 1 on or with
-/// its sign, a share below 1.
-pub(crate) fn parse_share(text: &str) -> Result<f64, &'static str> {
-    let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
-    let is_percentage = |number: f64| number >= 1.0 || text.ends_with('%');
-    let share = number.map(|n| if is_percentage(n) { n / 100.0 } else { n });
-    let share = share.filter(|share| (0.0..=1.0).contains(share));
-    share.ok_or("give a percentage such as 5 or 5%, or a share below 1 such as 0.05")
-}
-
 /// Does it.
 ///
 /// # Errors
@@ -95,11 +111,21 @@ pub(crate) fn run(command: &Command) -> Result<bool, String> {
     // Two working copies have a LAN each.
     let tag = shell::root().display().to_string();
     match command {
-        Command::Up { hosts, rate } => {
+        Command::Up { hosts, rate, bridge, seed } => {
             packages::ensure(&PACKAGES)?;
-            standing::up(&tag, &Plan { hosts: *hosts, rate: *rate })?;
+            let plan = Plan { hosts: *hosts, rate: *rate };
+            if *bridge {
+                standing::up_bridged(&tag, &plan, &server(*seed)?)?;
+            } else {
+                standing::up(&tag, &plan)?;
+            }
             tell(&standing::find(&tag)?, *rate);
         }
+        Command::Fault { words } => {
+            let order = words.join(" ").parse()?;
+            bridge::order(&standing::find(&tag)?, &order)?;
+        }
+        Command::Serve { seed } => bridge::serve(*seed)?,
         Command::Loss { share, hosts } => {
             let lan = standing::find(&tag)?;
             let all: Vec<Host> = (1..lan.hosts()).map(Host).collect();
@@ -122,6 +148,14 @@ pub(crate) fn run(command: &Command) -> Result<bool, String> {
         },
     }
     Ok(true)
+}
+
+/// This program, as the switch in user space.
+fn server(seed: u64) -> Result<process::Command, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = process::Command::new(program);
+    command.args(["lab", "serve", &seed.to_string()]);
+    Ok(command)
 }
 
 /// Becomes the command: its exit code is ours.
@@ -155,14 +189,5 @@ mod tests {
         assert_eq!("admin".parse(), Ok(Host(0)));
         assert_eq!("12".parse(), Ok(Host(12)));
         assert!("r1".parse::<Host>().is_err());
-    }
-
-    #[test]
-    fn a_loss_is_a_percentage_or_a_share_below_one() {
-        assert_eq!(parse_share("5"), Ok(0.05));
-        assert_eq!(parse_share("0.05"), Ok(0.05));
-        assert_eq!(parse_share("0.5%"), Ok(0.005));
-        assert_eq!(parse_share("0"), Ok(0.0));
-        assert!(parse_share("101").is_err() && parse_share("x").is_err());
     }
 }

@@ -5,6 +5,7 @@ use fleetcast::disk::{
 };
 
 use super::SimDisk;
+use super::bytes::share;
 use super::store::{Change, Ino, Scope, Slot, Store};
 
 /// Unit of allocation.
@@ -74,11 +75,7 @@ impl Disk for SimDisk {
 
     fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> Result<usize> {
         let store = self.store();
-        let data = &store.inode(file.ino)?.data;
-        let from = data.get(offset as usize..).unwrap_or(&[]);
-        let count = from.len().min(into.len());
-        into[..count].copy_from_slice(&from[..count]);
-        Ok(count)
+        Ok(store.inode(file.ino)?.data.read(offset as usize, into))
     }
 
     fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> Result<()> {
@@ -87,7 +84,7 @@ impl Disk for SimDisk {
         }
         let mut store = self.store();
         room(&store, file, offset + bytes.len() as u64)?;
-        let write = Change::Write { ino: file.ino, offset: offset as usize, bytes: bytes.to_vec() };
+        let write = Change::Write { ino: file.ino, offset: offset as usize, bytes: share(bytes) };
         store.change(write)
     }
 
@@ -215,7 +212,7 @@ impl Disk for SimDisk {
         if !store.abilities.clones {
             return Err(DiskError::Unsupported);
         }
-        let bytes = store.inode(from.ino)?.data.clone();
+        let bytes = store.inode(from.ino)?.data.to_vec().into();
         store.change(Change::Write { ino: to.ino, offset: 0, bytes })
     }
 

@@ -1,9 +1,11 @@
 //! Cache, medium and the log between them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use fleetcast::disk::{DiskError, Kind, Result};
 
+use super::bytes::Bytes;
 use super::{Abilities, Fault, FaultKind};
 use crate::random::hash;
 
@@ -16,7 +18,7 @@ pub(super) type Slot = (Ino, Vec<u8>);
 #[derive(Clone, Debug)]
 pub(super) struct Inode {
     pub(super) kind: Kind,
-    pub(super) data: Vec<u8>,
+    pub(super) data: Bytes,
     pub(super) names: BTreeMap<Vec<u8>, Ino>,
     pub(super) writable: bool,
     pub(super) executable: bool,
@@ -29,7 +31,7 @@ pub(super) enum Change {
     Write {
         ino: Ino,
         offset: usize,
-        bytes: Vec<u8>,
+        bytes: Arc<[u8]>,
     },
     Length {
         ino: Ino,
@@ -183,8 +185,11 @@ impl Store {
     pub(super) fn rot(&mut self, path: &str, offset: usize) {
         if let Some(ino) = self.find(path) {
             for side in [&mut self.cache, &mut self.medium] {
-                if let Some(byte) = side.get_mut(&ino).and_then(|i| i.data.get_mut(offset)) {
-                    *byte ^= 1;
+                let mut byte = [0];
+                if let Some(inode) = side.get_mut(&ino)
+                    && inode.data.read(offset, &mut byte) == 1
+                {
+                    inode.data.write(offset, &[byte[0] ^ 1]);
                 }
             }
         }
@@ -196,7 +201,8 @@ impl Store {
         let ino = self.find(path).unwrap_or_else(|| self.create(Kind::File));
         for side in [&mut self.cache, &mut self.medium] {
             if let Some(inode) = side.get_mut(&ino) {
-                inode.data = bytes.to_vec();
+                inode.data = Bytes::new();
+                inode.data.write(0, bytes);
                 inode.mtime = 7_777_777;
             }
             if let Some(dir) = side.get_mut(&dir) {
@@ -280,7 +286,7 @@ impl Inode {
     const fn new(kind: Kind) -> Self {
         Self {
             kind,
-            data: Vec::new(),
+            data: Bytes::new(),
             names: BTreeMap::new(),
             writable: true,
             executable: false,
@@ -293,16 +299,12 @@ fn apply(side: &mut BTreeMap<Ino, Inode>, change: &Change) {
     match change {
         Change::Write { ino, offset, bytes } => {
             if let Some(inode) = side.get_mut(ino) {
-                let end = offset + bytes.len();
-                if inode.data.len() < end {
-                    inode.data.resize(end, 0);
-                }
-                inode.data[*offset..end].copy_from_slice(bytes);
+                inode.data.write(*offset, bytes);
             }
         }
         Change::Length { ino, len } => {
             if let Some(inode) = side.get_mut(ino) {
-                inode.data.resize(*len, 0);
+                inode.data.resize(*len);
             }
         }
         Change::Attributes { ino, writable, executable, mtime } => {
@@ -337,8 +339,8 @@ fn tear(change: Change, random: &mut Random) -> Change {
     let cut = random.below(bytes.len() as u64 + 1) as usize;
     let (head, tail) = bytes.split_at(cut);
     match random.below(2) {
-        0 => Change::Write { ino, offset, bytes: head.to_vec() },
-        _ => Change::Write { ino, offset: offset + cut, bytes: tail.to_vec() },
+        0 => Change::Write { ino, offset, bytes: head.into() },
+        _ => Change::Write { ino, offset: offset + cut, bytes: tail.into() },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Session datagrams with whatever counters, bodies and signatures a test wants.
 
 use fleetcast_core::crypto::aead::{Aead as _, ChaCha};
-use fleetcast_core::crypto::sign::{Context, SigningKey};
+use fleetcast_core::crypto::sign::{Context, SIGNATURE, SigningKey};
 use fleetcast_core::ids::{
     BlockIndex, Epoch, FleetId, Ordinal, SegmentIndex, SessionId, SymbolIndex,
 };
@@ -86,6 +86,12 @@ impl Voice {
     pub(crate) fn digests(&mut self, block: u32, first: u8, count: u8) -> Vec<u8> {
         let head = DigestsView::head(false, first, count, BlockIndex(block), 0);
         self.say_signed(&[&head[..], &vec![0; usize::from(count) * DIGEST]].concat())
+    }
+
+    /// The same with zeros for a signature too: it costs whoever makes it nothing.
+    pub(crate) fn unsigned_digests(&mut self, block: u32, first: u8, count: u8) -> Vec<u8> {
+        let head = DigestsView::head(false, first, count, BlockIndex(block), 0);
+        self.say(&[&head[..], &vec![0; usize::from(count) * DIGEST + SIGNATURE]].concat())
     }
 
     /// A promise of `parity` symbols of each of these blocks.

@@ -27,6 +27,15 @@ pub struct Lan {
     hosts: Vec<Namespace>,
 }
 
+/// What connects the cables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Switching {
+    /// A bridge of the kernel.
+    Kernel,
+    /// Nothing yet.
+    Elsewhere,
+}
+
 /// What has crossed an interface since it was made, Ethernet headers included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -46,13 +55,23 @@ impl Lan {
     /// # Errors
     /// When this process may not, or a program that it takes is missing.
     pub fn new(plan: &Plan) -> Result<Self, String> {
-        Self::labelled(plan, &mut |_| Vec::new())
+        Self::labelled(plan, Switching::Kernel, &mut |_| Vec::new())
+    }
+
+    /// Makes a LAN whose cables end in the switch's namespace, and nothing connects
+    /// them: that is for a bridge to do.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn without_switch(plan: &Plan) -> Result<Self, String> {
+        Self::labelled(plan, Switching::Elsewhere, &mut |_| Vec::new())
     }
 
     /// Makes a LAN whose holders have an environment each, by their host's number;
     /// the switch's has none.
     pub(crate) fn labelled(
         plan: &Plan,
+        switching: Switching,
         label: &mut dyn FnMut(Option<usize>) -> Vec<(&'static str, String)>,
     ) -> Result<Self, String> {
         if !(2..=Plan::MAX_HOSTS).contains(&plan.hosts) {
@@ -67,7 +86,7 @@ impl Lan {
         let switch = namespace(None)?;
         let hosts = (0..plan.hosts).map(|host| namespace(Some(host))).collect::<Result<_, _>>()?;
         let lan = Self { switch, hosts };
-        lan.wire(plan.rate)?;
+        lan.wire(plan.rate, switching)?;
         Ok(lan)
     }
 
@@ -77,11 +96,17 @@ impl Lan {
     }
 
     /// Connects all hosts with the switch, and limits the rates.
-    fn wire(&self, rate: Rate) -> Result<(), String> {
-        let mut links = String::from(
-            "link add br0 type bridge stp_state 0 mcast_snooping 0\n\
-             link set br0 addrgenmode none up\n",
-        );
+    fn wire(&self, rate: Rate, switching: Switching) -> Result<(), String> {
+        let (switch, master) = match switching {
+            Switching::Kernel => (
+                "link add br0 type bridge stp_state 0 mcast_snooping 0\n\
+                 link set br0 addrgenmode none up\n",
+                "master br0",
+            ),
+            // Nobody but the bridge takes part, so this namespace must not either.
+            Switching::Elsewhere => ("", "arp off"),
+        };
+        let mut links = switch.to_owned();
         let mut queues = String::new();
         for (host, namespace) in self.hosts.iter().enumerate() {
             let holder = namespace.holder();
@@ -89,7 +114,7 @@ impl Lan {
             let _ = write!(
                 links,
                 "link add port{host} type veth peer name eth0 netns {holder}\n\
-                 link set port{host} addrgenmode none gso_max_segs 1 master br0 up\n"
+                 link set port{host} addrgenmode none gso_max_segs 1 {master} up\n"
             );
             let _ = writeln!(queues, "{}", queue(&format!("port{host}"), rate, SWITCH_QUEUE));
         }

@@ -20,9 +20,17 @@
 //! All ports carry at most one segment per packet (`gso_max_segs 1`): without
 //! that a batch of 40 datagrams crosses as one packet and is lost as one.
 //!
+//! In place of the kernel's bridge may stand one in user space that misbehaves by
+//! a seed ([`bridge`]); its model of faults is the simulator's ([`weather`]).
+//!
 //! Needs root, or a user namespace (`unshare -Urn`), and the programs of
 //! util-linux, iproute2 and nftables. Errors are sentences for a person: what
 //! did not work, and the cure where there is one.
+
+pub mod random;
+
+pub mod membership;
+pub mod weather;
 
 mod tool;
 
@@ -31,9 +39,16 @@ mod plan;
 
 mod lan;
 mod misbehave;
+
+pub mod fault;
+
+mod frame;
+
+pub mod bridge;
 pub mod standing;
 
+pub use bridge::Bridge;
 pub use lan::{Lan, Traffic};
 pub use misbehave::Snooping;
-pub use namespace::Namespace;
+pub use namespace::{Door, Namespace};
 pub use plan::{Plan, Rate};

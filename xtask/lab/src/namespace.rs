@@ -1,10 +1,14 @@
 //! A network namespace that a process holds open.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::tool;
 
@@ -85,6 +89,27 @@ impl Namespace {
         format!("/proc/{}/ns/net", self.holder).into()
     }
 
+    /// This namespace, for a thread that shall enter it.
+    ///
+    /// # Errors
+    /// When its holder has ended.
+    pub fn door(&self) -> Result<Door, String> {
+        let path = self.path();
+        File::open(&path).map(Door).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Does something in here, on a thread of its own: sockets that it makes stay
+    /// here, whoever uses them.
+    ///
+    /// # Errors
+    /// When it cannot be entered.
+    pub fn inside<T: Send>(&self, make: impl FnOnce() -> T + Send) -> Result<T, String> {
+        let door = self.door()?;
+        let made =
+            std::thread::scope(|scope| scope.spawn(move || door.enter().map(|()| make())).join());
+        made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// A command that becomes `program`, in here: its process id stays.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
@@ -111,6 +136,21 @@ impl Namespace {
         let mut command = self.command(program);
         command.args(arguments);
         tool::run(program, command, input)
+    }
+}
+
+/// A way into a namespace.
+#[derive(Debug)]
+pub struct Door(File);
+
+impl Door {
+    /// Moves the calling thread, and no other, into it.
+    ///
+    /// # Errors
+    /// When this process may not.
+    pub fn enter(&self) -> Result<(), String> {
+        move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|error| format!("a network namespace cannot be entered: {error}"))
     }
 }
 

@@ -5,12 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::process::Command;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::lan::Lan;
+use crate::bridge;
+use crate::lan::{Lan, Switching};
 use crate::namespace::Namespace;
 use crate::plan::Plan;
 
@@ -29,12 +31,47 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// When this process may not, or a program that it takes is missing; what was
 /// made until then goes again.
 pub fn up(tag: &str, plan: &Plan) -> Result<(), String> {
+    labelled(tag, plan, Switching::Kernel)?.stay()?;
+    settled(tag)
+}
+
+/// The same with a bridge in user space: `bridge` is a command that calls
+/// [`bridge::serve`]. It runs until the LAN is taken down.
+///
+/// # Errors
+/// As above, and when the bridge does not begin.
+pub fn up_bridged(tag: &str, plan: &Plan, bridge: &Command) -> Result<(), String> {
+    let mut lan = labelled(tag, plan, Switching::Elsewhere)?;
+    let mut command = lan.switch().command(bridge.get_program());
+    let settings = bridge.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    command.args(bridge.get_args()).envs(settings).env(TAG, tag).env_remove(PLACE);
+    // A key pressed on the terminal is not for it, and nobody reads what it says.
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = command.spawn().map_err(|error| format!("the bridge: {error}"))?;
+    let begin = Instant::now();
+    while let Err(error) = bridge::answers(lan.switch()) {
+        let ended = process.try_wait().map_err(|error| error.to_string())?;
+        if ended.is_some() || begin.elapsed() > LIMIT {
+            return Err(format!("the bridge does not begin: {error}"));
+        }
+        std::thread::sleep(LOOK);
+    }
+    // If we are killed before this, the cables go, and so does the bridge.
+    lan.stay()?;
+    settled(tag)
+}
+
+fn labelled(tag: &str, plan: &Plan, switching: Switching) -> Result<Lan, String> {
     down(tag)?;
     let mut label = |host: Option<usize>| {
         let place = host.map_or_else(|| "switch".to_owned(), |host| host.to_string());
         vec![(TAG, tag.to_owned()), (PLACE, place)]
     };
-    Lan::labelled(plan, &mut label)?.stay()?;
+    Lan::labelled(plan, switching, &mut label)
+}
+
+/// Waits until all holders can be found.
+fn settled(tag: &str) -> Result<(), String> {
     // A holder that is just becoming another program shows no environment.
     let begin = Instant::now();
     while let Err(error) = find(tag) {

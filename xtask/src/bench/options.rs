@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::tools::Tool;
-use crate::lab;
 
 /// What to compare.
 #[derive(Args)]
@@ -30,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) receivers: Vec<usize>,
     /// Loss towards each receiver: 5, 5% and 0.05 are the same
     #[arg(long, value_delimiter = ',', value_name = "P", default_value = "0,1,5",
-          value_parser = lab::parse_share)]
+          value_parser = fleetcast_lab::fault::parse_share)]
     pub(crate) loss: Vec<f64>,
     /// The file's bytes, such as 256MiB
     #[arg(long, value_name = "B", default_value = "256MiB", value_parser = parse_size)]

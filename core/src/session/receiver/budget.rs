@@ -2,8 +2,12 @@
 
 use crate::time::Instant;
 
-/// Seconds in a row that may bring nothing but forgeries.
+/// Seconds in a row that may bring hardly anything but forgeries.
 const STARVED: u8 = 3;
+/// A second whose whole budget was used is lost when less than such a part of it was
+/// valid: of a flood, what the sender says between is verified now and then, and nobody
+/// gets anywhere with that.
+const USEFUL: u32 = 8;
 
 /// Signatures that are verified in one second, and what the seconds before brought.
 #[derive(Clone, Copy, Debug)]
@@ -12,19 +16,19 @@ pub(super) struct Budget {
     most: u32,
     second: u64,
     used: u32,
-    /// Whether this second has brought a valid signature.
-    is_of_use: bool,
-    /// Seconds in a row whose whole budget went to forgeries.
+    /// Of those the valid ones.
+    valid: u32,
+    /// Seconds in a row whose budget went to forgeries.
     lost: u8,
 }
 
 impl Budget {
     /// A budget of so many verifications a second.
     pub(super) const fn new(most: u32) -> Self {
-        Self { most, second: 0, used: 0, is_of_use: false, lost: 0 }
+        Self { most, second: 0, used: 0, valid: 0, lost: 0 }
     }
 
-    /// Whether nothing valid comes through any more: who holds the session's key
+    /// Whether hardly anything valid comes through any more: who holds the session's key
     /// floods it. What is lacking comes by catch-up, whose key no other receiver has.
     pub(super) const fn is_starved(&self) -> bool {
         self.lost >= STARVED
@@ -34,7 +38,7 @@ impl Budget {
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let second = now.as_micros() / 1_000_000;
         if second != self.second {
-            let is_lost = !self.has_left() && !self.is_of_use;
+            let is_lost = !self.has_left() && self.valid < self.most / USEFUL;
             let lost = if is_lost { self.lost.saturating_add(1) } else { 0 };
             *self = Self { second, lost, ..Self::new(self.most) };
         }
@@ -46,10 +50,43 @@ impl Budget {
 
     /// What the verification brought.
     pub(super) const fn note(&mut self, valid: bool) {
-        self.is_of_use |= valid;
+        if valid {
+            self.valid += 1;
+        }
     }
 
     const fn has_left(&self) -> bool {
         self.used < self.most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Duration;
+
+    /// Seconds until a budget of 80 a second is starved, when of every `of` datagrams
+    /// one is valid, and so many come in a second.
+    fn starves(rate: u64, of: u64) -> Option<u64> {
+        let mut budget = Budget::new(80);
+        let pause = Duration::from_micros(1_000_000 / rate);
+        let mut now = Instant::ZERO;
+        (0..10 * rate).find_map(|number| {
+            if budget.take(now) {
+                budget.note(number % of == 0);
+            }
+            now += pause;
+            budget.is_starved().then(|| now.as_micros() / 1_000_000)
+        })
+    }
+
+    // PROTOCOL S5
+    #[test]
+    fn three_seconds_of_hardly_anything_but_forgeries_starve_it() {
+        assert_eq!(starves(1_000, u64::MAX), Some(3));
+        // 2 of 80 are valid, 16 of 80 are, and less comes than it can bear.
+        assert_eq!(starves(1_000, 40), Some(3));
+        assert_eq!(starves(1_000, 5), None);
+        assert_eq!(starves(50, 40), None);
     }
 }

@@ -120,7 +120,8 @@ where
         if self.header_requests >= HEADER_REQUESTS {
             // What lies in the gap is asked for after the session.
             self.header_requests = 0;
-            let next = beyond.or(self.end.map(BlockIndex)).or(early);
+            // Symbols without a header may be nobody's: they are no reason to skip any.
+            let next = beyond.or(self.end.map(BlockIndex));
             if let Some(next) = next {
                 self.window.skip_to(next);
             }

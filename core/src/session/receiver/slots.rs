@@ -193,11 +193,13 @@ where
         count
     }
 
-    /// Stores a source that came before its block's header.
+    /// Stores a source that came before its block's header. Which one is the short one at
+    /// the end is not known yet, so only full ones are kept.
     pub(super) fn store_early(&mut self, at: usize, symbol: Symbol, payload: &[u8]) {
         let Symbol::Source(index) = symbol else { return };
         let fits = usize::from(index) * self.symbol < self.block_size;
-        if fits && payload.len() <= self.symbol {
+        // PROTOCOL S4
+        if fits && payload.len() == self.symbol {
             self.place(at, index, symbol, payload);
         }
     }

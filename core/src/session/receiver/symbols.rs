@@ -30,6 +30,11 @@ where
         let Some(place) = self.window.place(block) else {
             return self.early_symbol(now, block, symbol, payload);
         };
+        let Some(layout) = self.window.layout(place) else { return };
+        // PROTOCOL S4: it is not the sender's, so it tells nothing of what was sent either.
+        if layout.symbol_len(symbol) != Some(payload.len()) {
+            return;
+        }
         // PROTOCOL S18: what has not been checked tells nothing.
         let strict = self.is_strict(place);
         if !strict {
@@ -38,7 +43,6 @@ where
         if self.window.state(place).fate != Fate::Wanted {
             return;
         }
-        let Some(layout) = self.window.layout(place) else { return };
         let Some(slot) = self.slot_for(block) else { return };
         if strict {
             if !self.admits(now, slot, &layout, symbol, payload) {
@@ -79,10 +83,18 @@ where
         if self.strict {
             // PROTOCOL S18: without its header it has no digest.
             self.headerless = true;
-        } else if let Some(slot) = self.slots.find(block).or_else(|| self.slots.open(block)) {
+        } else if let Some(slot) = self.slots.find(block).or_else(|| self.early_slot(block)) {
             self.slots.store_early(slot, symbol, payload);
         }
         self.timers.set_earlier(Timer::Header, now + HEADER_WAIT);
+    }
+
+    /// A slot for a block whose header has not come. As nothing speaks for such blocks,
+    /// they have half of the slots at most: a segment's that has lost its header fit in.
+    fn early_slot(&mut self, block: BlockIndex) -> Option<usize> {
+        let slots = (0..self.slots.len()).filter_map(|at| self.slots.block(at));
+        let early = slots.filter(|&block| self.window.place(block).is_none()).count();
+        if early < self.slots.len().div_ceil(2) { self.slots.open(block) } else { None }
     }
 
     /// The slot of a block. When all are taken a block without a header gives way, which

@@ -86,6 +86,8 @@ pub(super) struct World {
     pub(super) sent: Vec<SenderEvent>,
     /// All that the sender sent.
     pub(super) wire: Vec<Sent>,
+    /// Processor time of the sender's machine and of all receivers', for their datagrams.
+    pub(super) spent: [std::time::Duration; 2],
     /// NACK messages, and when their receivers sent them.
     pub(super) reports: Vec<(Instant, Vec<u8>)>,
     flights: BinaryHeap<Flight>,
@@ -134,6 +136,7 @@ impl World {
             rekey_at: None,
             sent: Vec::new(),
             wire: Vec::new(),
+            spent: [std::time::Duration::ZERO; 2],
             reports: Vec::new(),
             flights: BinaryHeap::new(),
             joined: 0,
@@ -203,9 +206,11 @@ impl World {
 
     fn drain(&mut self) {
         let mut buffer = vec![0; BUFFER];
-        while let Some(sent) =
-            self.sender.poll_transmit(self.now, &mut buffer, &mut self.plan, &Portable)
-        {
+        loop {
+            let begin = std::time::Instant::now();
+            let sent = self.sender.poll_transmit(self.now, &mut buffer, &mut self.plan, &Portable);
+            self.spent[0] += begin.elapsed();
+            let Some(sent) = sent else { break };
             let size = sent.segment_size.unwrap_or(sent.len);
             for datagram in buffer[..sent.len].chunks(size) {
                 self.multicast(datagram);
@@ -367,7 +372,9 @@ impl World {
         let now = self.now;
         if let Some(at) = flight.to {
             let member = &mut self.receivers[at];
+            let begin = std::time::Instant::now();
             member.session.handle_datagram(now, &mut flight.bytes, &mut member.store, &Portable);
+            self.spent[1] += begin.elapsed();
             return;
         }
         let number = |at: usize| u32::from_le_bytes(flight.bytes[at..at + 4].try_into().unwrap());

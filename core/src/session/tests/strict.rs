@@ -78,6 +78,31 @@ fn an_insider_at_ten_times_the_senders_rate_leaves_three_tenths() {
     }
 }
 
+// A measure of this machine, told in tests/README.md:
+// `cargo test -p fleetcast-core what_strict_mode_costs -- --ignored --nocapture`
+#[ignore = "measures this machine"]
+#[test]
+fn what_strict_mode_costs_per_byte() {
+    let nanoseconds = |strict: bool| {
+        let mut world = World::new(46, 1, PAYLOAD);
+        world.forge_symbol_of = strict.then_some(BlockIndex(0));
+        world.run();
+        world.everyone_has_everything();
+        assert_eq!(world.sender.is_strict(), strict);
+        world.spent.map(|spent| spent.as_secs_f64() * 1e9 / PAYLOAD as f64)
+    };
+    let least = |strict| {
+        let runs: Vec<[f64; 2]> = (0..5).map(|_| nanoseconds(strict)).collect();
+        [0, 1].map(|side| runs.iter().map(|run| run[side]).fold(f64::MAX, f64::min))
+    };
+    let (calm, strict) = (least(false), least(true));
+    for (name, side) in [("sender", 0), ("receiver", 1)] {
+        println!("{name}: {:.2} ns per byte, in strict mode {:.2}", calm[side], strict[side]);
+        // A digest costs less than the cipher does.
+        assert!(strict[side] < 2.0 * calm[side]);
+    }
+}
+
 /// What was told of symbols, by the diagrams of PROTOCOL.md: block, number and digest
 /// of each, or the symbol itself.
 fn told(body: &[u8]) -> Vec<(u32, u16, [u8; 8])> {
