@@ -75,8 +75,12 @@ pub const MAX_AUTHORITY: usize = 1_024;
 pub const MAX_SIGNATURES: usize = MAX_ADMINS;
 /// Most groups that an enrolment voucher names.
 pub const MAX_VOUCHER_GROUPS: usize = 8;
-/// Longest name of a group, receiver or release in bytes.
+/// Longest name of a group, receiver, release or account in bytes.
 pub const MAX_NAME: usize = 64;
+/// Most requests to join that the server keeps of one receiver, and in all.
+pub const MAX_REQUESTS_EACH: usize = 16;
+/// See [`MAX_REQUESTS_EACH`].
+pub const MAX_REQUESTS: usize = 10_000;
 
 // --- the unicast channel ---
 

@@ -20,6 +20,8 @@ pub mod chunker;
 pub mod codec;
 pub mod files;
 
+pub mod accounts;
+
 pub mod ingest;
 
 pub mod aead;
@@ -40,6 +42,8 @@ pub mod net;
 pub mod driver;
 
 pub mod api;
+
+pub mod my;
 
 pub mod demo;
 

@@ -163,6 +163,7 @@ fn receive(fleet: &Fleet, home: &Path, name: &str, drop: f64) -> Receiver {
     fs::create_dir(&state).unwrap();
     let options = ReceiveOptions {
         enrolment: Some(fleet.enrolment.clone()),
+        login: None,
         name: name.to_owned(),
         device: NodeKey::generate().unwrap(),
         interface: Some("lo".to_owned()),

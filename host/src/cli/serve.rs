@@ -180,7 +180,7 @@ async fn serve_until_told(
     let state = StateDir::create(&context.state)?;
     let _lock = state.lock()?;
     let (server, api) = begin(context, options, &state, seal).await?;
-    let listener = socket::listen(&state.socket())?;
+    let listener = socket::listen(&state.socket(), socket::OWN)?;
     let mut serving = tokio::spawn(async move { axum::serve(listener, api.router()).await });
     tell_ready(context, &server, &state);
     let stopped = || Failure::failed("server-stopped", "the server has stopped", "see its log");

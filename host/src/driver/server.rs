@@ -17,6 +17,7 @@ use fleetcast_core::trust::authority::TrustedAuthority;
 use tokio::sync::{mpsc as tasks, oneshot, watch};
 
 use super::wake::{Sleeper, Waker, pair};
+use crate::accounts::PasswordCheck;
 use crate::aead::RingChaCha;
 use crate::catalog::Catalog;
 use crate::error::Failure;
@@ -174,7 +175,14 @@ pub fn start(
         founding.chain,
         Instant::ZERO,
     );
-    let looping = Loop { node, socket, sleeper, jobs, stopped, batches, durable: watched, begin };
+    let (passwords, checks) = mpsc::channel();
+    let (checked, checker_waker) = (work.clone(), waker.clone());
+    let checker = thread::Builder::new().name("fleetcast-passwords".to_owned());
+    checker
+        .spawn(move || check_passwords(&checks, &checked, &checker_waker))
+        .map_err(|e| Failure::io("thread", &e))?;
+    let looping =
+        Loop { node, socket, sleeper, jobs, stopped, batches, durable: watched, passwords, begin };
     let thread = thread::Builder::new().name("fleetcast-data".to_owned());
     let thread = thread.spawn(move || looping.run()).map_err(|e| Failure::io("thread", &e))?;
     let handle = ServerHandle { work, waker, durable };
@@ -204,6 +212,22 @@ async fn write_batches(
     catalog.close().await;
 }
 
+/// Checks passwords one after the other, so that neither datagrams nor memory wait for it.
+fn check_passwords(
+    checks: &mpsc::Receiver<PasswordCheck>,
+    work: &mpsc::Sender<Work>,
+    waker: &Waker,
+) {
+    while let Ok(check) = checks.recv() {
+        let checked = check.run();
+        let done: Work = Box::new(move |node, now| node.password_checked(now, checked));
+        if work.send(done).is_err() {
+            return;
+        }
+        waker.wake();
+    }
+}
+
 struct Loop {
     node: Node,
     socket: BatchSocket,
@@ -212,6 +236,7 @@ struct Loop {
     stopped: mpsc::Receiver<()>,
     batches: tasks::UnboundedSender<(u64, Vec<Change>)>,
     durable: watch::Receiver<u64>,
+    passwords: mpsc::Sender<PasswordCheck>,
     begin: Clock,
 }
 
@@ -240,6 +265,10 @@ impl Loop {
             // 3: drain what happened.
             if let Some(batch) = self.node.take_changes() {
                 let _ = self.batches.send(batch);
+            }
+            while let Some(check) = self.node.poll_password_check() {
+                // Its thread ends after this one.
+                let _ = self.passwords.send(check);
             }
             // 4: drain what is to be sent.
             let blocked = self.transmit(&mut out, &mut unsent);

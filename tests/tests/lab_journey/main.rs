@@ -4,7 +4,9 @@
 // Helpers of tests, too, end a test by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod membership;
 mod namespaces;
+mod people;
 mod restarts;
 mod versions;
