@@ -11,6 +11,7 @@
 //! the destination, and the state directory.
 
 mod announcing;
+mod asked;
 mod asking;
 mod delivering;
 mod delivery;
@@ -39,7 +40,7 @@ use fleetcast_core::wire::control::{Up, encode};
 use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
 
-use self::asking::Asking;
+use self::asked::Asking;
 use self::delivery::Delivery;
 pub use self::event::{AgentEvent, AgentStats};
 pub use self::freshness::Behind;

@@ -2,7 +2,7 @@
 //! leave one, how the receiver is. Questions go to the server over the channel;
 //! answers come back by the number that the driver gave the question.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::digest::Digest;
@@ -11,6 +11,7 @@ use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::wire::control::Up;
 use fleetcast_core::wire::people::{AccountAnswer, Answer, Available, Relation};
 
+use super::asked::{Asked, What};
 use super::person::{Ask, GroupSeen, Login, Outcome, Reply, StatusSeen};
 use super::{Agent, AgentEvent};
 use crate::disk::Disk;
@@ -26,37 +27,6 @@ const MOST_DENIED: usize = 64;
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Nobody waits longer for an answer.
 const GIVEN_UP: Duration = Duration::from_secs(30);
-
-/// Somebody who waits for an answer.
-struct Asked {
-    number: u64,
-    since: Instant,
-    what: What,
-}
-
-/// For what somebody waits.
-#[derive(PartialEq, Eq)]
-enum What {
-    /// The list of groups.
-    List,
-    /// What becomes of the request about a group.
-    Group(String),
-    /// What becomes of a password.
-    Account,
-}
-
-/// Questions under way, and what is remembered of answers.
-#[derive(Default)]
-pub(super) struct Asking {
-    /// The list that comes in, and when its last page came.
-    list: Option<(Vec<GroupSeen>, Instant)>,
-    /// Who waits for what, the first first.
-    asked: VecDeque<Asked>,
-    /// Names of groups, as far as the server has told them.
-    names: BTreeMap<GroupId, String>,
-    /// Denials that the server has told, by group.
-    denied: BTreeMap<String, String>,
-}
 
 impl<D: Disk, A: Aead> Agent<D, A> {
     /// Asks something for a person; [`AgentEvent::Reply`] with this number follows.
@@ -76,6 +46,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 self.say(now, &Up::Join { group: &group });
                 What::Group(group)
             }
+            // Answers name no account: one after the other.
+            Ask::Password { .. } if self.login.is_some() || self.asks_account() => {
+                return self.reply(number, Reply::Busy);
+            }
             Ask::Password { user, password, new } => {
                 let (password, new) = (password.as_bytes(), new.as_bytes());
                 self.say(now, &Up::Password { user: &user, password, new });
@@ -88,6 +62,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         };
         self.asking.asked.push_back(Asked { number, since: now, what });
         self.settle(now);
+    }
+
+    fn asks_account(&self) -> bool {
+        self.asking.asked.iter().any(|asked| asked.what == What::Account)
     }
 
     /// A server that knows no such questions answers none.
@@ -175,12 +153,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         }
     }
 
-    /// What became of a login, or of the oldest change of password.
+    /// What became of the login, or of the change of password.
     pub(super) fn on_account(&mut self, answer: AccountAnswer) {
         if self.login.is_none() {
-            let oldest = self.asking.asked.iter().position(|asked| asked.what == What::Account);
-            if let Some(asked) = oldest.and_then(|at| self.asking.asked.remove(at)) {
-                self.reply(asked.number, Reply::Account(answer));
+            for number in self.take_asked(&What::Account) {
+                self.reply(number, Reply::Account(answer));
             }
             return;
         }

@@ -94,13 +94,7 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
     let client = context.client()?;
     match command {
         Command::Create { group, open } => {
-            // Whoever cannot sign makes no group that is open in name only.
-            let key = if open { Some(context.admin_key()?.signing()) } else { None };
-            let mut item = client.create_group(&group, false)?;
-            if let Some(key) = key {
-                joining::open(&client, &group, &key)?;
-                item.open = true;
-            }
+            let item = create(context, &client, &group, open)?;
             printer::item(context, "group", item, |g| format!("created {}\n", printable(&g.name)));
         }
         Command::List => printer::items(context, "groups", client.groups()?, table),
@@ -150,6 +144,21 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
         }
     }
     Ok(DONE)
+}
+
+fn create(
+    context: &Context,
+    client: &Client,
+    group: &str,
+    open: bool,
+) -> Result<GroupItem, Failure> {
+    // Whoever cannot sign makes no group that is open in name only.
+    let key = if open { Some(context.admin_key()?.signing()) } else { None };
+    let item = client.create_group(group, false)?;
+    if let Some(key) = key {
+        joining::open(client, group, &key)?;
+    }
+    Ok(GroupItem { open, ..item })
 }
 
 fn tell_members(context: &Context, client: &Client, group: &str) -> Result<(), Failure> {

@@ -4,17 +4,15 @@
 //! [`ServerNode::poll_password_check`] hands the work out, and
 //! [`ServerNode::password_checked`] takes what came of it.
 
-use std::net::IpAddr;
-
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{PeerSlot, ReceiverId};
 use fleetcast_core::limits::MAX_NAME;
-use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::{Down, Standing, Up};
 use fleetcast_core::wire::people::{AccountAnswer, MAX_PASSWORD};
 
 use super::ServerNode;
-use super::allowance::Allowances;
+use super::logins::Attempt;
 use crate::accounts::{PasswordCheck, PasswordChecked, check_name, folded, is_strong};
 use crate::error::Failure;
 use crate::model::{AccountRecord, ReceiverRecord, Role};
@@ -25,48 +23,6 @@ use crate::units::quoted;
 const MAX_ACCOUNTS: usize = 10_000;
 /// Checks that wait at a time.
 const MAX_CHECKS: usize = 64;
-/// Names and addresses whose attempts are counted.
-const COUNTED: usize = 10_000;
-
-/// Logins under way, and how often somebody may try.
-pub(super) struct Logins {
-    /// Handed out to nobody yet.
-    waiting: Vec<PasswordCheck>,
-    /// All that are under way.
-    attempts: Vec<Attempt>,
-    number: u64,
-    accounts: Allowances<String>,
-    addresses: Allowances<IpAddr>,
-    /// Lines about what was refused: nobody fills the disk with them.
-    lines: Allowances<()>,
-}
-
-/// A login, or a change of password, that is being checked.
-struct Attempt {
-    number: u64,
-    slot: PeerSlot,
-    receiver: ReceiverId,
-    /// The account's name, folded, and the hash that its password is compared with.
-    account: String,
-    kept: Option<String>,
-    address: Option<IpAddr>,
-    changes: bool,
-}
-
-impl Default for Logins {
-    fn default() -> Self {
-        Self {
-            waiting: Vec::new(),
-            attempts: Vec::new(),
-            number: 0,
-            // Ten wrong ones at once, then two a minute.
-            accounts: Allowances::new(10, Duration::from_secs(30), COUNTED),
-            // An office may share an address.
-            addresses: Allowances::new(30, Duration::from_secs(10), COUNTED),
-            lines: Allowances::new(100, Duration::from_secs(10), 1),
-        }
-    }
-}
 
 impl<A: Aead> ServerNode<A> {
     // --- what admins do ---
@@ -229,7 +185,7 @@ impl<A: Aead> ServerNode<A> {
         let logins = &mut self.logins;
         logins.number += 1;
         let (number, changes) = (logins.number, new.is_some());
-        logins.waiting.push(PasswordCheck { number, password, kept: kept.clone(), new });
+        logins.waiting.push_back(PasswordCheck { number, password, kept: kept.clone(), new });
         let attempt = Attempt { number, slot, receiver, account, kept, address, changes };
         logins.attempts.push(attempt);
         None
@@ -237,7 +193,7 @@ impl<A: Aead> ServerNode<A> {
 
     /// The next password to be checked.
     pub fn poll_password_check(&mut self) -> Option<PasswordCheck> {
-        self.logins.waiting.pop()
+        self.logins.waiting.pop_front()
     }
 
     /// Takes what a check has shown.

@@ -8,39 +8,17 @@ use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, StaticKey};
 use fleetcast_core::limits::{MAX_REQUESTS, MAX_REQUESTS_EACH};
-use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::time::Instant;
 use fleetcast_core::trust::document;
 use fleetcast_core::trust::membership::{MAX_MEMBERSHIP, Membership};
 use fleetcast_core::wire::control::{Down, Standing, Up, encode};
 use fleetcast_core::wire::people::{Answer, Available, MAX_LISTED, Relation};
 
 use super::ServerNode;
-use super::allowance::Allowances;
 use crate::model::{GroupRecord, MembershipRecord, RequestRecord};
 
-/// Receivers whose asking is counted.
-const COUNTED: usize = 16_384;
 /// Messages that wait for a receiver which asks without reading the answers.
 const MOST_UNREAD: usize = 64;
-
-/// How often receivers may ask.
-#[derive(Debug)]
-pub(super) struct Patience {
-    /// For a page of groups.
-    pages: Allowances<ReceiverId>,
-    /// For what is written down: to join, to leave.
-    changes: Allowances<ReceiverId>,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            // Lists of 4,800 groups at once.
-            pages: Allowances::new(400, Duration::from_millis(50), COUNTED),
-            changes: Allowances::new(20, Duration::from_secs(6), COUNTED),
-        }
-    }
-}
 
 impl<A: Aead> ServerNode<A> {
     // PROTOCOL G1: nobody is heard before an admin, or an invitation, has let it in.

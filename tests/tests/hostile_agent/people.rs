@@ -4,7 +4,7 @@ use fleetcast::agent::{AgentEvent, Ask, Outcome, Reply};
 use fleetcast_core::ids::GroupId;
 use fleetcast_core::time::Duration;
 use fleetcast_core::wire::control::{Down, Up};
-use fleetcast_core::wire::people::{Answer, Available, Relation};
+use fleetcast_core::wire::people::{AccountAnswer, Answer, Available, Relation};
 use fleetcast_tests::admin::Admin;
 use fleetcast_tests::random::Random;
 
@@ -69,6 +69,30 @@ fn who_is_told_that_it_is_a_member_is_none_without_a_certificate() {
     captor.say(&Down::Answer { group: "other", answer: Answer::Member });
     assert_eq!(replies(&captor), [(7, &Reply::Outcome(Outcome::Member))]);
     assert_eq!(captor.victim.state().memberships.len(), 1);
+}
+
+#[test]
+fn passwords_are_changed_one_after_the_other_so_that_answers_are_not_mixed_up() {
+    let mut captor = captive();
+    let ask = |user: &str| {
+        let (user, password, new) = (user.to_owned(), "old one".into(), "new one".into());
+        Ask::Password { user, password, new }
+    };
+    captor.victim.ask(captor.now, 1, ask("ann"));
+    captor.victim.ask(captor.now, 2, ask("bob"));
+    captor.exchange();
+    assert_eq!(replies(&captor), [(2, &Reply::Busy)]);
+    assert_eq!(captor.times_said(|up| matches!(up, Up::Password { user: "bob", .. })), 0);
+    captor.say(&Down::Account { answer: AccountAnswer::Changed });
+    // Nobody has asked for this one.
+    captor.say(&Down::Account { answer: AccountAnswer::Refused });
+    let changed = Reply::Account(AccountAnswer::Changed);
+    assert_eq!(replies(&captor), [(2, &Reply::Busy), (1, &changed)]);
+    captor.events.clear();
+    captor.victim.ask(captor.now, 3, ask("bob"));
+    captor.exchange();
+    assert_eq!(captor.times_said(|up| matches!(up, Up::Password { user: "bob", .. })), 1);
+    assert!(!captor.events.iter().any(|event| matches!(event, AgentEvent::Refused { .. })));
 }
 
 #[test]

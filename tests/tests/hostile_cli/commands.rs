@@ -14,7 +14,7 @@ fn what_the_server_does_not_know_is_named_and_cured() {
     fleet.run(["groups", "create", "empty"]).done();
     let long = "n".repeat(300);
     let huge = "n".repeat(10_000);
-    let cases: [(&[&str], &str); 31] = [
+    let cases: [(&[&str], &str); 24] = [
         (&["send", file, "--to", "empty"], "group-empty"),
         (&["send", file, "--to", "nobody"], "group-unknown"),
         (&["send", file, "--to", "g", "--to", "nobody"], "group-unknown"),
@@ -34,13 +34,6 @@ fn what_the_server_does_not_know_is_named_and_cured() {
         (&["groups", "rename", "empty", "<b>"], "name-unsafe"),
         (&["groups", "rename", "empty", "G"], "group-exists"),
         (&["receivers", "rename", "r", "<b>"], "name-unsafe"),
-        (&["groups", "requests", "nobody"], "group-unknown"),
-        (&["groups", "approve", "nobody", "r"], "group-unknown"),
-        (&["groups", "approve", "g", "nobody"], "receiver-unknown"),
-        (&["groups", "approve", "empty", "r"], "request-unknown"),
-        (&["groups", "deny", "g", "nobody"], "receiver-unknown"),
-        (&["groups", "deny", "empty", "r"], "request-unknown"),
-        (&["groups", "open", "nobody"], "group-unknown"),
         (&["groups", "remove", "g", "nobody"], "receiver-unknown"),
         (&["receivers", "show", "nobody"], "receiver-unknown"),
         (&["receivers", "remove", "nobody", "--yes"], "receiver-unknown"),

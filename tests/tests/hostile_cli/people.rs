@@ -35,6 +35,25 @@ fn groups_that_are_not_there_are_named_and_nothing_is_asked() {
 }
 
 #[test]
+fn decisions_about_what_nobody_asked_for_are_named() {
+    let fleet = Fleet::start();
+    let _receiver = fleet.receiver("r");
+    fleet.run(["groups", "create", "empty"]).done();
+    let cases: [(&[&str], &str); 7] = [
+        (&["groups", "requests", "nobody"], "group-unknown"),
+        (&["groups", "approve", "nobody", "r"], "group-unknown"),
+        (&["groups", "approve", "g", "nobody"], "receiver-unknown"),
+        (&["groups", "approve", "empty", "r"], "request-unknown"),
+        (&["groups", "deny", "g", "nobody"], "receiver-unknown"),
+        (&["groups", "deny", "empty", "r"], "request-unknown"),
+        (&["groups", "open", "nobody"], "group-unknown"),
+    ];
+    for (arguments, code) in cases {
+        fleet.run(arguments).refused(1, code);
+    }
+}
+
+#[test]
 fn reasons_are_short_and_plain() {
     let fleet = Fleet::start();
     let receiver = fleet.receiver("r");
