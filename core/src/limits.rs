@@ -100,6 +100,11 @@ pub const MESSAGE_RETRY_MAX: Duration = Duration::from_secs(3);
 pub const KEEPALIVE: Duration = Duration::from_secs(8);
 /// When a silent peer counts as away.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(25);
+/// Where beacons go: the site's own scope (RFC 2365), besides all sessions.
+pub const DISCOVERY: (core::net::Ipv4Addr, u16) =
+    (core::net::Ipv4Addr::new(239, 255, 74, 12), 7_414);
+/// How often a server sends its beacon.
+pub const BEACON_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a responder waits for the first packet after its answer.
 pub const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a cookie secret is used (twice that it is still honoured).

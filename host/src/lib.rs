@@ -39,6 +39,8 @@ pub mod agent;
 
 pub mod net;
 
+pub mod discovery;
+
 pub mod driver;
 
 pub mod api;

@@ -15,10 +15,11 @@ use fleetcast_core::crypto::sign::{Context, SigningKey, verify};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, Ordinal, ReceiverId, ReleaseOrder, SegmentIndex, SessionId,
-    SymbolIndex, VerifyingKey,
+    StaticKey, SymbolIndex, VerifyingKey,
 };
 use fleetcast_core::limits::MAX_MESSAGE;
 use fleetcast_core::tree::record::{NONE, Record, encode_header};
+use fleetcast_core::wire::beacon::{Beacon, fingerprint};
 use fleetcast_core::wire::control::{
     Down, FailCode, Invitation, Object, RefusedWhy, ReleaseName, Standing, Up, WantRun, decode,
     encode,
@@ -306,6 +307,28 @@ fn a_whole_session_datagram_opens_with_ours_and_with_ring() {
 }
 
 #[test]
+fn a_beacon() {
+    let bytes = golden("beacon");
+    let key = SigningKey::from_seed(&[3; 32]);
+    let beacon = Beacon {
+        port: 7_411,
+        time: 1_700_000_000,
+        authority: Digest([0x22; 32]),
+        exchange: StaticKey([0x33; 32]),
+        signing: key.verifying_key(),
+    };
+    assert_eq!(Beacon::read(&bytes), Ok(beacon));
+    assert_eq!(beacon.write(&key), *bytes);
+    // Computed with Python's hashlib.
+    let expected = "24c72fc31a870f02800dece94b4415074b269ae8f8b0660d0567b6efd8f37291";
+    assert_eq!(fingerprint(&beacon.authority, &beacon.exchange).to_string(), expected);
+    let ring =
+        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key.verifying_key().0);
+    let signed = [&b"fleetcast beacon v1\0"[..], &bytes[..108]].concat();
+    assert!(ring.verify(&signed, &bytes[108..]).is_ok());
+}
+
+#[test]
 fn a_chunk_record() {
     let text = b"hello, fleet";
     // By hand: no codec, twice twelve in three bytes, the chunk.
@@ -330,6 +353,6 @@ fn every_golden_file_is_checked_by_some_test() {
         assert!(found, "{name}");
         count += 1;
     }
-    // 19 messages up, 14 down, 17 others.
-    assert_eq!(count, 50);
+    // 19 messages up, 14 down, 18 others.
+    assert_eq!(count, 51);
 }

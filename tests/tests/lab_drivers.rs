@@ -88,6 +88,7 @@ async fn found(home: &Path) -> Fleet {
         ttl: 1,
         dscp: 0,
         rate: 100_000_000,
+        beacon: false,
     };
     let catalog = Catalog::open(&home.join("catalog.db")).await.unwrap();
     let chunks = Arc::new(MemoryChunks::default());

@@ -79,6 +79,7 @@ async fn serve(folder: &Path) {
         ttl: 1,
         dscp: 0,
         rate: 1_000_000,
+        beacon: false,
     };
     let server = start(&options, founding(), Arc::clone(&chunks), catalog.clone()).unwrap();
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);

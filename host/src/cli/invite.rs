@@ -9,6 +9,8 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{FleetId, GroupId, StaticKey, TokenId};
 use fleetcast_core::limits::MAX_VOUCHER_GROUPS;
 use fleetcast_core::trust::membership::Voucher;
+use fleetcast_core::wire::beacon::fingerprint;
+use serde_json::json;
 
 use super::context::{Context, DONE, Outcome};
 use super::printer;
@@ -47,6 +49,10 @@ pub(super) struct Options {
     /// List the codes that were made
     #[arg(long, conflicts_with_all = ["groups", "no_token", "qr", "address", "revoke"])]
     list: bool,
+    /// Print the server's fingerprint, which people compare at receivers without a code
+    #[arg(long,
+          conflicts_with_all = ["groups", "no_token", "qr", "address", "revoke", "list"])]
+    fingerprint: bool,
     /// Take a code back: the code itself, or its ID in the list, or the beginning of that
     #[arg(long, value_name = "CODE|ID",
           conflicts_with_all = ["groups", "no_token", "qr", "address"])]
@@ -68,6 +74,9 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
         return Ok(DONE);
     }
     let fleet = client.fleet()?;
+    if options.fingerprint {
+        return tell_fingerprint(context, &fleet);
+    }
     let (host, port) = match &options.address {
         Some(address) => split(address)?,
         None => reachable(&fleet.listen)?,
@@ -98,6 +107,16 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
         expires,
     };
     printer::item(context, "invite", item, |item| format!("{}\n", item.code));
+    Ok(DONE)
+}
+
+/// What people compare with what `receive --discover` shows.
+fn tell_fingerprint(context: &Context, fleet: &FleetInfo) -> Outcome {
+    let authority = Digest(fleet.digest.array().ok_or_else(misunderstood)?);
+    let controller = StaticKey(fleet.controller.array().ok_or_else(misunderstood)?);
+    let fingerprint = fingerprint(&authority, &controller).to_string();
+    let item = json!({ "fingerprint": fingerprint });
+    printer::item(context, "server", item, |_| format!("{fingerprint}\n"));
     Ok(DONE)
 }
 

@@ -7,6 +7,7 @@
 mod completions;
 mod context;
 mod demo;
+mod discover;
 mod founding;
 mod groups;
 mod interrupt;

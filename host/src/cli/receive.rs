@@ -11,7 +11,8 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::context::{Context, DONE, Outcome};
+use super::context::{Context, DONE, Outcome, on_terminal};
+use super::discover::discover;
 use super::password::password;
 use super::printer;
 use crate::agent::{AgentEvent, Enrolment, Login, Outcome as Decision};
@@ -36,6 +37,9 @@ pub(super) struct Options {
     /// The code that `fleetcast invite` printed; needed the first time
     #[arg(long, value_name = "CODE")]
     enrol: Option<String>,
+    /// List the servers of this network, and on a terminal choose one of them
+    #[arg(long, conflicts_with = "enrol")]
+    discover: bool,
     /// Where files land, each group in a directory of its own
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
@@ -72,13 +76,22 @@ pub(super) fn parse_share(text: &str) -> Result<f64, &'static str> {
 
 pub(super) fn run(context: &Context, options: Options) -> Outcome {
     // Before anything is made: a malformed code is a mistake of the command line.
-    let code = options.enrol.as_deref().map(str::parse::<EnrolmentCode>).transpose()?;
+    let mut code = options.enrol.as_deref().map(str::parse::<EnrolmentCode>).transpose()?;
+    let remembered = StateDir::at(&context.state).path().join("receiver.json").exists();
+    let unknown = code.is_none() && !remembered && on_terminal() && !context.json;
+    if options.discover || unknown {
+        let interface = options.interface.as_deref().or(context.settings.interface.as_deref());
+        match discover(context, interface)? {
+            Some(chosen) => code = Some(chosen),
+            None => return Ok(DONE),
+        }
+    }
     let into = options.into.or_else(|| context.settings.into.clone()).ok_or_else(|| {
         Failure::usage("usage", "nothing says where files shall land", "add --into DIR")
     })?;
-    let remembered = StateDir::at(&context.state).path().join("receiver.json").exists();
     if code.is_none() && !remembered {
-        let hint = "add --enrol CODE; `fleetcast invite` on the server prints a code";
+        let hint = "add --enrol CODE; `fleetcast invite` on the server prints a code, and \
+            --discover finds servers";
         return Err(Failure::usage("not-enrolled", "this receiver is not enrolled", hint));
     }
     // Before anything is made, too: it may be that nobody is there to ask.

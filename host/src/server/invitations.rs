@@ -1,6 +1,9 @@
-//! Invitations that were made: which count, and taking them back.
+//! Invitations that were made: which count, and taking them back. What the server
+//! says of itself to those who have none.
 
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::noise::StaticPair;
+use fleetcast_core::wire::beacon::{BEACON, Beacon};
 
 use super::ServerNode;
 use crate::error::Failure;
@@ -9,6 +12,19 @@ use crate::status::InvitationItem;
 use crate::units::quoted;
 
 impl<A: Aead> ServerNode<A> {
+    /// PROTOCOL B1: what the server says of itself to who has no code.
+    #[must_use]
+    pub fn beacon(&self, port: u16) -> [u8; BEACON] {
+        let beacon = Beacon {
+            port,
+            time: self.registry.time(),
+            authority: self.authority.digest(),
+            exchange: *StaticPair::from_secret(&self.config.exchange_secret).public(),
+            signing: self.config.signing.verifying_key(),
+        };
+        beacon.write(&self.config.signing)
+    }
+
     /// All invitations, the last to expire first. Vouchers of open groups are none.
     #[must_use]
     pub fn invitation_items(&self) -> Vec<InvitationItem> {

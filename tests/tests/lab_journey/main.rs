@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod discovery;
 mod membership;
 mod namespaces;
 mod people;
