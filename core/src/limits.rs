@@ -75,8 +75,12 @@ pub const MAX_AUTHORITY: usize = 1_024;
 pub const MAX_SIGNATURES: usize = MAX_ADMINS;
 /// Most groups that an enrolment voucher names.
 pub const MAX_VOUCHER_GROUPS: usize = 8;
-/// Longest name of a group, receiver or release in bytes.
+/// Longest name of a group, receiver, release or account in bytes.
 pub const MAX_NAME: usize = 64;
+/// Most requests to join that the server keeps of one receiver, and in all.
+pub const MAX_REQUESTS_EACH: usize = 16;
+/// See [`MAX_REQUESTS_EACH`].
+pub const MAX_REQUESTS: usize = 10_000;
 
 // --- the unicast channel ---
 
@@ -96,6 +100,11 @@ pub const MESSAGE_RETRY_MAX: Duration = Duration::from_secs(3);
 pub const KEEPALIVE: Duration = Duration::from_secs(8);
 /// When a silent peer counts as away.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(25);
+/// Where beacons go: the site's own scope (RFC 2365), besides all sessions.
+pub const DISCOVERY: (core::net::Ipv4Addr, u16) =
+    (core::net::Ipv4Addr::new(239, 255, 74, 12), 7_414);
+/// How often a server sends its beacon.
+pub const BEACON_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a responder waits for the first packet after its answer.
 pub const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a cookie secret is used (twice that it is still honoured).

@@ -6,17 +6,20 @@
 //! ```
 //!
 //! Inputs: [`Agent::handle_datagram`], [`Agent::handle_timeout`],
-//! [`Agent::set_time`]. Outputs: [`Agent::poll_transmit`],
+//! [`Agent::set_time`], [`Agent::ask`]. Outputs: [`Agent::poll_transmit`],
 //! [`Agent::poll_event`], [`Agent::poll_timeout`]. Its storage is two disks:
 //! the destination, and the state directory.
 
 mod announcing;
+mod asked;
+mod asking;
 mod delivering;
 mod delivery;
 mod event;
 mod freshness;
 pub mod gate;
 mod messages;
+mod person;
 mod pieces;
 mod queue;
 pub mod state;
@@ -37,9 +40,11 @@ use fleetcast_core::wire::control::{Up, encode};
 use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
 
+use self::asked::Asking;
 use self::delivery::Delivery;
 pub use self::event::{AgentEvent, AgentStats};
 pub use self::freshness::Behind;
+pub use self::person::{Ask, GroupSeen, Login, Outcome, Reply, StatusSeen};
 use self::pieces::Pieces;
 use self::queue::Queue;
 pub use self::state::Enrolment;
@@ -66,6 +71,8 @@ pub struct AgentConfig {
     pub seed: [u8; 32],
     /// What the enrolment code told; `None`: what the state remembers.
     pub enrolment: Option<Enrolment>,
+    /// The account that is to stand behind it.
+    pub login: Option<Login>,
 }
 
 /// Why a receiver cannot start.
@@ -103,6 +110,9 @@ pub struct Agent<D: Disk, A: Aead> {
     nonce: Option<[u8; 16]>,
     health: Health,
     member: bool,
+    asking: Asking,
+    /// Until the server has answered it.
+    login: Option<Login>,
 }
 
 impl<D: Disk, A: Aead> Agent<D, A> {
@@ -164,6 +174,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             nonce: None,
             health: Health::default(),
             member: false,
+            asking: Asking::default(),
+            login: config.login,
         })
     }
 
@@ -274,6 +286,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             ReceiverEvent::Disconnected { .. } => {
                 self.queue.clear();
                 self.drop_sessions();
+                self.forsake();
                 if std::mem::take(&mut self.member) {
                     self.tell(AgentEvent::Disconnected { reason: "server-silent" });
                 }

@@ -20,6 +20,8 @@ pub mod chunker;
 pub mod codec;
 pub mod files;
 
+pub mod accounts;
+
 pub mod ingest;
 
 pub mod aead;
@@ -37,9 +39,13 @@ pub mod agent;
 
 pub mod net;
 
+pub mod discovery;
+
 pub mod driver;
 
 pub mod api;
+
+pub mod my;
 
 pub mod demo;
 

@@ -4,11 +4,13 @@
 //! applies them in one transaction each batch and gives them back as a
 //! [`Snapshot`] after a restart. Trust facts stay signed documents.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::wire::control::{FailCode, ReleaseName, Standing};
+use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970, UTC.
 pub type UnixTime = u64;
@@ -42,6 +44,8 @@ pub struct ReceiverRecord {
     pub free: u64,
     /// Codec bits that it decodes.
     pub codecs: u8,
+    /// The account that stands behind it, once a person has logged in.
+    pub owner: Option<String>,
 }
 
 /// A named set of receivers.
@@ -53,8 +57,69 @@ pub struct GroupRecord {
     pub name: String,
     /// Receivers may join without approval.
     pub open: bool,
+    /// Digest of the voucher that memberships are made from while it is open.
+    pub voucher: Option<Digest>,
     /// When it was created.
     pub created: UnixTime,
+}
+
+/// A receiver asks to be in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// The receiver.
+    pub receiver: ReceiverId,
+    /// The group.
+    pub group: GroupId,
+    /// Why it was denied, in an admin's words; `None` while nobody has decided.
+    pub denied: Option<String>,
+    /// When it asked last, or was denied.
+    pub since: UnixTime,
+}
+
+/// What a person may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Distributes and manages.
+    Admin,
+    /// Watches, and proposes approvals.
+    Operator,
+    /// Stands behind receivers, and asks for them.
+    Member,
+}
+
+impl Role {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Operator => "operator",
+            Self::Member => "member",
+        }
+    }
+}
+
+/// A person.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// Unique in the fleet, whatever the case of its letters.
+    pub name: String,
+    /// What the person may do.
+    pub role: Role,
+    /// The password's hash with its salt and parameters (PHC string format).
+    pub password: String,
+    /// When it was made.
+    pub created: UnixTime,
+    /// When its password or role changed last.
+    pub changed: UnixTime,
+}
+
+/// Hashes are never printed.
+impl fmt::Debug for AccountRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AccountRecord({}, {:?})", self.name, self.role)
+    }
 }
 
 /// A receiver's membership in a group.
@@ -277,6 +342,14 @@ pub enum Change {
     Membership(MembershipRecord),
     /// A membership is gone.
     MembershipGone(ReceiverId, GroupId),
+    /// A request is new or different.
+    Request(RequestRecord),
+    /// A request is gone.
+    RequestGone(ReceiverId, GroupId),
+    /// An account is new or different.
+    Account(AccountRecord),
+    /// An account of this name is gone.
+    AccountGone(String),
     /// A voucher is new or different.
     Voucher(VoucherRecord),
     /// A release is new or different.
@@ -300,6 +373,10 @@ pub struct Snapshot {
     pub groups: Vec<GroupRecord>,
     /// Memberships.
     pub memberships: Vec<MembershipRecord>,
+    /// Requests to join.
+    pub requests: Vec<RequestRecord>,
+    /// Accounts, by name.
+    pub accounts: Vec<AccountRecord>,
     /// Vouchers.
     pub vouchers: Vec<VoucherRecord>,
     /// Releases, oldest first.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Inputs: [`ServerNode::handle_datagram`], [`ServerNode::handle_timeout`],
-//! [`ServerNode::persisted`]. Commands: `commands.rs`, `releases.rs`. Outputs:
+//! [`ServerNode::persisted`], [`ServerNode::password_checked`]. Commands: `commands.rs`,
+//! `requests.rs`, `accounts.rs`, `releases.rs`. Outputs: [`ServerNode::poll_password_check`],
 //! [`ServerNode::poll_transmit`], [`ServerNode::take_changes`],
 //! [`ServerNode::poll_timeout`]; views: `views.rs`.
 //!
@@ -17,19 +18,27 @@
 //! that, no receiver hears what rests on it (`durable.rs`), and no admin gets an
 //! answer (the driver waits for [`ServerNode::batch_of_changes`]).
 
+mod accounts;
+mod allowance;
+mod clones;
 pub mod commands;
 pub mod contents;
 mod delivering;
 mod durable;
 mod hearing;
+pub mod invitations;
 mod lanes;
 mod live;
+mod logins;
 mod member;
 mod messages;
+mod patience;
+mod people;
 mod plan;
 mod planner;
 pub mod registry;
 pub mod releases;
+mod requests;
 mod running;
 mod sharing;
 mod slow;
@@ -54,10 +63,13 @@ use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
 use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
 
+use self::clones::Clones;
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::live::LiveSession;
+use self::logins::Logins;
+use self::patience::Patience;
 use self::registry::Registry;
 use self::slow::Slow;
 use crate::health::Condition;
@@ -162,6 +174,11 @@ pub struct ServerNode<A: Aead> {
     rng: ChaCha20Rng,
     started: Instant,
     conditions: Vec<Condition>,
+    /// With receivers that ask.
+    patience: Patience,
+    /// Passwords that are being checked.
+    logins: Logins,
+    clones: Clones,
 }
 
 impl<A: Aead> ServerNode<A> {
@@ -209,6 +226,9 @@ impl<A: Aead> ServerNode<A> {
             rng,
             started: now,
             conditions: Vec::new(),
+            patience: Patience::default(),
+            logins: Logins::default(),
+            clones: Clones::default(),
         }
     }
 
@@ -331,10 +351,11 @@ impl<A: Aead> ServerNode<A> {
             ServerEvent::Gone { slot, .. } => self.on_gone(now, slot),
             ServerEvent::OrderRegressed { key } => {
                 let id = ReceiverId::of(&key);
-                let name = self.registry.receiver(&id).map(|receiver| receiver.name.clone());
-                let name = name.unwrap_or_else(|| id.to_string());
-                let result = "storage set back or key used twice";
-                self.registry.log("server", "identity-regressed", &name, result);
+                if self.clones.note(id, self.registry.time()) {
+                    let name = self.name_of(&id);
+                    let result = "storage set back or key used twice";
+                    self.registry.log("server", "identity-regressed", &name, result);
+                }
             }
         }
     }

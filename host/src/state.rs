@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -98,6 +98,16 @@ impl StateDir {
         self.0.join("fleetcast.sock")
     }
 
+    /// Lets others through to the agent's socket: they may neither list the directory
+    /// nor read what else is in it, which has modes of its own.
+    ///
+    /// # Errors
+    /// Failure `io`, where it belongs to somebody else.
+    pub fn let_through(&self) -> Result<(), Failure> {
+        fs::set_permissions(&self.0, fs::Permissions::from_mode(0o711))
+            .map_err(|error| Failure::io(self.0.display(), &error))
+    }
+
     /// The receiver agent's socket.
     #[must_use]
     pub fn agent_socket(&self) -> PathBuf {
@@ -182,6 +192,8 @@ pub struct Settings {
     pub into: Option<PathBuf>,
     /// `receive --name N`.
     pub name: Option<String>,
+    /// `receive --others none|read|join|leave`.
+    pub others: Option<String>,
 }
 
 impl Settings {
@@ -209,8 +221,6 @@ pub fn choose<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     type Variables<'a> = &'a [(&'a str, &'a str)];

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::health::HealthItem;
-use crate::model::UnixTime;
+use crate::model::{Role, UnixTime};
 use crate::units::{format_time, rfc3339};
 
 /// Version of all documents below.
@@ -172,6 +172,23 @@ pub struct RequestItem {
     pub since: UnixTime,
 }
 
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountItem {
+    /// Its name.
+    pub name: String,
+    /// What the person may do.
+    pub role: Role,
+    /// When it was made.
+    #[serde(with = "rfc3339")]
+    pub created: UnixTime,
+    /// When its role or password changed last.
+    #[serde(with = "rfc3339")]
+    pub changed: UnixTime,
+    /// Names of the receivers that it stands behind.
+    pub receivers: Vec<String>,
+}
+
 /// An invitation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteItem {
@@ -188,6 +205,24 @@ pub struct InviteItem {
     /// Until when.
     #[serde(with = "rfc3339")]
     pub expires: UnixTime,
+}
+
+/// An invitation that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationItem {
+    /// Public name of its token, in hex.
+    pub id: String,
+    /// Names of the groups that its receivers are in at once.
+    pub groups: Vec<String>,
+    /// How many receivers may enrol with it.
+    pub uses: u32,
+    /// How many have.
+    pub used: u32,
+    /// Until when.
+    #[serde(with = "rfc3339")]
+    pub expires: UnixTime,
+    /// Whether it was taken back.
+    pub revoked: bool,
 }
 
 /// One release to one receiver.

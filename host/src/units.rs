@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fleetcast_core::limits::MAX_COMPONENT;
+
 use crate::model::UnixTime;
 
 /// Why a quantity could not be read.
@@ -44,6 +46,8 @@ const SIZE: &str = "size such as 500MB or 64MiB";
 const DURATION: &str = "duration such as 90s or 24h";
 const TIME: &str = "time such as 2026-11-30T18:00:00Z";
 
+/// Characters that are shown of a name that is longer than any may be.
+const BEGINNING: usize = 60;
 /// Last second of the year 9999, the last that RFC 3339 can write.
 const LAST_TIME: UnixTime = 253_402_300_799;
 
@@ -179,13 +183,17 @@ pub fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// A name in quotation marks, on one line: what [`printable`] would show as
-/// `\u{…}` stays so, line breaks and tabs are `\n`, `\r` and `\t`.
+/// `\u{…}` stays so, line breaks and tabs are `\n`, `\r` and `\t`. Of what is longer
+/// than any name may be, only the beginning is shown.
 #[must_use]
 pub fn quoted(name: &str) -> String {
-    let mut text = String::with_capacity(name.len() + 2);
-    text.push('"');
-    quote_into(name, &mut text);
-    text.push('"');
+    let shown = match name.char_indices().nth(BEGINNING) {
+        Some((end, _)) if name.len() > MAX_COMPONENT => &name[..end],
+        _ => name,
+    };
+    let mut text = String::from('"');
+    quote_into(shown, &mut text);
+    text.push_str(if shown.len() < name.len() { "…\"" } else { "\"" });
     text
 }
 
@@ -283,6 +291,8 @@ mod tests {
         use std::ffi::OsStr;
 
         assert_eq!(quoted("../x"), "\"../x\"");
+        assert_eq!(quoted(&"ü".repeat(127)).chars().count(), 129);
+        assert_eq!(quoted(&"ü".repeat(10_000)), format!("\"{}…\"", "ü".repeat(60)));
         assert_eq!(quoted("a\nb\tc\u{1b}[2J"), "\"a\\nb\\tc\\u{1b}[2J\"");
         assert_eq!(quoted("café\u{202e}"), "\"café\\u{202e}\"");
         let latin = Path::new(OsStr::from_bytes(b"caf\xE9/x"));

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use fleetcast::model::{
-    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, Snapshot, VoucherRecord,
+    AccountRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
+    ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot, VoucherRecord,
 };
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, TokenId};
@@ -18,6 +18,8 @@ pub struct Catalog {
     receivers: BTreeMap<ReceiverId, ReceiverRecord>,
     groups: BTreeMap<GroupId, GroupRecord>,
     memberships: BTreeMap<(ReceiverId, GroupId), MembershipRecord>,
+    requests: BTreeMap<(ReceiverId, GroupId), RequestRecord>,
+    accounts: BTreeMap<String, AccountRecord>,
     vouchers: BTreeMap<TokenId, VoucherRecord>,
     releases: BTreeMap<Digest, ReleaseRecord>,
     deliveries: BTreeMap<u64, DeliveryRecord>,
@@ -78,6 +80,8 @@ impl Catalog {
             receivers: self.receivers.values().cloned().collect(),
             groups,
             memberships: self.memberships.values().cloned().collect(),
+            requests: self.requests.values().cloned().collect(),
+            accounts: self.accounts.values().cloned().collect(),
             vouchers: self.vouchers.values().cloned().collect(),
             releases,
             deliveries: self.deliveries.values().cloned().collect(),
@@ -95,6 +99,7 @@ impl Catalog {
             Change::ReceiverGone(id) => {
                 self.receivers.remove(&id);
                 self.memberships.retain(|(receiver, _), _| *receiver != id);
+                self.requests.retain(|(receiver, _), _| *receiver != id);
                 self.deliveries.retain(|_, delivery| delivery.receiver != id);
                 self.held.retain(|(receiver, _), _| *receiver != id);
             }
@@ -104,6 +109,7 @@ impl Catalog {
             Change::GroupGone(id) => {
                 self.groups.remove(&id);
                 self.memberships.retain(|(_, group), _| *group != id);
+                self.requests.retain(|(_, group), _| *group != id);
                 self.releases.retain(|_, release| release.name.group != id);
                 self.deliveries.retain(|_, delivery| delivery.release.group != id);
                 self.held.retain(|(_, group), _| *group != id);
@@ -113,6 +119,18 @@ impl Catalog {
             }
             Change::MembershipGone(receiver, group) => {
                 self.memberships.remove(&(receiver, group));
+            }
+            Change::Request(record) => {
+                self.requests.insert((record.receiver, record.group), record);
+            }
+            Change::RequestGone(receiver, group) => {
+                self.requests.remove(&(receiver, group));
+            }
+            Change::Account(record) => {
+                self.accounts.insert(record.name.clone(), record);
+            }
+            Change::AccountGone(name) => {
+                self.accounts.remove(&name);
             }
             Change::Voucher(record) => {
                 self.vouchers.insert(record.token_id, record);
@@ -140,7 +158,7 @@ mod tests {
 
     fn group(n: u8) -> Change {
         let (id, name) = (GroupId([n; 16]), format!("g{n}"));
-        Change::Group(GroupRecord { id, name, open: false, created: 0 })
+        Change::Group(GroupRecord { id, name, open: false, voucher: None, created: 0 })
     }
 
     #[test]

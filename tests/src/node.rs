@@ -97,6 +97,7 @@ impl Receiver {
                 name: self.config.name.clone(),
                 seed: self.random.bytes(),
                 enrolment,
+                login: None,
             };
             match Agent::open(config, self.destination.clone(), self.state.clone(), now) {
                 Ok(agent) => self.agent = Some(agent),

@@ -142,6 +142,7 @@ impl Member {
             name: format!("swarm-{number}"),
             seed: random.bytes(),
             enrolment: Some(enrolment),
+            login: None,
         };
         let disk = || SimDisk::new(PLENTY);
         let agent = Agent::open(config, disk(), disk(), Instant::ZERO).map_err(io::Error::other)?;

@@ -15,15 +15,17 @@ use fleetcast_core::crypto::sign::{Context, SigningKey, verify};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, Ordinal, ReceiverId, ReleaseOrder, SegmentIndex, SessionId,
-    SymbolIndex, VerifyingKey,
+    StaticKey, SymbolIndex, VerifyingKey,
 };
 use fleetcast_core::limits::MAX_MESSAGE;
 use fleetcast_core::tree::record::{NONE, Record, encode_header};
+use fleetcast_core::wire::beacon::{Beacon, fingerprint};
 use fleetcast_core::wire::control::{
     Down, FailCode, Invitation, Object, RefusedWhy, ReleaseName, Standing, Up, WantRun, decode,
     encode,
 };
 use fleetcast_core::wire::nack::{Entry, Nack, NackWriter};
+use fleetcast_core::wire::people::{AccountAnswer, Answer, Available, Relation};
 use fleetcast_core::wire::segment::{Run, SegmentHead, SegmentView, SegmentWriter};
 use fleetcast_core::wire::session::{Body, End, Header, symbol_head};
 use fleetcast_core::wire::transport;
@@ -102,6 +104,44 @@ fn messages_about_who_a_receiver_is() {
     let newest = [RELEASE].into_iter().collect();
     let (authority, signature) = (7, &[0x55; 64][..]);
     down("freshness", &Down::Freshness { nonce, authority, newest, signature });
+}
+
+#[test]
+fn messages_about_what_people_ask_for() {
+    up("groups", &Up::Groups { after: Some(GROUP) });
+    up("join", &Up::Join { group: "Süd" });
+    up("leave", &Up::Leave { group: "nord" });
+    let (user, password) = ("ann", &b"correct horse"[..]);
+    up("login", &Up::Login { user, password });
+    up("password", &Up::Password { user, password, new: &[b'p'; 128] });
+    let listed = [
+        Available { group: GROUP, name: "nord", open: false, relation: Relation::Denied },
+        Available {
+            group: GroupId([0x12; 16]),
+            name: "Süd",
+            open: true,
+            relation: Relation::Member,
+        },
+    ];
+    down("groups", &Down::Groups { more: true, groups: listed.into_iter().collect() });
+    let answer = Answer::Denied { reason: "not on this floor" };
+    down("answer", &Down::Answer { group: "nord", answer });
+    down("account", &Down::Account { answer: AccountAnswer::Later });
+    // By hand: Account is variant 13, Later variant 3 of its answer.
+    assert_eq!(golden("down_account"), [13, 3]);
+    // Join is variant 15; ü is two bytes in UTF-8.
+    assert_eq!(golden("up_join"), [15, 4, b'S', 0xC3, 0xBC, b'd']);
+}
+
+#[test]
+fn the_longest_page_of_groups_and_the_longest_passwords_fit_a_message() {
+    let name = "n".repeat(64);
+    let one = Available { group: GROUP, name: &name, open: true, relation: Relation::Member };
+    let groups = std::iter::repeat_n(one, 12).collect();
+    let mut buffer = [0; MAX_MESSAGE];
+    assert!(encode(&Down::Groups { more: true, groups }, &mut buffer).is_ok());
+    let (password, new) = (&[0; 128][..], &[0; 128][..]);
+    assert!(encode(&Up::Password { user: &name, password, new }, &mut buffer).is_ok());
 }
 
 #[test]
@@ -267,6 +307,28 @@ fn a_whole_session_datagram_opens_with_ours_and_with_ring() {
 }
 
 #[test]
+fn a_beacon() {
+    let bytes = golden("beacon");
+    let key = SigningKey::from_seed(&[3; 32]);
+    let beacon = Beacon {
+        port: 7_411,
+        time: 1_700_000_000,
+        authority: Digest([0x22; 32]),
+        exchange: StaticKey([0x33; 32]),
+        signing: key.verifying_key(),
+    };
+    assert_eq!(Beacon::read(&bytes), Ok(beacon));
+    assert_eq!(beacon.write(&key), *bytes);
+    // Computed with Python's hashlib.
+    let expected = "24c72fc31a870f02800dece94b4415074b269ae8f8b0660d0567b6efd8f37291";
+    assert_eq!(fingerprint(&beacon.authority, &beacon.exchange).to_string(), expected);
+    let ring =
+        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key.verifying_key().0);
+    let signed = [&b"fleetcast beacon v1\0"[..], &bytes[..108]].concat();
+    assert!(ring.verify(&signed, &bytes[108..]).is_ok());
+}
+
+#[test]
 fn a_chunk_record() {
     let text = b"hello, fleet";
     // By hand: no codec, twice twelve in three bytes, the chunk.
@@ -291,6 +353,6 @@ fn every_golden_file_is_checked_by_some_test() {
         assert!(found, "{name}");
         count += 1;
     }
-    // 14 messages up, 11 down, 17 others.
-    assert_eq!(count, 42);
+    // 19 messages up, 14 down, 18 others.
+    assert_eq!(count, 51);
 }

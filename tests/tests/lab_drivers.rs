@@ -88,6 +88,7 @@ async fn found(home: &Path) -> Fleet {
         ttl: 1,
         dscp: 0,
         rate: 100_000_000,
+        beacon: false,
     };
     let catalog = Catalog::open(&home.join("catalog.db")).await.unwrap();
     let chunks = Arc::new(MemoryChunks::default());
@@ -163,6 +164,7 @@ fn receive(fleet: &Fleet, home: &Path, name: &str, drop: f64) -> Receiver {
     fs::create_dir(&state).unwrap();
     let options = ReceiveOptions {
         enrolment: Some(fleet.enrolment.clone()),
+        login: None,
         name: name.to_owned(),
         device: NodeKey::generate().unwrap(),
         interface: Some("lo".to_owned()),

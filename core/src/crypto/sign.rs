@@ -29,6 +29,8 @@ pub enum Context {
     Freshness,
     /// Multicast control of a session.
     Session,
+    /// A server's beacon.
+    Beacon,
 }
 
 impl Context {
@@ -43,6 +45,7 @@ impl Context {
             Self::Receipt => b"fleetcast receipt v1\0",
             Self::Freshness => b"fleetcast freshness v1\0",
             Self::Session => b"fleetcast session v1\0",
+            Self::Beacon => b"fleetcast beacon v1\0",
         }
     }
 

@@ -9,6 +9,7 @@ use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
+use super::people::{AccountAnswer, Answer, Available, MAX_LISTED};
 use crate::digest::Digest;
 use crate::ids::{BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId, VerifyingKey};
 use crate::limits::MAX_MESSAGE;
@@ -270,6 +271,37 @@ pub enum Up<'a> {
     },
     /// I am leaving; nothing follows.
     Bye,
+    /// Which groups are there? One page.
+    Groups {
+        /// The last group of the page before; none for the first page.
+        after: Option<GroupId>,
+    },
+    /// A person here asks that this receiver be in a group.
+    Join {
+        /// The group's name, at most `MAX_NAME` bytes.
+        group: &'a str,
+    },
+    /// This receiver is to be in a group no more, or a request is taken back.
+    Leave {
+        /// The group's name, at most `MAX_NAME` bytes.
+        group: &'a str,
+    },
+    /// A person here stands behind this receiver with an account.
+    Login {
+        /// The account's name, at most `MAX_NAME` bytes.
+        user: &'a str,
+        /// Its password, at most `MAX_PASSWORD` bytes.
+        password: &'a [u8],
+    },
+    /// A person here wants another password.
+    Password {
+        /// The account's name, at most `MAX_NAME` bytes.
+        user: &'a str,
+        /// Its password, at most `MAX_PASSWORD` bytes.
+        password: &'a [u8],
+        /// The password from now on.
+        new: &'a [u8],
+    },
 }
 
 /// A message from the server to a receiver.
@@ -353,6 +385,26 @@ pub enum Down<'a> {
     Refused {
         /// Why.
         why: RefusedWhy,
+    },
+    /// The answer to [`Up::Groups`]: groups in the order of their identities.
+    Groups {
+        /// Further pages are there.
+        more: bool,
+        /// The groups.
+        #[serde(borrow)]
+        groups: Vec<Available<'a>, MAX_LISTED>,
+    },
+    /// The answer to [`Up::Join`] and [`Up::Leave`], and what an admin decides later.
+    Answer {
+        /// The group's name, as it was asked for.
+        group: &'a str,
+        /// What became of it.
+        answer: Answer<'a>,
+    },
+    /// The answer to [`Up::Login`] and [`Up::Password`].
+    Account {
+        /// What became of it.
+        answer: AccountAnswer,
     },
 }
 

@@ -1,11 +1,13 @@
 //! Bytes on the wire: views over datagrams (`handshake`, `transport`,
 //! `session`) and the small control bodies of the unicast channel (`control`,
-//! `nack`). Views check lengths and reserved bytes; meaning is given elsewhere.
+//! `nack`, `people`). Views check lengths and reserved bytes; meaning is given elsewhere.
 
+pub mod beacon;
 pub mod control;
 pub mod datagram;
 pub mod handshake;
 pub mod nack;
+pub mod people;
 pub mod segment;
 pub mod session;
 pub mod transport;

@@ -6,6 +6,7 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::wire::control::ReleaseName;
 
+use super::person::{Outcome, Reply};
 use crate::health::Condition;
 
 /// What a receiver tells its driver, and through it a person.
@@ -90,6 +91,25 @@ pub enum AgentEvent {
         code: &'static str,
         /// The reason in words.
         reason: String,
+    },
+    /// An account stands behind this receiver.
+    LoggedIn {
+        /// Its name.
+        user: String,
+    },
+    /// The server has answered a request to join or leave, or an admin has decided.
+    Answered {
+        /// The group's name.
+        group: String,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The answer to a person's question.
+    Reply {
+        /// The number of the question.
+        number: u64,
+        /// The answer.
+        reply: Reply,
     },
     /// Join this multicast group.
     Listen(SocketAddrV4),

@@ -22,6 +22,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     /// PROTOCOL M1: Hello and the whole inventory come first.
     pub(super) fn greet(&mut self, now: Instant) {
         self.queue.clear();
+        self.forsake();
         self.free = self.destination.space().map_or(self.free, |space| space.free);
         let name = self.state.identity.as_ref().map_or(&self.name, |(_, name)| name).clone();
         let authority = self.authority.as_ref().map_or(0, |trusted| trusted.document().version);
@@ -68,7 +69,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         // PROTOCOL M3: what makes no sense is ignored.
         let Ok(message) = decode::<Down<'_>>(body) else { return };
         match message {
-            Down::Welcome { id, name, standing, .. } => self.on_welcome(id, name, standing),
+            Down::Welcome { id, name, standing, .. } => {
+                self.on_welcome(id, name, standing);
+                self.log_in(now);
+            }
             Down::Refused { why } => self.on_refused(why),
             Down::Authority { version, offset, total, bytes } => {
                 self.on_authority(version, offset.into(), total.into(), bytes);
@@ -79,6 +83,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             Down::Epoch { session, epoch, key } => self.on_epoch(now, session, epoch, &key),
             Down::Ended { session } => self.on_ended(now, session),
             Down::Cancelled { release } => self.cancel(&release),
+            Down::Groups { more, groups } => self.on_groups(now, more, &groups),
+            Down::Answer { group, answer } => self.on_answer(group, answer),
+            Down::Account { answer } => self.on_account(answer),
             Down::Ping { nonce } => self.say(now, &Up::Pong { nonce }),
             // It comes last: by now the pinned authority document must have come.
             Down::Freshness { .. } if self.authority.is_none() => self.end("authority-mismatch"),
@@ -90,6 +97,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     fn on_welcome(&mut self, id: ReceiverId, name: &str, standing: Standing) {
         match standing {
+            // Who logs in waits for nobody.
+            Standing::Waiting if self.login.is_some() => {}
             Standing::Waiting => {
                 self.tell(AgentEvent::Waiting { fingerprint: Digest::of(&self.device.0) });
             }
@@ -127,7 +136,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     /// Nothing will come of this enrolment.
-    fn end(&mut self, code: &'static str) {
+    pub(super) fn end(&mut self, code: &'static str) {
         self.member = false;
         self.drop_delivery();
         self.tell(AgentEvent::Refused { code });

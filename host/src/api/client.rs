@@ -17,12 +17,19 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
 use super::model::{
-    Deliveries, FleetInfo, Hex, LogItem, NewGroup, NewMember, NewName, NewRelease, NewVoucher,
-    NextRelease, PingItem, PingRequest, ReceiverDetail, Stored, Submitted,
+    Deliveries, Denial, FleetInfo, Hex, LogItem, NewGroup, NewMember, NewName, NewPassword,
+    NewRelease, NewRole, NewUser, NewVoucher, NextRelease, Password, PingItem, PingRequest,
+    ReceiverDetail, Stored, Submitted,
 };
 use super::socket;
+use crate::accounts::folded;
 use crate::error::Failure;
-use crate::status::{DeliveryItem, GroupItem, Item, Items, ReceiverItem, ReleaseItem, StatusItem};
+use crate::model::Role;
+use crate::status::{
+    AccountItem, DeliveryItem, GroupItem, InvitationItem, Item, Items, ReceiverItem, ReleaseItem,
+    RequestItem, StatusItem,
+};
+use crate::units::quoted;
 
 /// A connection to a server.
 pub struct Client {
@@ -66,6 +73,17 @@ impl Client {
         self.post("/vouchers", voucher)
     }
 
+    /// Invitations that were made.
+    pub fn invitations(&self) -> Outcome<Vec<InvitationItem>> {
+        self.items("/vouchers")
+    }
+
+    /// Takes an invitation back.
+    pub fn revoke_invitation(&self, id: &str) -> Outcome<InvitationItem> {
+        let path = format!("/vouchers/{}/revoke", segment(id));
+        self.post::<Item<InvitationItem>>(&path, &()).map(|document| document.item)
+    }
+
     /// All groups.
     pub fn groups(&self) -> Outcome<Vec<GroupItem>> {
         self.items("/groups")
@@ -100,6 +118,30 @@ impl Client {
     /// Removes a receiver from a group.
     pub fn remove_member(&self, group: &str, receiver: &str) -> Outcome<()> {
         self.delete(&format!("/groups/{}/members/{}", segment(group), segment(receiver)))
+    }
+
+    /// Requests that wait: of one group, or of all.
+    pub fn requests(&self, group: Option<&str>) -> Outcome<Vec<RequestItem>> {
+        match group {
+            Some(group) => self.items(&format!("/requests?group={}", segment(group))),
+            None => self.items("/requests"),
+        }
+    }
+
+    /// Denies a request.
+    pub fn deny_request(&self, group: &str, receiver: &str, reason: &str) -> Outcome<()> {
+        let path = format!("/groups/{}/requests/{}/deny", segment(group), segment(receiver));
+        self.post(&path, &Denial { reason: reason.to_owned() })
+    }
+
+    /// Opens a group to all.
+    pub fn open_group(&self, group: &str, voucher: &NewVoucher) -> Outcome<()> {
+        self.post(&format!("/groups/{}/open", segment(group)), voucher)
+    }
+
+    /// Closes it.
+    pub fn close_group(&self, group: &str) -> Outcome<()> {
+        self.delete(&format!("/groups/{}/open", segment(group)))
     }
 
     /// What the next release of a group is made from.
@@ -137,6 +179,46 @@ impl Client {
     pub fn ping(&self, receivers: &[String]) -> Outcome<Vec<PingItem>> {
         let request = PingRequest { receivers: receivers.to_vec() };
         self.post::<Items<PingItem>>("/receivers/ping", &request).map(|document| document.items)
+    }
+
+    /// All accounts.
+    pub fn users(&self) -> Outcome<Vec<AccountItem>> {
+        self.items("/users")
+    }
+
+    /// An account.
+    pub fn user(&self, name: &str) -> Outcome<AccountItem> {
+        let same = |user: &AccountItem| folded(&user.name) == folded(name);
+        self.users()?.into_iter().find(same).ok_or_else(|| {
+            let message = format!("there is no account {}", quoted(name));
+            Failure::failed("user-unknown", message, "fleetcast users list")
+        })
+    }
+
+    /// Makes an account.
+    pub fn add_user(&self, name: &str, role: Role, password: String) -> Outcome<AccountItem> {
+        let user = NewUser { name: name.to_owned(), role, password: Password(password) };
+        self.post::<Item<AccountItem>>("/users", &user).map(|document| document.item)
+    }
+
+    /// Gives an account another password.
+    pub fn set_password(&self, name: &str, password: String) -> Outcome<AccountItem> {
+        let path = format!("/users/{}/password", segment(name));
+        let new = NewPassword { password: Password(password) };
+        self.post::<Item<AccountItem>>(&path, &new).map(|document| document.item)
+    }
+
+    /// Gives an account another role.
+    pub fn set_role(&self, name: &str, role: Role) -> Outcome<AccountItem> {
+        let path = format!("/users/{}/role", segment(name));
+        self.post::<Item<AccountItem>>(&path, &NewRole { role }).map(|document| document.item)
+    }
+
+    /// Removes an account.
+    pub fn remove_user(&self, name: &str) -> Outcome<AccountItem> {
+        let path = format!("/users/{}", segment(name));
+        let body = self.request(Method::DELETE, &path, JSON, Vec::new())?;
+        parse::<Item<AccountItem>>(&body).map(|document| document.item)
     }
 
     /// Which of these chunks the server lacks: one answer per id.

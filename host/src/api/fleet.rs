@@ -1,7 +1,7 @@
 //! The fleet as a whole: whom it trusts, how it is, what happened; invitations.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 
 use super::answer::{ACTOR, Answer, malformed};
@@ -9,7 +9,7 @@ use super::model::{FleetInfo, Hex, LogItem, NewVoucher};
 use super::state::Api;
 use crate::error::Failure;
 use crate::model::LogRecord;
-use crate::status::{Item, Items, StatusItem};
+use crate::status::{InvitationItem, Item, Items, StatusItem};
 
 /// Most lines of the log in one answer.
 const LOG_PAGE: u32 = 1_000;
@@ -46,6 +46,19 @@ pub(super) async fn add_voucher(
     let token = voucher.token.array().ok_or_else(|| malformed("a token has 16 bytes"))?;
     let added = api.run(move |node, _| node.add_voucher(ACTOR, voucher.document.0, token));
     Ok(Json(Hex(added.await?.0.to_vec())))
+}
+
+pub(super) async fn invitations(State(api): State<Api>) -> Answer<Items<InvitationItem>> {
+    let invitations = api.run(|node, _| Ok(node.invitation_items())).await?;
+    Ok(Json(Items::new("invitations", invitations)))
+}
+
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Answer<Item<InvitationItem>> {
+    let revoked = api.run(move |node, _| node.revoke_invitation(ACTOR, &id)).await?;
+    Ok(Json(Item::new("invitation", revoked)))
 }
 
 /// Which page of the log.

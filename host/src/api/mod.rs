@@ -17,8 +17,10 @@ mod groups;
 pub mod model;
 mod receivers;
 mod releases;
+mod requests;
 pub mod socket;
 mod state;
+mod users;
 
 use axum::Router;
 use axum::routing::{get, post, put};
@@ -32,12 +34,16 @@ impl Api {
             .route("/fleet", get(fleet::fleet))
             .route("/status", get(fleet::status))
             .route("/log", get(fleet::log))
-            .route("/vouchers", post(fleet::add_voucher))
+            .route("/vouchers", get(fleet::invitations).post(fleet::add_voucher))
+            .route("/vouchers/{id}/revoke", post(fleet::revoke))
             .route("/groups", get(groups::list).post(groups::create))
             .route("/groups/{group}", axum::routing::patch(groups::rename).delete(groups::delete))
             .route("/groups/{group}/members", get(groups::members).post(groups::add))
             .route("/groups/{group}/members/{receiver}", axum::routing::delete(groups::remove))
             .route("/groups/{group}/next", get(groups::next))
+            .route("/groups/{group}/open", post(requests::open).delete(requests::close))
+            .route("/groups/{group}/requests/{receiver}/deny", post(requests::deny))
+            .route("/requests", get(requests::list))
             .route("/receivers", get(receivers::list))
             .route("/receivers/ping", post(receivers::ping))
             .route("/receivers/{receiver}", get(receivers::show).delete(receivers::remove))
@@ -52,6 +58,10 @@ impl Api {
             .route("/pending", get(releases::pending))
             .route("/pending/{id}/cancel", post(releases::cancel))
             .route("/pending/{id}/retry", post(releases::retry))
+            .route("/users", get(users::list).post(users::add))
+            .route("/users/{user}", axum::routing::delete(users::remove))
+            .route("/users/{user}/password", post(users::password))
+            .route("/users/{user}/role", post(users::role))
             .layer(axum::extract::DefaultBodyLimit::max(model::MAX_BODY));
         Router::new().nest("/api/v1", v1).fallback(answer::no_route).with_state(self)
     }

@@ -2,10 +2,12 @@
 //!
 //! Signed documents, keys and ids travel as lower-case hex.
 
+use std::fmt;
+
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Serialize};
 
-use crate::model::UnixTime;
+use crate::model::{Role, UnixTime};
 use crate::status::{DeliveryItem, InstalledItem, ReceiverItem};
 use crate::units::rfc3339;
 
@@ -85,6 +87,49 @@ pub struct NewMember {
     pub receiver: String,
     /// The membership that an admin has signed.
     pub certificate: Hex,
+}
+
+/// `POST /groups/{group}/requests/{receiver}/deny`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// Why, for the person at the receiver; may be empty.
+    pub reason: String,
+}
+
+/// `POST /users`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewUser {
+    /// Its name.
+    pub name: String,
+    /// What the person may do.
+    pub role: Role,
+    /// Its password.
+    pub password: Password,
+}
+
+/// `POST /users/{user}/password`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewPassword {
+    /// The password from now on.
+    pub password: Password,
+}
+
+/// `POST /users/{user}/role`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewRole {
+    /// The role from now on.
+    pub role: Role,
+}
+
+/// A password on its way: never printed.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
 }
 
 /// `GET /groups/{group}/next`: what the next release of a group is made from.

@@ -1,4 +1,4 @@
-//! The Unix socket in the state directory: who may open it is an admin.
+//! Unix sockets in state directories. Who may open a server's is an admin.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -10,16 +10,20 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::Failure;
 
+/// Mode of a socket that only its owner may open.
+pub const OWN: u32 = 0o600;
+/// Mode of a socket that anybody may open; who does tells the kernel.
+pub const ANYBODY: u32 = 0o666;
 /// Longest path that fits the address of a Unix socket everywhere, in bytes.
 const MAX_PATH: usize = 100;
 
-/// Listens at `path` with mode 0600, in place of what a crash has left there.
+/// Listens at `path` with this mode, in place of what a crash has left there.
 ///
 /// The caller holds the lock of the state directory.
 ///
 /// # Errors
 /// Failure `io`.
-pub fn listen(path: &Path) -> Result<UnixListener, Failure> {
+pub fn listen(path: &Path, mode: u32) -> Result<UnixListener, Failure> {
     let bind = || -> io::Result<UnixListener> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -27,7 +31,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, Failure> {
         }
         let short = Short::of(path)?;
         let listener = UnixListener::bind(&short.path)?;
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
         Ok(listener)
     };
     bind().map_err(|error| Failure::io(path.display(), &error))
@@ -38,11 +42,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, Failure> {
 /// # Errors
 /// Failure `server-not-running` when nobody listens there, `io`.
 pub async fn connect(path: &Path) -> Result<UnixStream, Failure> {
-    let connected = match Short::of(path) {
-        Ok(short) => UnixStream::connect(&short.path).await,
-        Err(error) => Err(error),
-    };
-    connected.map_err(|error| match error.kind() {
+    open(path).await.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             let folder = path.parent().unwrap_or(path).display();
             let message = format!("no server is running in {folder}");
@@ -51,6 +51,15 @@ pub async fn connect(path: &Path) -> Result<UnixStream, Failure> {
         }
         _ => Failure::io(path.display(), &error),
     })
+}
+
+/// Connects to whoever listens at `path`.
+///
+/// # Errors
+/// As the system says.
+pub async fn open(path: &Path) -> io::Result<UnixStream> {
+    let short = Short::of(path)?;
+    UnixStream::connect(&short.path).await
 }
 
 /// A name for a path that may be too long for a socket's address: through the
@@ -87,7 +96,7 @@ mod tests {
             let path = directory.join("fleetcast.sock");
             let absent = connect(&path).await.unwrap_err();
             assert_eq!((absent.code.as_ref(), absent.exit), ("server-not-running", 1));
-            let _listener = listen(&path).unwrap();
+            let _listener = listen(&path, OWN).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             connect(&path).await.unwrap();
         }
@@ -97,9 +106,9 @@ mod tests {
     async fn what_a_crash_has_left_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fleetcast.sock");
-        drop(listen(&path).unwrap());
+        drop(listen(&path, OWN).unwrap());
         assert_eq!(connect(&path).await.unwrap_err().code, "server-not-running");
-        let _listener = listen(&path).unwrap();
+        let _listener = listen(&path, OWN).unwrap();
         connect(&path).await.unwrap();
     }
 }

@@ -79,10 +79,11 @@ async fn serve(folder: &Path) {
         ttl: 1,
         dscp: 0,
         rate: 1_000_000,
+        beacon: false,
     };
     let server = start(&options, founding(), Arc::clone(&chunks), catalog.clone()).unwrap();
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
-    let listener = socket::listen(&folder.join("fleetcast.sock")).unwrap();
+    let listener = socket::listen(&folder.join("fleetcast.sock"), socket::OWN).unwrap();
     tokio::spawn(async move { axum::serve(listener, api.router()).await });
     // It lives as long as its runtime.
     std::mem::forget(server);

@@ -9,8 +9,8 @@ use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 use super::error::CatalogError;
 use super::words;
 use crate::model::{
-    DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, Snapshot, VoucherRecord,
+    AccountRecord, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
+    ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot, VoucherRecord,
 };
 
 /// Reads all tables, within the connection's transaction.
@@ -20,6 +20,8 @@ pub(super) async fn snapshot(db: &mut SqliteConnection) -> Result<Snapshot, Cata
         groups: all(db, "SELECT * FROM groups ORDER BY name", group).await?,
         memberships: all(db, "SELECT * FROM memberships ORDER BY receiver, group_id", membership)
             .await?,
+        requests: all(db, "SELECT * FROM requests ORDER BY receiver, group_id", request).await?,
+        accounts: all(db, "SELECT * FROM accounts ORDER BY name", account).await?,
         vouchers: all(db, "SELECT * FROM vouchers ORDER BY digest", voucher).await?,
         releases: all(
             db,
@@ -71,14 +73,17 @@ fn receiver(row: &SqliteRow) -> Result<ReceiverRecord, CatalogError> {
         version: value(row, "version")?,
         free: number(row, "free_bytes")?,
         codecs: small(row, "codecs")?,
+        owner: value(row, "owner")?,
     })
 }
 
 fn group(row: &SqliteRow) -> Result<GroupRecord, CatalogError> {
+    let voucher: Option<Vec<u8>> = value(row, "voucher")?;
     Ok(GroupRecord {
         id: GroupId(bytes(row, "id")?),
         name: value(row, "name")?,
         open: value(row, "is_open")?,
+        voucher: voucher.map(|digest| array(&digest, "voucher")).transpose()?.map(Digest),
         created: number(row, "created")?,
     })
 }
@@ -91,6 +96,26 @@ fn membership(row: &SqliteRow) -> Result<MembershipRecord, CatalogError> {
         certificate: value(row, "certificate")?,
         voucher: voucher.map(|digest| array(&digest, "voucher")).transpose()?.map(Digest),
         since: number(row, "since")?,
+    })
+}
+
+fn request(row: &SqliteRow) -> Result<RequestRecord, CatalogError> {
+    let (denied, reason) = (word(row, "state", words::parse_request_state)?, value(row, "reason")?);
+    Ok(RequestRecord {
+        receiver: ReceiverId(bytes(row, "receiver")?),
+        group: GroupId(bytes(row, "group_id")?),
+        denied: denied.then_some(reason),
+        since: number(row, "since")?,
+    })
+}
+
+fn account(row: &SqliteRow) -> Result<AccountRecord, CatalogError> {
+    Ok(AccountRecord {
+        name: value(row, "name")?,
+        role: word(row, "role", words::parse_role)?,
+        password: value(row, "password")?,
+        created: number(row, "created")?,
+        changed: number(row, "changed")?,
     })
 }
 

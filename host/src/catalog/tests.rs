@@ -26,11 +26,13 @@ fn receiver(n: u8) -> ReceiverRecord {
         version: "0.1.0".into(),
         free: u64::MAX,
         codecs: 255,
+        owner: (n == 1).then(|| "ann".into()),
     }
 }
 
 fn group(n: u8) -> GroupRecord {
-    GroupRecord { id: GroupId([n; 16]), name: format!("g{n}"), open: n == 1, created: 5 }
+    let voucher = (n == 1).then(|| Digest::of(b"open"));
+    GroupRecord { id: GroupId([n; 16]), name: format!("g{n}"), open: n == 1, voucher, created: 5 }
 }
 
 fn name(group: u8, sequence: u64) -> ReleaseName {
@@ -76,6 +78,18 @@ fn membership(receiver: u8, group: u8) -> MembershipRecord {
     }
 }
 
+fn request(receiver: u8, group: u8) -> RequestRecord {
+    let (receiver, group) = (ReceiverId([receiver; 16]), GroupId([group; 16]));
+    // A denial without a word is a denial all the same.
+    let denied = (receiver.0[0] == 2).then(String::new);
+    RequestRecord { receiver, group, denied, since: 12 }
+}
+
+fn account(name: &str, role: Role) -> AccountRecord {
+    let password = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaA".into();
+    AccountRecord { name: name.into(), role, password, created: 3, changed: 4 }
+}
+
 fn held(receiver: u8, group: u8, sequence: u64) -> HeldRecord {
     let release = name(group, sequence);
     HeldRecord { receiver: ReceiverId([receiver; 16]), release, at: 8, receipt: vec![1; 64] }
@@ -100,6 +114,8 @@ fn fleet() -> Snapshot {
         receivers: vec![receiver(1), receiver(2)],
         groups: vec![group(1), group(2)],
         memberships: vec![membership(1, 1), membership(1, 2), membership(2, 1)],
+        requests: vec![request(1, 2), request(2, 1)],
+        accounts: vec![account("ann", Role::Admin), account("bob", Role::Member)],
         vouchers: vec![voucher()],
         releases: vec![release(1, 1), release(2, 2)],
         deliveries: vec![delivery(1, 1, 1, 1), delivery(2, 1, 2, 2), delivery(3, 2, 1, 1)],
@@ -114,6 +130,8 @@ fn changes(fleet: &Snapshot) -> Vec<Change> {
     changes.extend(fleet.receivers.iter().cloned().map(Change::Receiver));
     changes.extend(fleet.groups.iter().cloned().map(Change::Group));
     changes.extend(fleet.memberships.iter().cloned().map(Change::Membership));
+    changes.extend(fleet.requests.iter().cloned().map(Change::Request));
+    changes.extend(fleet.accounts.iter().cloned().map(Change::Account));
     changes.extend(fleet.vouchers.iter().cloned().map(Change::Voucher));
     changes.extend(fleet.releases.iter().cloned().map(Change::Release));
     changes.extend(fleet.deliveries.iter().cloned().map(Change::Delivery));
@@ -174,6 +192,8 @@ async fn a_record_written_again_takes_the_place_of_its_former_self() {
     fleet.receivers[0].name = "renamed".into();
     fleet.groups[1].name = "h2".into();
     fleet.memberships[2].certificate = vec![9];
+    fleet.requests[0].denied = Some("no 'room'".into());
+    fleet.accounts[1].role = Role::Operator;
     fleet.vouchers[0].used = 1;
     fleet.vouchers[0].revoked = true;
     fleet.releases[0].state = ReleaseState::Superseded;
@@ -196,6 +216,7 @@ async fn a_receiver_takes_its_memberships_deliveries_and_holdings_along() {
     let expected = Snapshot {
         receivers: vec![receiver(2)],
         memberships: vec![membership(2, 1)],
+        requests: vec![request(2, 1)],
         deliveries: vec![delivery(3, 2, 1, 1)],
         held: vec![held(2, 9, 4)],
         ..fleet()
@@ -211,6 +232,7 @@ async fn a_group_takes_its_memberships_releases_and_deliveries_along() {
     let expected = Snapshot {
         groups: vec![group(2)],
         memberships: vec![membership(1, 2)],
+        requests: vec![request(1, 2)],
         releases: vec![release(2, 2)],
         deliveries: vec![delivery(2, 1, 2, 2)],
         ..fleet()

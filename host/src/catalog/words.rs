@@ -2,7 +2,7 @@
 
 use fleetcast_core::wire::control::Standing;
 
-use crate::model::{DeliveryPath, DeliveryState, ReleaseState};
+use crate::model::{DeliveryPath, DeliveryState, ReleaseState, Role};
 
 const STANDINGS: [Standing; 3] = [Standing::Waiting, Standing::Member, Standing::Revoked];
 const RELEASE_STATES: [ReleaseState; 3] =
@@ -17,6 +17,7 @@ const DELIVERY_STATES: [DeliveryState; 8] = [
     DeliveryState::Superseded,
     DeliveryState::Cancelled,
 ];
+const ROLES: [Role; 3] = [Role::Admin, Role::Operator, Role::Member];
 const DELIVERY_PATHS: [DeliveryPath; 3] =
     [DeliveryPath::Multicast, DeliveryPath::Unicast, DeliveryPath::Local];
 
@@ -34,6 +35,19 @@ pub(super) const fn release_state(state: ReleaseState) -> &'static str {
         ReleaseState::Superseded => "superseded",
         ReleaseState::Cancelled => "cancelled",
     }
+}
+
+/// The state of a request, denied or not.
+pub(super) const fn request_state(denied: bool) -> &'static str {
+    if denied { "denied" } else { "asked" }
+}
+
+pub(super) fn parse_role(word: &str) -> Option<Role> {
+    ROLES.into_iter().find(|other| other.word() == word)
+}
+
+pub(super) fn parse_request_state(word: &str) -> Option<bool> {
+    [false, true].into_iter().find(|denied| request_state(*denied) == word)
 }
 
 pub(super) fn parse_standing(word: &str) -> Option<Standing> {

@@ -9,8 +9,8 @@ use sqlx::{Sqlite, query::Query};
 use super::error::CatalogError;
 use super::words;
 use crate::model::{
-    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, VoucherRecord,
+    AccountRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
+    ReceiverRecord, ReleaseRecord, RequestRecord, VoucherRecord,
 };
 
 /// A statement that takes its values by copy.
@@ -28,6 +28,10 @@ pub(super) async fn change(
         Change::GroupGone(id) => group_gone(*id),
         Change::Membership(record) => membership(record),
         Change::MembershipGone(receiver, group) => membership_gone(*receiver, *group),
+        Change::Request(record) => request(record),
+        Change::RequestGone(receiver, group) => request_gone(*receiver, *group),
+        Change::Account(record) => account(record),
+        Change::AccountGone(name) => account_gone(name),
         Change::Voucher(record) => voucher(record),
         Change::Release(record) => release(record),
         Change::Delivery(record) => delivery(record),
@@ -42,14 +46,14 @@ pub(super) async fn change(
 fn receiver(record: &ReceiverRecord) -> Statement {
     sqlx::query(
         "INSERT INTO receivers (id, device_key, signing_key, name, standing, constrained, boot, \
-         boot_n, enrolled, last_seen, address, version, free_bytes, codecs) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         boot_n, enrolled, last_seen, address, version, free_bytes, codecs, owner) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
          ON CONFLICT (id) DO UPDATE SET device_key = excluded.device_key, \
          signing_key = excluded.signing_key, name = excluded.name, standing = excluded.standing, \
          constrained = excluded.constrained, boot = excluded.boot, boot_n = excluded.boot_n, \
          enrolled = excluded.enrolled, last_seen = excluded.last_seen, \
          address = excluded.address, version = excluded.version, \
-         free_bytes = excluded.free_bytes, codecs = excluded.codecs",
+         free_bytes = excluded.free_bytes, codecs = excluded.codecs, owner = excluded.owner",
     )
     .bind(record.id.0.to_vec())
     .bind(record.key.0.to_vec())
@@ -65,6 +69,7 @@ fn receiver(record: &ReceiverRecord) -> Statement {
     .bind(record.version.clone())
     .bind(record.free.cast_signed())
     .bind(i16::from(record.codecs))
+    .bind(record.owner.clone())
 }
 
 fn receiver_gone(id: ReceiverId) -> Statement {
@@ -73,14 +78,15 @@ fn receiver_gone(id: ReceiverId) -> Statement {
 
 fn group(record: &GroupRecord) -> Statement {
     sqlx::query(
-        "INSERT INTO groups (id, name, is_open, created) VALUES ($1, $2, $3, $4) \
+        "INSERT INTO groups (id, name, is_open, created, voucher) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, is_open = excluded.is_open, \
-         created = excluded.created",
+         created = excluded.created, voucher = excluded.voucher",
     )
     .bind(record.id.0.to_vec())
     .bind(record.name.clone())
     .bind(record.open)
     .bind(record.created.cast_signed())
+    .bind(record.voucher.map(|digest| digest.0.to_vec()))
 }
 
 fn group_gone(id: GroupId) -> Statement {
@@ -105,6 +111,44 @@ fn membership_gone(receiver: ReceiverId, group: GroupId) -> Statement {
     sqlx::query("DELETE FROM memberships WHERE receiver = $1 AND group_id = $2")
         .bind(receiver.0.to_vec())
         .bind(group.0.to_vec())
+}
+
+fn request(record: &RequestRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO requests (receiver, group_id, state, reason, since) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (receiver, group_id) DO UPDATE SET state = excluded.state, \
+         reason = excluded.reason, since = excluded.since",
+    )
+    .bind(record.receiver.0.to_vec())
+    .bind(record.group.0.to_vec())
+    .bind(words::request_state(record.denied.is_some()))
+    .bind(record.denied.clone().unwrap_or_default())
+    .bind(record.since.cast_signed())
+}
+
+fn request_gone(receiver: ReceiverId, group: GroupId) -> Statement {
+    sqlx::query("DELETE FROM requests WHERE receiver = $1 AND group_id = $2")
+        .bind(receiver.0.to_vec())
+        .bind(group.0.to_vec())
+}
+
+fn account(record: &AccountRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO accounts (name, role, password, created, changed) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (name) DO UPDATE SET role = excluded.role, \
+         password = excluded.password, created = excluded.created, changed = excluded.changed",
+    )
+    .bind(record.name.clone())
+    .bind(record.role.word())
+    .bind(record.password.clone())
+    .bind(record.created.cast_signed())
+    .bind(record.changed.cast_signed())
+}
+
+fn account_gone(name: &str) -> Statement {
+    sqlx::query("DELETE FROM accounts WHERE name = $1").bind(name.to_owned())
 }
 
 fn voucher(record: &VoucherRecord) -> Statement {

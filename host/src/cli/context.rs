@@ -11,8 +11,9 @@ use crate::error::Failure;
 use crate::keys::{AdminKey, Keys};
 use crate::state::{Settings, StateDir, own_default_directory};
 
-/// Environment variable that names the file of the admin key's passphrase.
-const PASSPHRASE_FILE: &str = "FLEETCAST_PASSPHRASE_FILE";
+/// Environment variable that names the file of the admin key's passphrase, or of an
+/// account's password.
+pub(super) const PASSPHRASE_FILE: &str = "FLEETCAST_PASSPHRASE_FILE";
 
 /// What a command ends with: its exit code.
 pub(super) type Outcome = Result<u8, Failure>;

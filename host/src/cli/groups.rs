@@ -1,19 +1,14 @@
 //! `groups`: create, list, change, delete; who is in them.
 
 use clap::Subcommand;
-use fleetcast_core::crypto::sign::Context as Purpose;
-use fleetcast_core::ids::{FleetId, GroupId, StaticKey};
-use fleetcast_core::trust::membership::Membership;
 
 use super::context::{Context, DONE, Outcome};
-use super::signing::signed;
 use super::table::Table;
-use super::{printer, receivers};
-use crate::api::client::{Client, misunderstood};
-use crate::api::model::{Hex, NewMember};
+use super::{joining, printer, receivers};
+use crate::api::client::Client;
 use crate::error::Failure;
 use crate::status::GroupItem;
-use crate::units::{now, printable, quoted};
+use crate::units::{printable, quoted};
 
 /// Commands of `groups`.
 #[derive(Debug, Subcommand)]
@@ -39,6 +34,38 @@ pub(super) enum Command {
         group: String,
         /// Its new name
         name: String,
+    },
+    /// Open a group: whoever asks is in at once
+    Open {
+        /// The group
+        group: String,
+    },
+    /// Close an open group: from now on an admin decides; members stay
+    Close {
+        /// The group
+        group: String,
+    },
+    /// List the requests to join that wait
+    Requests {
+        /// Only of this group
+        group: Option<String>,
+    },
+    /// Let a receiver in that has asked
+    Approve {
+        /// The group
+        group: String,
+        /// Name of the receiver, or the beginning of its identity
+        receiver: String,
+    },
+    /// Deny a request; the person at the receiver is told
+    Deny {
+        /// The group
+        group: String,
+        /// Name of the receiver, or the beginning of its identity
+        receiver: String,
+        /// Why
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
     },
     /// List the receivers of a group
     Members {
@@ -67,7 +94,7 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
     let client = context.client()?;
     match command {
         Command::Create { group, open } => {
-            let item = client.create_group(&group, open)?;
+            let item = create(context, &client, &group, open)?;
             printer::item(context, "group", item, |g| format!("created {}\n", printable(&g.name)));
         }
         Command::List => printer::items(context, "groups", client.groups()?, table),
@@ -85,11 +112,28 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
                 format!("renamed {} to {}\n", printable(&group), printable(&g.name))
             });
         }
+        Command::Open { group } => {
+            joining::open(&client, &group, &context.admin_key()?.signing())?;
+            tell_joining(context, &client, &group, "everybody")?;
+        }
+        Command::Close { group } => {
+            client.close_group(&group)?;
+            tell_joining(context, &client, &group, "nobody without approval")?;
+        }
+        Command::Requests { group } => {
+            return joining::requests(context, &client, group.as_deref());
+        }
+        Command::Approve { group, receiver } => {
+            return joining::approve(context, &client, &group, &receiver);
+        }
+        Command::Deny { group, receiver, reason } => {
+            return joining::deny(context, &client, (&group, &receiver), &reason);
+        }
         Command::Members { group } => {
             printer::items(context, "receivers", client.members(&group)?, receivers::table);
         }
         Command::Add { group, receivers } => {
-            add(context, &client, &group, &receivers)?;
+            joining::admit(context, &client, &group, &receivers)?;
             tell_members(context, &client, &group)?;
         }
         Command::Remove { group, receivers } => {
@@ -102,43 +146,33 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
     Ok(DONE)
 }
 
-/// Signs memberships for receivers that have none yet.
-fn add(
+fn create(
     context: &Context,
     client: &Client,
     group: &str,
-    receivers: &[String],
-) -> Result<(), Failure> {
-    let next = client.next_release(group)?;
-    let fleet = FleetId(next.fleet.array().ok_or_else(misunderstood)?);
-    let id = GroupId(next.group.array().ok_or_else(misunderstood)?);
-    // Each is known before the first is added.
-    let known = receivers.iter().map(|receiver| client.receiver(receiver));
-    let known = known.collect::<Result<Vec<_>, _>>()?;
-    let key = context.admin_key()?.signing();
-    for receiver in known {
-        let issued = now();
-        let membership = Membership {
-            fleet,
-            device: StaticKey(receiver.key.array().ok_or_else(misunderstood)?),
-            group: id,
-            // Grows with every one that is signed.
-            serial: issued,
-            issued,
-            not_after: 0,
-            voucher: None,
-        };
-        let certificate = Hex(signed(&membership, Purpose::Membership, &key)?);
-        let receiver = receiver.item.id;
-        client.add_member(group, &NewMember { receiver, certificate })?;
+    open: bool,
+) -> Result<GroupItem, Failure> {
+    // Whoever cannot sign makes no group that is open in name only.
+    let key = if open { Some(context.admin_key()?.signing()) } else { None };
+    let item = client.create_group(group, false)?;
+    if let Some(key) = key {
+        joining::open(client, group, &key)?;
     }
-    Ok(())
+    Ok(GroupItem { open, ..item })
 }
 
 fn tell_members(context: &Context, client: &Client, group: &str) -> Result<(), Failure> {
     let item = find(client, group)?;
     printer::item(context, "group", item, |group| {
         format!("{} has {} receivers\n", printable(&group.name), group.receivers)
+    });
+    Ok(())
+}
+
+fn tell_joining(context: &Context, client: &Client, group: &str, who: &str) -> Result<(), Failure> {
+    let item = find(client, group)?;
+    printer::item(context, "group", item, |group| {
+        format!("{} is open to {who}\n", printable(&group.name))
     });
     Ok(())
 }

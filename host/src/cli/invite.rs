@@ -9,10 +9,13 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{FleetId, GroupId, StaticKey, TokenId};
 use fleetcast_core::limits::MAX_VOUCHER_GROUPS;
 use fleetcast_core::trust::membership::Voucher;
+use fleetcast_core::wire::beacon::fingerprint;
+use serde_json::json;
 
 use super::context::{Context, DONE, Outcome};
 use super::printer;
 use super::signing::signed;
+use super::table::Table;
 use crate::api::client::{Client, misunderstood};
 use crate::api::model::{FleetInfo, Hex, NewVoucher};
 use crate::code::EnrolmentCode;
@@ -20,8 +23,8 @@ use crate::error::Failure;
 use crate::keys::random;
 use crate::model::UnixTime;
 use crate::net::find_interface;
-use crate::status::InviteItem;
-use crate::units::{now, parse_duration, quoted};
+use crate::status::{InvitationItem, InviteItem};
+use crate::units::{format_time, now, parse_duration, quoted};
 
 /// Options of `invite`.
 #[derive(Debug, Args)]
@@ -43,6 +46,17 @@ pub(super) struct Options {
     /// Print it as a QR code too, on stderr
     #[arg(long)]
     qr: bool,
+    /// List the codes that were made
+    #[arg(long, conflicts_with_all = ["groups", "no_token", "qr", "address", "revoke"])]
+    list: bool,
+    /// Print the server's fingerprint, which people compare at receivers without a code
+    #[arg(long,
+          conflicts_with_all = ["groups", "no_token", "qr", "address", "revoke", "list"])]
+    fingerprint: bool,
+    /// Take a code back: the code itself, or its ID in the list, or the beginning of that
+    #[arg(long, value_name = "CODE|ID",
+          conflicts_with_all = ["groups", "no_token", "qr", "address"])]
+    revoke: Option<String>,
     /// The address that receivers are told, HOST:PORT
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
@@ -50,7 +64,19 @@ pub(super) struct Options {
 
 pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     let client = context.client()?;
+    if options.list {
+        printer::items(context, "invitations", client.invitations()?, table);
+        return Ok(DONE);
+    }
+    if let Some(which) = &options.revoke {
+        let item = client.revoke_invitation(&named(which)?)?;
+        printer::item(context, "invitation", item, |item| format!("took back {}\n", item.id));
+        return Ok(DONE);
+    }
     let fleet = client.fleet()?;
+    if options.fingerprint {
+        return tell_fingerprint(context, &fleet);
+    }
     let (host, port) = match &options.address {
         Some(address) => split(address)?,
         None => reachable(&fleet.listen)?,
@@ -82,6 +108,48 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     };
     printer::item(context, "invite", item, |item| format!("{}\n", item.code));
     Ok(DONE)
+}
+
+/// What people compare with what `receive --discover` shows.
+fn tell_fingerprint(context: &Context, fleet: &FleetInfo) -> Outcome {
+    let authority = Digest(fleet.digest.array().ok_or_else(misunderstood)?);
+    let controller = StaticKey(fleet.controller.array().ok_or_else(misunderstood)?);
+    let fingerprint = fingerprint(&authority, &controller).to_string();
+    let item = json!({ "fingerprint": fingerprint });
+    printer::item(context, "server", item, |_| format!("{fingerprint}\n"));
+    Ok(DONE)
+}
+
+/// The public name of the token that a code holds; anything else is such a name.
+fn named(which: &str) -> Result<String, Failure> {
+    let Ok(code) = which.parse::<EnrolmentCode>() else {
+        if which.is_empty() {
+            let hint = "fleetcast invite --list";
+            return Err(Failure::failed("invite-unknown", "that names no invitation", hint));
+        }
+        return Ok(which.to_owned());
+    };
+    let token = code.token.ok_or_else(|| {
+        let hint = "`fleetcast receivers deny` turns away who waits";
+        Failure::usage("invite-unknown", "a code without a token cannot be taken back", hint)
+    })?;
+    Ok(TokenId::of(&token).to_string())
+}
+
+fn table(invitations: &[InvitationItem]) -> Table {
+    let titles = ["ID", "GROUPS", ">USED", ">OF", "EXPIRES", ""];
+    let mut table = Table::new(&titles, "no codes yet; `fleetcast invite` makes one");
+    for item in invitations {
+        table.row([
+            item.id.clone(),
+            item.groups.join(", "),
+            item.used.to_string(),
+            item.uses.to_string(),
+            format_time(item.expires),
+            if item.revoked { "taken back" } else { "" }.to_owned(),
+        ]);
+    }
+    table
 }
 
 /// Signs a voucher for a new token and gives it to the server.

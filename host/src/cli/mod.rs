@@ -7,11 +7,15 @@
 mod completions;
 mod context;
 mod demo;
+mod discover;
 mod founding;
 mod groups;
 mod interrupt;
 mod invite;
+mod joining;
 mod log;
+mod my;
+mod password;
 mod pending;
 mod printer;
 mod prompt;
@@ -24,6 +28,7 @@ mod signing;
 mod status;
 mod table;
 mod upload;
+mod users;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -66,6 +71,12 @@ enum Command {
     /// What was sent
     #[command(subcommand)]
     Releases(releases::Command),
+    /// Accounts of people
+    #[command(subcommand)]
+    Users(users::Command),
+    /// For the person at a receiver: groups, and how it is
+    #[command(subcommand)]
+    My(my::Command),
     /// The fleet in one picture
     Status(status::Options),
     /// The audit log
@@ -117,6 +128,8 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Send(options) => send::run(context, &options),
         Command::Pending(command) => pending::run(context, &command),
         Command::Releases(command) => releases::run(context, &command),
+        Command::Users(command) => users::run(context, command),
+        Command::My(command) => my::run(context, command),
         Command::Status(options) => status::run(context, &options),
         Command::Log(options) => log::run(context, &options),
         // They were dispatched before.

@@ -29,6 +29,11 @@ pub(super) fn secret(question: &str) -> Result<Vec<u8>, Failure> {
     hidden().map(String::into_bytes).map_err(|error| Failure::io("terminal", &error))
 }
 
+/// Asks for a line.
+pub(super) fn line(question: &str) -> Result<String, Failure> {
+    ask(question).map_err(|error| Failure::io("terminal", &error))
+}
+
 fn ask(question: &str) -> io::Result<String> {
     let mut talk = io::stderr();
     write!(talk, "{question}")?;

@@ -5,19 +5,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use fleetcast_core::wire::people::MAX_PASSWORD;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::context::{Context, DONE, Outcome};
+use super::context::{Context, DONE, Outcome, on_terminal};
+use super::discover::discover;
+use super::password::password;
 use super::printer;
-use crate::agent::{AgentEvent, Enrolment};
+use crate::agent::{AgentEvent, Enrolment, Login, Outcome as Decision};
+use crate::api::socket;
 use crate::code::EnrolmentCode;
 use crate::driver::receiver::{ReceiveOptions, Receiver, Told, start};
 use crate::error::{EXIT_FAILED, EXIT_INTERRUPTED, Failure};
 use crate::health::Condition;
 use crate::keys::{Keys, Node};
+use crate::my::{self, Others};
 use crate::state::StateDir;
 use crate::units::{format_size, printable};
 
@@ -32,6 +37,9 @@ pub(super) struct Options {
     /// The code that `fleetcast invite` printed; needed the first time
     #[arg(long, value_name = "CODE")]
     enrol: Option<String>,
+    /// List the servers of this network, and on a terminal choose one of them
+    #[arg(long, conflicts_with = "enrol")]
+    discover: bool,
     /// Where files land, each group in a directory of its own
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
@@ -41,6 +49,14 @@ pub(super) struct Options {
     /// The name to ask for [default: the host's]
     #[arg(long, value_name = "N")]
     name: Option<String>,
+    /// Stand behind it with this account, and be taken in by that; its password is asked
+    /// for, or read from a file or standard input as for `users add`
+    #[arg(long, value_name = "USER")]
+    login: Option<String>,
+    /// What other users of this machine may do with `fleetcast my`: none, read, join
+    /// (ask to be in groups) or leave [default: join]
+    #[arg(long, value_name = "WHAT")]
+    others: Option<Others>,
     /// End after the first installation, or failure
     #[arg(long)]
     once: bool,
@@ -60,23 +76,43 @@ pub(super) fn parse_share(text: &str) -> Result<f64, &'static str> {
 
 pub(super) fn run(context: &Context, options: Options) -> Outcome {
     // Before anything is made: a malformed code is a mistake of the command line.
-    let code = options.enrol.as_deref().map(str::parse::<EnrolmentCode>).transpose()?;
+    let mut code = options.enrol.as_deref().map(str::parse::<EnrolmentCode>).transpose()?;
+    let remembered = StateDir::at(&context.state).path().join("receiver.json").exists();
+    let unknown = code.is_none() && !remembered && on_terminal() && !context.json;
+    if options.discover || unknown {
+        let interface = options.interface.as_deref().or(context.settings.interface.as_deref());
+        match discover(context, interface)? {
+            Some(chosen) => code = Some(chosen),
+            None => return Ok(DONE),
+        }
+    }
     let into = options.into.or_else(|| context.settings.into.clone()).ok_or_else(|| {
         Failure::usage("usage", "nothing says where files shall land", "add --into DIR")
     })?;
-    let remembered = StateDir::at(&context.state).path().join("receiver.json").exists();
     if code.is_none() && !remembered {
-        let hint = "add --enrol CODE; `fleetcast invite` on the server prints a code";
+        let hint = "add --enrol CODE; `fleetcast invite` on the server prints a code, and \
+            --discover finds servers";
         return Err(Failure::usage("not-enrolled", "this receiver is not enrolled", hint));
     }
+    // Before anything is made, too: it may be that nobody is there to ask.
+    let login = options.login.map(login).transpose()?;
     let state = StateDir::create(&context.state)?;
     let _lock = state.lock()?;
     std::fs::create_dir_all(&into).map_err(|error| Failure::io(into.display(), &error))?;
+    let others = match (options.others, context.settings.others.as_deref()) {
+        (Some(others), _) => others,
+        (None, Some(text)) => text.parse().map_err(|wanted: &str| {
+            let message = format!("`others` in fleetcast.toml is not {wanted}");
+            Failure::usage("settings-malformed", message, "correct it")
+        })?,
+        (None, None) => Others::Join,
+    };
     let enrolment = code.as_ref().map(enrolment).transpose()?;
     let patience = enrolment.as_ref().map(|_| REACH);
     let server = enrolment.as_ref().map(|enrolment| enrolment.server);
     let receive = ReceiveOptions {
         enrolment,
+        login,
         name: options.name.or_else(|| context.settings.name.clone()).unwrap_or_else(host_name),
         device: Keys::open(&state.keys())?.node_or_new(Node::Device)?,
         interface: options.interface.or_else(|| context.settings.interface.clone()),
@@ -86,7 +122,36 @@ pub(super) fn run(context: &Context, options: Options) -> Outcome {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("runtime", &error))?;
     let listener = Listener { context, once: options.once, server };
-    runtime.block_on(listener.listen(receiver, patience))
+    runtime.block_on(async {
+        answer_people(&state, &receiver, others);
+        let end = listener.listen(receiver, patience).await;
+        // Left by a crash, it is replaced by the next start.
+        let _ = std::fs::remove_file(state.agent_socket());
+        end
+    })
+}
+
+/// Opens the socket for people at this receiver. Files come also where it cannot be opened.
+fn answer_people(state: &StateDir, receiver: &Receiver, others: Others) {
+    if others > Others::None
+        && let Err(failure) = state.let_through()
+    {
+        tracing::warn!(%failure, "other users do not reach this receiver's socket");
+    }
+    match socket::listen(&state.agent_socket(), socket::ANYBODY) {
+        Ok(listener) => drop(tokio::spawn(my::serve(listener, receiver.asker(), others))),
+        Err(failure) => tracing::warn!(%failure, "`fleetcast my` does not reach this receiver"),
+    }
+}
+
+/// The account that is to stand behind this receiver.
+fn login(user: String) -> Result<Login, Failure> {
+    let password = password(&format!("Password of {}: ", printable(&user)))?;
+    // The protocol holds nothing longer, and no account has it.
+    if user.len() > MAX_NAME || password.len() > MAX_PASSWORD {
+        return Err(refusal("login-refused"));
+    }
+    Ok(Login { user, password })
 }
 
 /// What a code tells, its server's name looked up.
@@ -226,10 +291,30 @@ fn words(event: &AgentEvent) -> Option<Words> {
         AgentEvent::Refused { code } => {
             ("refused", json!({ "code": code }), format!("refused: {code}"))
         }
+        AgentEvent::LoggedIn { user } => {
+            ("logged-in", json!({ "user": user }), format!("logged in as {}", printable(user)))
+        }
+        AgentEvent::Answered { group, outcome } => return answered(group, outcome),
         AgentEvent::Unwell { condition, subject } => unwell(*condition, subject),
         AgentEvent::Listen(_) | AgentEvent::Announce(_) | AgentEvent::Unlisten(_) => return None,
+        AgentEvent::Reply { .. } => return None,
         of_a_release => release_words(of_a_release)?,
     })
+}
+
+/// Words for what became of a request to join or to leave.
+fn answered(group: &str, outcome: &Decision) -> Option<Words> {
+    let (event, reason) = match outcome {
+        Decision::Member => ("joined", ""),
+        Decision::Asked => ("asked", ""),
+        Decision::Denied(reason) => ("denied", reason.as_str()),
+        Decision::Left => ("left", ""),
+        // Nothing has become of it: whoever asked is told.
+        Decision::Unknown | Decision::Full | Decision::Later => return None,
+    };
+    let body = json!({ "group": group, "reason": reason });
+    let text = format!("{event}: group {} {}", printable(group), printable(reason));
+    Some((event, body, text.trim_end().to_owned()))
 }
 
 /// Words for what happens with releases.
@@ -299,6 +384,11 @@ fn refusal(code: &'static str) -> Failure {
             "the server does not show the authority document that the code names",
             "ask the admin for a new code; somebody may have tampered with this one",
         ),
+        "login-refused" => (
+            "there is no such account, or its password is another",
+            "try again; `fleetcast users passwd` on the server gives it a new one",
+        ),
+        "login-limited" => ("too many attempts with a wrong password", "try again in a minute"),
         "waiting-list-full" => ("too many receivers wait for approval", "ask the admin"),
         _ => ("the server does not know this receiver", "enrol it anew with --enrol CODE"),
     };

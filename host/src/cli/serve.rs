@@ -60,6 +60,9 @@ pub(super) struct Options {
     /// the older word for that, 0 is none [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
     dscp: Option<u8>,
+    /// Do not let receivers without a code find this server on the network
+    #[arg(long)]
+    no_beacon: bool,
     /// What protects a new admin key [default: passphrase on a terminal, else file]
     #[arg(long, value_name = "HOW")]
     seal: Option<SealBy>,
@@ -145,6 +148,7 @@ fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, F
         ttl: choose(options.ttl, None, settings.ttl, || 1),
         dscp: options.dscp.unwrap_or(DSCP),
         rate: choose(options.rate, None, rate, || RATE),
+        beacon: !options.no_beacon,
     })
 }
 
@@ -180,7 +184,7 @@ async fn serve_until_told(
     let state = StateDir::create(&context.state)?;
     let _lock = state.lock()?;
     let (server, api) = begin(context, options, &state, seal).await?;
-    let listener = socket::listen(&state.socket())?;
+    let listener = socket::listen(&state.socket(), socket::OWN)?;
     let mut serving = tokio::spawn(async move { axum::serve(listener, api.router()).await });
     tell_ready(context, &server, &state);
     let stopped = || Failure::failed("server-stopped", "the server has stopped", "see its log");

@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::wake::{Waker, pair};
+use crate::agent::{Ask, Reply};
 use crate::net::{BatchSocket, ReceiveBuffers};
 
 /// Bytes of datagrams that may wait for the machine, over all sockets.
@@ -53,6 +56,8 @@ impl Batch {
 pub(super) enum Input {
     /// Datagrams have come.
     Batch(Batch),
+    /// A person asks something.
+    Ask(Ask, oneshot::Sender<Reply>),
     /// Something else is to be looked at.
     Look,
 }

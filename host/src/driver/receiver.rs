@@ -1,5 +1,6 @@
 //! The receiver machine on its sockets.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +11,14 @@ use std::time::Instant as Clock;
 
 use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::time::Instant;
-use tokio::sync::mpsc as tasks;
+use tokio::sync::{mpsc as tasks, oneshot};
 
 use super::reader::{Backlog, Input, Reader};
 use super::server::{now_since, unix_time};
 use crate::aead::RingChaCha;
-use crate::agent::{Agent, AgentConfig, AgentError, AgentEvent, AgentStats, Enrolment};
+use crate::agent::{
+    Agent, AgentConfig, AgentError, AgentEvent, AgentStats, Ask, Enrolment, Login, Reply,
+};
 use crate::disk::unix::UnixDisk;
 use crate::error::Failure;
 use crate::keys::NodeKey;
@@ -25,6 +28,8 @@ use crate::net::{BatchSocket, Interface, find_interface, interface_of};
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_millis(500);
 /// How long a stop waits for the server's acknowledgements.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long a person waits for an answer.
+const ANSWER_TIME: std::time::Duration = std::time::Duration::from_secs(10);
 /// Batches taken before time is looked at again: what waits here is not lost, so
 /// timers should see it first.
 const TURNS: usize = 1_000;
@@ -33,6 +38,8 @@ const TURNS: usize = 1_000;
 pub struct ReceiveOptions {
     /// What the enrolment code told, the first time.
     pub enrolment: Option<Enrolment>,
+    /// The account that is to stand behind it.
+    pub login: Option<Login>,
     /// The name that it asks for.
     pub name: String,
     /// Its keys.
@@ -52,6 +59,20 @@ pub enum Told {
     Stopped(AgentStats),
 }
 
+/// Asks a running receiver, from anywhere.
+#[derive(Clone)]
+pub struct Asker(Sender<Input>);
+
+impl Asker {
+    /// Asks for a person; `None` when the receiver has stopped, or has no answer within
+    /// [`ANSWER_TIME`].
+    pub async fn ask(&self, ask: Ask) -> Option<Reply> {
+        let (reply, replied) = oneshot::channel();
+        self.0.send(Input::Ask(ask, reply)).ok()?;
+        tokio::time::timeout(ANSWER_TIME, replied).await.ok()?.ok()
+    }
+}
+
 /// A running receiver.
 pub struct Receiver {
     /// What happens.
@@ -62,6 +83,12 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// For those who ask it something.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        Asker(self.inputs.clone())
+    }
+
     /// Stops the machine and waits for it; its last counts are told before.
     pub fn stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -92,6 +119,7 @@ pub fn start(options: ReceiveOptions, into: &Path, state: &Path) -> Result<Recei
         name: options.name,
         seed: crate::keys::random()?,
         enrolment: options.enrolment,
+        login: options.login,
     };
     let agent = Agent::open(config, destination, state_disk, Instant::ZERO);
     let agent: Agent<UnixDisk, RingChaCha> = agent.map_err(|error| agent_failure(&error))?;
@@ -117,6 +145,8 @@ pub fn start(options: ReceiveOptions, into: &Path, state: &Path) -> Result<Recei
         waiting,
         tell,
         stop: Arc::clone(&stop),
+        asked: BTreeMap::new(),
+        questions: 0,
         begin: Clock::now(),
     };
     let thread = thread::Builder::new().name("fleetcast-receive".to_owned());
@@ -201,6 +231,9 @@ struct Loop {
     waiting: mpsc::Receiver<Input>,
     tell: tasks::UnboundedSender<Told>,
     stop: Arc<AtomicBool>,
+    /// Who waits for the answer to which question.
+    asked: BTreeMap<u64, oneshot::Sender<Reply>>,
+    questions: u64,
     begin: Clock,
 }
 
@@ -248,10 +281,21 @@ impl Loop {
     }
 
     fn take(&mut self, input: Input) {
-        if let Input::Batch(mut batch) = input {
-            let (agent, begin) = (&mut self.agent, self.begin);
-            batch.each(|from, datagram| agent.handle_datagram(now_since(begin), from, datagram));
-            self.sockets.backlog.taken(batch);
+        match input {
+            Input::Batch(mut batch) => {
+                let (agent, begin) = (&mut self.agent, self.begin);
+                let mut take = |from, bytes: &mut [u8]| {
+                    agent.handle_datagram(now_since(begin), from, bytes);
+                };
+                batch.each(&mut take);
+                self.sockets.backlog.taken(batch);
+            }
+            Input::Ask(ask, reply) => {
+                self.questions += 1;
+                self.asked.insert(self.questions, reply);
+                self.agent.ask(now_since(self.begin), self.questions, ask);
+            }
+            Input::Look => {}
         }
     }
 
@@ -261,6 +305,12 @@ impl Loop {
                 AgentEvent::Listen(group) => self.sockets.listen(group),
                 AgentEvent::Announce(group) => self.sockets.announce(group),
                 AgentEvent::Unlisten(group) => self.sockets.unlisten(group),
+                AgentEvent::Reply { number, reply } => {
+                    if let Some(asked) = self.asked.remove(&number) {
+                        // Whoever asked may have given up.
+                        let _ = asked.send(reply);
+                    }
+                }
                 event => {
                     // Nobody listens any more when the process is stopping.
                     let _ = self.tell.send(Told::Event(event));

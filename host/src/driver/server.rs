@@ -11,14 +11,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
 
 use fleetcast_core::erasure::Lanes;
-use fleetcast_core::limits::MAX_DATAGRAM;
+use fleetcast_core::limits::{BEACON_INTERVAL, MAX_DATAGRAM};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::authority::TrustedAuthority;
 use tokio::sync::{mpsc as tasks, oneshot, watch};
 
 use super::wake::{Sleeper, Waker, pair};
+use crate::accounts::PasswordCheck;
 use crate::aead::RingChaCha;
 use crate::catalog::Catalog;
+use crate::discovery;
 use crate::error::Failure;
 use crate::model::Change;
 use crate::net::{BatchSocket, ReceiveBuffers, find_interface};
@@ -57,6 +59,8 @@ pub struct ServeOptions {
     pub dscp: u8,
     /// Cap of all that is sent, in bytes per second.
     pub rate: u64,
+    /// Whether it lets itself be found by beacons.
+    pub beacon: bool,
 }
 
 /// The facts and secrets that a server starts with.
@@ -174,7 +178,24 @@ pub fn start(
         founding.chain,
         Instant::ZERO,
     );
-    let looping = Loop { node, socket, sleeper, jobs, stopped, batches, durable: watched, begin };
+    let (passwords, checks) = mpsc::channel();
+    let (checked, checker_waker) = (work.clone(), waker.clone());
+    let checker = thread::Builder::new().name("fleetcast-passwords".to_owned());
+    checker
+        .spawn(move || check_passwords(&checks, &checked, &checker_waker))
+        .map_err(|e| Failure::io("thread", &e))?;
+    let looping = Loop {
+        node,
+        socket,
+        sleeper,
+        jobs,
+        stopped,
+        batches,
+        durable: watched,
+        passwords,
+        beacon: options.beacon.then_some((address.port(), std::time::Duration::ZERO)),
+        begin,
+    };
     let thread = thread::Builder::new().name("fleetcast-data".to_owned());
     let thread = thread.spawn(move || looping.run()).map_err(|e| Failure::io("thread", &e))?;
     let handle = ServerHandle { work, waker, durable };
@@ -204,6 +225,22 @@ async fn write_batches(
     catalog.close().await;
 }
 
+/// Checks passwords one after the other, so that neither datagrams nor memory wait for it.
+fn check_passwords(
+    checks: &mpsc::Receiver<PasswordCheck>,
+    work: &mpsc::Sender<Work>,
+    waker: &Waker,
+) {
+    while let Ok(check) = checks.recv() {
+        let checked = check.run();
+        let done: Work = Box::new(move |node, now| node.password_checked(now, checked));
+        if work.send(done).is_err() {
+            return;
+        }
+        waker.wake();
+    }
+}
+
 struct Loop {
     node: Node,
     socket: BatchSocket,
@@ -212,6 +249,9 @@ struct Loop {
     stopped: mpsc::Receiver<()>,
     batches: tasks::UnboundedSender<(u64, Vec<Change>)>,
     durable: watch::Receiver<u64>,
+    passwords: mpsc::Sender<PasswordCheck>,
+    /// Port that beacons name, and when the next one is due.
+    beacon: Option<(u16, std::time::Duration)>,
     begin: Clock,
 }
 
@@ -241,8 +281,13 @@ impl Loop {
             if let Some(batch) = self.node.take_changes() {
                 let _ = self.batches.send(batch);
             }
+            while let Some(check) = self.node.poll_password_check() {
+                // Its thread ends after this one.
+                let _ = self.passwords.send(check);
+            }
             // 4: drain what is to be sent.
             let blocked = self.transmit(&mut out, &mut unsent);
+            self.send_beacon();
             // 5: sleep until something happens.
             if !busy {
                 let time = self.sleep_time(blocked);
@@ -298,6 +343,18 @@ impl Loop {
             }
         }
         false
+    }
+
+    /// PROTOCOL B1: by multicast, at intervals.
+    fn send_beacon(&mut self) {
+        let elapsed = self.begin.elapsed();
+        if let Some((port, due)) = &mut self.beacon
+            && elapsed >= *due
+        {
+            *due = elapsed + std::time::Duration::from_micros(BEACON_INTERVAL.as_micros());
+            // Lost when the socket is full: there will be another.
+            let _ = self.socket.send(discovery::group().into(), &self.node.beacon(*port), None);
+        }
     }
 
     fn sleep_time(&self, blocked: bool) -> std::time::Duration {

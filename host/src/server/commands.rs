@@ -12,6 +12,7 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::membership::{MAX_VOUCHER, VerifiedMembership, Voucher};
 use fleetcast_core::wire::control::{Down, Standing, decode_with};
+use fleetcast_core::wire::people::Answer;
 
 use super::ServerNode;
 use super::releases::untrusted;
@@ -34,15 +35,13 @@ impl<A: Aead> ServerNode<A> {
         open: bool,
     ) -> Result<GroupId, Failure> {
         check_name(name)?;
-        if self.registry.groups().any(|group| group.name.to_lowercase() == name.to_lowercase()) {
-            let message = format!("there is a group {} already", quoted(name));
-            return Err(Failure::failed("group-exists", message, "choose another name"));
-        }
+        self.check_unused(name, None)?;
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
         let id = GroupId(id);
         let created = self.registry.time();
-        self.registry.put_group(GroupRecord { id, name: name.to_owned(), open, created });
+        let name_given = name.to_owned();
+        self.registry.put_group(GroupRecord { id, name: name_given, open, voucher: None, created });
         self.registry.log(actor, "group-created", name, "ok");
         Ok(id)
     }
@@ -58,6 +57,11 @@ impl<A: Aead> ServerNode<A> {
             self.registry.remove_membership(member, group);
             self.expel(now, member, group);
         }
+        let asked: Vec<ReceiverId> =
+            self.registry.requests().filter(|r| r.group == group).map(|r| r.receiver).collect();
+        for receiver in asked {
+            self.tell_answer(now, receiver, name, Answer::Unknown);
+        }
         self.registry.remove_group(&group);
         self.registry.log(actor, "group-deleted", name, "ok");
         Ok(())
@@ -70,10 +74,7 @@ impl<A: Aead> ServerNode<A> {
     pub fn rename_group(&mut self, actor: &str, name: &str, to: &str) -> Result<(), Failure> {
         check_name(to)?;
         let group = self.group(name)?.clone();
-        if self.registry.group_named(to).is_some() {
-            let message = format!("there is a group {} already", quoted(to));
-            return Err(Failure::failed("group-exists", message, "choose another name"));
-        }
+        self.check_unused(to, Some(group.id))?;
         self.registry.put_group(GroupRecord { name: to.to_owned(), ..group });
         self.registry.log(actor, "group-renamed", name, to);
         Ok(())
@@ -114,11 +115,14 @@ impl<A: Aead> ServerNode<A> {
             voucher: None,
             since: self.registry.time(),
         };
+        let asked = self.registry.request(receiver.id, group.id).is_some();
+        let action = if asked { "request-approved" } else { "member-added" };
         self.registry.put_membership(record.clone());
-        self.registry.log(actor, "member-added", &receiver.name, &group.name);
+        self.registry.log(actor, action, &receiver.name, &group.name);
         if let Some(&slot) = self.connected.get(&receiver.id) {
             self.send_membership(now, slot, &record);
         }
+        self.tell_answer(now, receiver.id, &group.name, Answer::Member);
         self.owe_current(now, receiver.id);
         Ok(())
     }
@@ -246,23 +250,7 @@ impl<A: Aead> ServerNode<A> {
         document: Vec<u8>,
         token: [u8; 16],
     ) -> Result<Digest, Failure> {
-        let signed = SignedDocument::parse(&document, MAX_VOUCHER);
-        let signed = signed.map_err(|fault| untrusted("the voucher", &fault))?;
-        self.authority
-            .verify(Context::Voucher, &signed)
-            .map_err(|fault| untrusted("the voucher", &fault))?;
-        let digest = signed.digest(Context::Voucher);
-        let voucher: Voucher = decode_with(signed.body(), &mut [0; MAX_VOUCHER])
-            .map_err(|fault| untrusted("the voucher", &fault))?;
-        if voucher.token != fleetcast_core::ids::TokenId::of(&token) {
-            return Err(untrusted("the voucher", &"it names another token"));
-        }
-        if let Some(group) =
-            voucher.groups.iter().find(|group| self.registry.group(group).is_none())
-        {
-            let message = format!("the voucher names a group that does not exist ({group})");
-            return Err(Failure::failed("group-unknown", message, "fleetcast groups list"));
-        }
+        let (digest, voucher) = self.check_voucher(&document, &token)?;
         self.registry.put_voucher(VoucherRecord {
             digest,
             token_id: voucher.token,
@@ -275,6 +263,31 @@ impl<A: Aead> ServerNode<A> {
         });
         self.registry.log(actor, "invitation-made", &voucher.token.to_string(), "ok");
         Ok(digest)
+    }
+
+    /// What a voucher says, if enough admins have signed it for this token.
+    pub(super) fn check_voucher(
+        &self,
+        document: &[u8],
+        token: &[u8; 16],
+    ) -> Result<(Digest, Voucher), Failure> {
+        let signed = SignedDocument::parse(document, MAX_VOUCHER);
+        let signed = signed.map_err(|fault| untrusted("the voucher", &fault))?;
+        self.authority
+            .verify(Context::Voucher, &signed)
+            .map_err(|fault| untrusted("the voucher", &fault))?;
+        let voucher: Voucher = decode_with(signed.body(), &mut [0; MAX_VOUCHER])
+            .map_err(|fault| untrusted("the voucher", &fault))?;
+        if voucher.token != fleetcast_core::ids::TokenId::of(token) {
+            return Err(untrusted("the voucher", &"it names another token"));
+        }
+        if let Some(group) =
+            voucher.groups.iter().find(|group| self.registry.group(group).is_none())
+        {
+            let message = format!("the voucher names a group that does not exist ({group})");
+            return Err(Failure::failed("group-unknown", message, "fleetcast groups list"));
+        }
+        Ok((signed.digest(Context::Voucher), voucher))
     }
 
     /// The groups that a voucher names.
@@ -315,13 +328,29 @@ impl<A: Aead> ServerNode<A> {
         self.registry.time()
     }
 
+    /// No group but `own` may have a name that differs from this one by case only.
+    fn check_unused(&self, name: &str, own: Option<GroupId>) -> Result<(), Failure> {
+        let same = |group: &&GroupRecord| files::folded(&group.name) == files::folded(name);
+        match self.registry.groups().filter(|group| Some(group.id) != own).find(same) {
+            None => Ok(()),
+            Some(_) => {
+                let message = format!("there is a group {} already", quoted(name));
+                Err(Failure::failed("group-exists", message, "choose another name"))
+            }
+        }
+    }
+
     pub(super) fn group_name(&self, id: GroupId) -> String {
         self.registry.group(&id).map_or_else(|| id.to_string(), |group| group.name.clone())
     }
 }
 
-fn check_name(name: &str) -> Result<(), Failure> {
+pub(super) fn check_name(name: &str) -> Result<(), Failure> {
     files::check_given(name)?;
+    // Names stand in pages and messages: what looks like markup helps nobody.
+    if name.contains(['<', '>']) {
+        return Err(unsafe_name(name, "holds markup"));
+    }
     // A group's name becomes a directory, and ours there begins with a dot.
     if name.starts_with('.') { Err(unsafe_name(name, "begins with a dot")) } else { Ok(()) }
 }

@@ -80,6 +80,11 @@ impl Outbox {
         self.0.pop_front();
     }
 
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

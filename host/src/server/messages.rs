@@ -3,17 +3,12 @@
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
-use fleetcast_core::digest::Digest;
-use fleetcast_core::ids::{
-    GroupId, PeerSlot, ReceiverId, SessionId, StaticKey, TokenId, VerifyingKey,
-};
+use fleetcast_core::ids::{PeerSlot, ReceiverId, SessionId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_NAME};
 use fleetcast_core::time::Instant;
-use fleetcast_core::trust::document;
-use fleetcast_core::trust::membership::{MAX_MEMBERSHIP, Membership};
 use fleetcast_core::trust::statement::{Freshness, Receipt};
 use fleetcast_core::wire::control::{
-    Down, FailCode, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode, encode,
+    Down, FailCode, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
 };
 use fleetcast_core::wire::nack::{self, Nack};
 
@@ -131,7 +126,7 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
             Up::Poisoned { session, block } => self.on_poisoned(now, id, session, block),
-            _ => {}
+            _ => self.on_person(now, slot, id, message),
         }
     }
 
@@ -192,6 +187,7 @@ impl<A: Aead> ServerNode<A> {
             version: String::new(),
             free: 0,
             codecs: 0,
+            owner: None,
         })
     }
 
@@ -258,26 +254,6 @@ impl<A: Aead> ServerNode<A> {
         None
     }
 
-    /// A membership made from a voucher, signed by the controller (PROTOCOL T5).
-    fn certify(&mut self, device: StaticKey, group: GroupId, voucher: Digest) -> Option<Vec<u8>> {
-        let membership = Membership {
-            fleet: self.authority.document().fleet,
-            device,
-            group,
-            serial: self.registry.time(),
-            issued: self.registry.time(),
-            not_after: 0,
-            voucher: Some(voucher),
-        };
-        let mut body = [0; MAX_MEMBERSHIP];
-        let body = encode(&membership, &mut body).ok()?;
-        let mut out = vec![0; document::signed_len(body.len(), 1)];
-        let len = document::assemble(body, &mut out).ok()?;
-        let len = document::add_signature(&mut out, len, Context::Membership, &self.config.signing);
-        out.truncate(len.ok()?);
-        Some(out)
-    }
-
     /// Greets a receiver: who it is, whom to trust, where it is a member.
     pub(super) fn welcome(&mut self, now: Instant, slot: PeerSlot) {
         let Some(link) = self.links.get(&slot) else { return };
@@ -295,6 +271,7 @@ impl<A: Aead> ServerNode<A> {
                 self.send_membership(now, slot, &membership);
             }
             self.send_freshness(now, slot, id, nonce);
+            self.tell_denials(now, slot, id);
         }
     }
 

@@ -4,17 +4,21 @@
 //! Every write goes through here and leaves a [`Change`], so that what the
 //! catalog holds is what this held, a batch ago.
 
+mod people;
+
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId};
 use fleetcast_core::server::Directory;
 use fleetcast_core::wire::control::{ReleaseName, Standing};
 
+use crate::accounts::folded;
 use crate::audit;
 use crate::model::{
-    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, ReleaseState, Snapshot, UnixTime, VoucherRecord,
+    AccountRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
+    ReceiverRecord, ReleaseRecord, ReleaseState, RequestRecord, Snapshot, UnixTime, VoucherRecord,
 };
 
 /// Facts by their keys.
@@ -23,6 +27,9 @@ pub struct Registry {
     receivers: BTreeMap<ReceiverId, ReceiverRecord>,
     groups: BTreeMap<GroupId, GroupRecord>,
     memberships: BTreeMap<(ReceiverId, GroupId), MembershipRecord>,
+    requests: BTreeMap<(ReceiverId, GroupId), RequestRecord>,
+    /// By folded name.
+    accounts: BTreeMap<String, AccountRecord>,
     vouchers: BTreeMap<TokenId, VoucherRecord>,
     releases: BTreeMap<Digest, ReleaseRecord>,
     deliveries: BTreeMap<u64, DeliveryRecord>,
@@ -46,6 +53,8 @@ impl Registry {
         let groups = snapshot.groups.into_iter().map(|g| (g.id, g)).collect();
         let memberships =
             snapshot.memberships.into_iter().map(|m| ((m.receiver, m.group), m)).collect();
+        let requests = snapshot.requests.into_iter().map(|r| ((r.receiver, r.group), r)).collect();
+        let accounts = snapshot.accounts.into_iter().map(|a| (folded(&a.name), a)).collect();
         let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
         let releases = snapshot.releases.into_iter().map(|r| (r.name.digest, r)).collect();
         let deliveries: BTreeMap<_, _> =
@@ -56,6 +65,8 @@ impl Registry {
             receivers,
             groups,
             memberships,
+            requests,
+            accounts,
             vouchers,
             releases,
             deliveries,
@@ -130,6 +141,7 @@ impl Registry {
     pub fn remove_receiver(&mut self, id: &ReceiverId) {
         if self.receivers.remove(id).is_some() {
             self.memberships.retain(|(receiver, _), _| receiver != id);
+            self.requests.retain(|(receiver, _), _| receiver != id);
             self.deliveries.retain(|_, delivery| delivery.receiver != *id);
             self.held.retain(|(receiver, _), _| receiver != id);
             self.changes.push(Change::ReceiverGone(*id));
@@ -141,6 +153,11 @@ impl Registry {
     /// All groups.
     pub fn groups(&self) -> impl Iterator<Item = &GroupRecord> {
         self.groups.values()
+    }
+
+    /// Groups in the order of their identities.
+    pub fn groups_from(&self, from: Bound<GroupId>) -> impl Iterator<Item = &GroupRecord> {
+        self.groups.range((from, Bound::Unbounded)).map(|(_, group)| group)
     }
 
     /// A group by its identity.
@@ -165,6 +182,7 @@ impl Registry {
     pub fn remove_group(&mut self, id: &GroupId) {
         if self.groups.remove(id).is_some() {
             self.memberships.retain(|(_, group), _| group != id);
+            self.requests.retain(|(_, group), _| group != id);
             self.releases.retain(|_, release| release.name.group != *id);
             self.deliveries.retain(|_, delivery| delivery.release.group != *id);
             self.held.retain(|(_, group), _| group != id);
@@ -188,8 +206,9 @@ impl Registry {
         self.memberships.contains_key(&(receiver, group))
     }
 
-    /// Writes a membership.
+    /// Writes a membership; whoever asked for it asks no more.
     pub fn put_membership(&mut self, record: MembershipRecord) {
+        self.remove_request(record.receiver, record.group);
         self.changes.push(Change::Membership(record.clone()));
         self.memberships.insert((record.receiver, record.group), record);
     }

@@ -282,6 +282,9 @@ impl<A: Aead> ServerNode<A> {
                 health.raise(Condition::Poisoned, &format!("session {}", session.id()), since);
             }
         }
+        for (id, since) in self.clones.shown(now) {
+            health.raise(Condition::OrderRegressed, &self.name_of(id), since);
+        }
         for condition in &self.conditions {
             health.raise(*condition, "server", now);
         }

@@ -1,6 +1,6 @@
 //! A child process: its JSON lines as they come, its end, its exit code.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
@@ -48,9 +48,19 @@ pub fn signal(child: u32, signal: Signal) {
 
 impl Child {
     /// Starts a process.
-    pub fn start(name: &str, mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    pub fn start(name: &str, command: Command) -> Self {
+        Self::start_with(name, command, "")
+    }
+
+    /// Starts a process that reads this from standard input.
+    pub fn start_with(name: &str, mut command: Command, input: &str) -> Self {
+        let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        if let Some(mut pipe) = process.stdin.take() {
+            // It may end without having read all of it.
+            let _ = pipe.write_all(input.as_bytes());
+        }
         let (sender, lines) = channel();
         let output = BufReader::new(process.stdout.take().expect("a pipe"));
         std::thread::spawn(move || {

@@ -159,6 +159,15 @@ impl Fleet {
         self.run_within(SLOW, arguments)
     }
 
+    /// Runs a client command that reads this from standard input.
+    pub fn run_with<A: AsRef<OsStr>>(
+        &self,
+        input: &str,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Answer {
+        Child::start_with("a command", self.command(arguments), input).wait(SLOW)
+    }
+
     /// Runs a client command that may take long.
     pub fn run_within<A: AsRef<OsStr>>(
         &self,
@@ -255,6 +264,24 @@ impl Receiver {
         if self.namespace.is_none() {
             command.args(["--interface", "lo"]);
         }
+        command
+    }
+
+    /// The same, with this on its standard input.
+    pub fn start_with(&mut self, input: &str, options: &[&str]) {
+        let command = self.command(options);
+        self.process = Some(Child::start_with(&self.name, command, input));
+    }
+
+    /// Runs `my` at it, with `--json`.
+    pub fn my<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Answer {
+        Child::start("my", self.my_command(arguments)).wait(SLOW)
+    }
+
+    /// `my` at it, not started.
+    pub fn my_command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = inside(self.namespace);
+        command.arg("--state").arg(&self.state).args(["--json", "my"]).args(arguments);
         command
     }
 

@@ -70,6 +70,7 @@ impl Captor {
             name: "victim".to_owned(),
             seed: [7; 32],
             enrolment: Some(enrolment),
+            login: None,
         };
         let (destination, state) = (SimDisk::new(DISK), SimDisk::new(DISK));
         let victim = Agent::open(config_of_victim, destination.clone(), state, Instant::ZERO);

@@ -8,5 +8,6 @@ mod captor;
 mod freshness;
 mod insiders;
 mod messages;
+mod people;
 mod releases;
 mod voice;

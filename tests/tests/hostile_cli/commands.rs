@@ -13,7 +13,8 @@ fn what_the_server_does_not_know_is_named_and_cured() {
     let file = file.to_str().unwrap();
     fleet.run(["groups", "create", "empty"]).done();
     let long = "n".repeat(300);
-    let cases: [(&[&str], &str); 19] = [
+    let huge = "n".repeat(10_000);
+    let cases: [(&[&str], &str); 24] = [
         (&["send", file, "--to", "empty"], "group-empty"),
         (&["send", file, "--to", "nobody"], "group-unknown"),
         (&["send", file, "--to", "g", "--to", "nobody"], "group-unknown"),
@@ -28,6 +29,11 @@ fn what_the_server_does_not_know_is_named_and_cured() {
         (&["groups", "delete", "nobody", "--yes"], "group-unknown"),
         (&["groups", "add", "g", "nobody"], "receiver-unknown"),
         (&["groups", "add", "nobody", "r"], "group-unknown"),
+        (&["groups", "create", &huge], "name-unsafe"),
+        (&["groups", "create", "<script>alert(1)</script>"], "name-unsafe"),
+        (&["groups", "rename", "empty", "<b>"], "name-unsafe"),
+        (&["groups", "rename", "empty", "G"], "group-exists"),
+        (&["receivers", "rename", "r", "<b>"], "name-unsafe"),
         (&["groups", "remove", "g", "nobody"], "receiver-unknown"),
         (&["receivers", "show", "nobody"], "receiver-unknown"),
         (&["receivers", "remove", "nobody", "--yes"], "receiver-unknown"),

@@ -100,6 +100,60 @@ fn codes_end_by_time_and_by_use() {
 }
 
 #[test]
+fn a_code_that_was_taken_back_enrols_nobody_and_who_came_before_stays() {
+    let fleet = Fleet::start();
+    let code = fleet.invite(&["--group", "g", "--uses", "3"]);
+    let mut first = fleet.absent("first");
+    first.start(&["--name", "first", "--enrol", &code]);
+    first.process().wait_for("connected");
+    let list = fleet.run(["invite", "--list"]).done();
+    let item = &list["items"][0];
+    let told = [&item["groups"], &item["uses"], &item["used"], &item["revoked"]];
+    assert_eq!(told, [&json!(["g"]), &json!(3), &json!(1), &json!(false)], "{list}");
+    assert!(!list.to_string().contains(&code), "a list gives no codes away");
+    for _ in 0..2 {
+        let revoked = fleet.run(["invite", "--revoke", &code]).done();
+        assert_eq!(revoked["item"]["id"], item["id"]);
+    }
+    enrol(&fleet, "second", &code).refused(1, "invite-revoked");
+    assert_eq!(fleet.listed("first")["state"], "active");
+    for unknown in ["nobody", "", "0123456789abcdef"] {
+        fleet.run(["invite", "--revoke", unknown]).refused(1, "invite-unknown");
+    }
+    // An open group lists none, and its voucher cannot be taken back as one.
+    fleet.run(["groups", "create", "offen", "--open"]).done();
+    assert_eq!(fleet.run(["invite", "--list"]).done()["items"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_receiver_that_was_copied_is_noticed() {
+    let fleet = Fleet::start();
+    let mut receiver = fleet.receiver("r");
+    receiver.kill();
+    let copy = fleet.path("copy");
+    let copied = |to: &std::path::Path| {
+        let mut copy = std::process::Command::new("cp");
+        copy.arg("-a").arg(fleet.path("r-state")).arg(to).status().unwrap()
+    };
+    assert!(copied(&copy).success());
+    for _ in 0..2 {
+        receiver.start(&[]);
+        receiver.process().wait_for("connected");
+        receiver.kill();
+    }
+    let mut clone = fleet.absent("clone");
+    clone.state = copy;
+    clone.start(&[]);
+    // PROTOCOL H3: it must prove its address once more, and is no worse off else.
+    clone.process().wait_for("connected");
+    let status = fleet.run(["status"]).done();
+    let health = status["item"]["health"].as_array().unwrap();
+    let found = health.iter().find(|item| item["code"] == "order-regressed");
+    let found = found.unwrap_or_else(|| panic!("{status}"));
+    assert_eq!((&found["subject"], &found["severity"]), (&json!("r"), &json!("warning")));
+}
+
+#[test]
 fn an_unreachable_server_is_given_up_in_time() {
     let fleet = Fleet::start();
     let code: EnrolmentCode = fleet.invite(&[]).parse().unwrap();

@@ -4,11 +4,13 @@
 // Helpers of tests, too, end a test by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
 mod catalog;
 mod commands;
 mod endings;
 mod enrolment;
 mod files;
 mod network;
+mod people;
 mod presence;
 mod shapes;

@@ -4,7 +4,10 @@
 // Helpers of tests, too, end a test by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod accounts;
+mod discovery;
 mod membership;
 mod namespaces;
+mod people;
 mod restarts;
 mod versions;

@@ -1,0 +1,135 @@
+//! `my`: for the person at a receiver, through the receiver's own socket.
+
+use std::fmt::Write as _;
+
+use clap::Subcommand;
+use fleetcast_core::limits::MAX_NAME;
+
+use super::context::{Context, DONE, Outcome};
+use super::password::old_and_new;
+use super::printer;
+use super::table::Table;
+use crate::accounts::{is_strong, weak};
+use crate::api::model::Password;
+use crate::error::Failure;
+use crate::my::client::{ask, misunderstood};
+use crate::my::model::{MyAnswer, MyGroupItem, MyRequestItem, MyState, MyStatusItem, Question};
+use crate::my::unknown;
+use crate::state::StateDir;
+use crate::units::{format_size, printable};
+
+/// Commands of `my`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List the groups there are, and how this receiver stands to each
+    Groups,
+    /// Ask that this receiver be in a group
+    Join {
+        /// The group
+        group: String,
+    },
+    /// Leave a group, or take a request back; files stay
+    Leave {
+        /// The group
+        group: String,
+    },
+    /// How this receiver is
+    Status,
+    /// Give your account another password: the present one and the new one are asked
+    /// for, or read as two lines
+    Password {
+        /// The account [default: your name on this machine]
+        #[arg(long, value_name = "USER", env = "USER", hide_env = true)]
+        user: String,
+    },
+}
+
+pub(super) fn run(context: &Context, command: Command) -> Outcome {
+    let ask = |question: Question| ask(&StateDir::at(&context.state).agent_socket(), &question);
+    match command {
+        Command::Groups => match ask(Question::Groups {})? {
+            MyAnswer::Groups(groups) => printer::items(context, "groups", groups, table),
+            _ => return Err(misunderstood()),
+        },
+        Command::Join { group } => request(context, ask(Question::Join { group: name(group)? })?)?,
+        Command::Leave { group } => {
+            request(context, ask(Question::Leave { group: name(group)? })?)?
+        }
+        Command::Status => match ask(Question::Status {})? {
+            MyAnswer::Status(status) => printer::item(context, "receiver", *status, describe),
+            _ => return Err(misunderstood()),
+        },
+        Command::Password { user } => match ask(change_password(context, user)?)? {
+            MyAnswer::Password(item) => printer::item(context, "user", item, |user| {
+                format!("changed the password of {}\n", printable(&user.user))
+            }),
+            _ => return Err(misunderstood()),
+        },
+    }
+    Ok(DONE)
+}
+
+fn change_password(context: &Context, user: String) -> Result<Question, Failure> {
+    printer::say(context, &format!("another password for {user}"));
+    let (password, new) = old_and_new()?;
+    if !is_strong(&user, new.as_bytes()) {
+        return Err(weak());
+    }
+    Ok(Question::Password { user, password: Password(password), new: Password(new) })
+}
+
+/// A name that a group may have.
+fn name(group: String) -> Result<String, Failure> {
+    if group.len() > MAX_NAME { Err(unknown(&group)) } else { Ok(group) }
+}
+
+fn request(context: &Context, answer: MyAnswer) -> Result<(), Failure> {
+    let MyAnswer::Request(item) = answer else { return Err(misunderstood()) };
+    printer::item(context, "request", item, |item: &MyRequestItem| {
+        let group = printable(&item.group);
+        match item.state {
+            MyState::Member => format!("this receiver is in {group}\n"),
+            MyState::Asked => format!("asked to be in {group}; an admin decides\n"),
+            MyState::None | MyState::Denied => format!("this receiver is not in {group}\n"),
+        }
+    });
+    Ok(())
+}
+
+fn table(groups: &[MyGroupItem]) -> Table {
+    let titles = ["GROUP", "JOINING", "THIS RECEIVER", "REASON"];
+    let mut table = Table::new(&titles, "there are no groups yet");
+    for group in groups {
+        let state = match group.state {
+            MyState::None => "",
+            MyState::Asked => "has asked",
+            MyState::Denied => "was denied",
+            MyState::Member => "member",
+        };
+        let joining = if group.open { "open" } else { "by approval" };
+        table.row([group.name.clone(), joining.to_owned(), state.to_owned(), group.reason.clone()]);
+    }
+    table
+}
+
+fn describe(status: &MyStatusItem) -> String {
+    let mut text = String::new();
+    let mut line = |title: &str, value: &str| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{title:<12} {}", printable(value));
+    };
+    line("name", &status.name);
+    let server = if status.connected { "connected" } else { "not connected" };
+    line("server", &format!("{} ({server})", status.server));
+    line("id", &status.id);
+    line("fingerprint", &status.fingerprint);
+    line("version", &status.version);
+    line("groups", &status.groups.join(", "));
+    let installed = status.installed.iter().map(|one| format!("{}#{}", one.group, one.sequence));
+    line("installed", &installed.collect::<Vec<_>>().join(", "));
+    line("free", &format_size(status.free_bytes));
+    for condition in &status.health {
+        line("health", &format!("{}: {}", condition.code, condition.title));
+    }
+    text
+}
