@@ -16,6 +16,7 @@ mod delivery;
 mod event;
 mod freshness;
 pub mod gate;
+mod holding;
 mod messages;
 mod pieces;
 mod queue;
@@ -40,6 +41,7 @@ use fleetcast_core::wire::transport::Sending;
 use self::delivery::Delivery;
 pub use self::event::{AgentEvent, AgentStats};
 pub use self::freshness::Behind;
+use self::holding::Holding;
 use self::pieces::Pieces;
 use self::queue::Queue;
 pub use self::state::Enrolment;
@@ -93,6 +95,7 @@ pub struct Agent<D: Disk, A: Aead> {
     pieces: Option<Pieces>,
     queue: Queue,
     delivery: Option<Delivery<D, A>>,
+    holding: Holding<D>,
     events: VecDeque<AgentEvent>,
     unix: Option<u64>,
     free: u64,
@@ -156,6 +159,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             pieces: None,
             queue: Queue::default(),
             delivery: None,
+            holding: Holding::default(),
             events: VecDeque::new(),
             unix: None,
             work_at: None,

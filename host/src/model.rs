@@ -104,6 +104,29 @@ pub enum ReleaseState {
     Cancelled,
 }
 
+/// How a release is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Cap in bytes per second, below the server's.
+    pub rate: Option<u64>,
+    /// Send every chunk, whatever receivers hold.
+    pub full: bool,
+    /// What is greater goes first.
+    pub priority: u8,
+    /// Receivers have it before, and all switch to it at this time.
+    pub at: Option<UnixTime>,
+    /// The same, when so many per cent of its receivers have it.
+    pub ready: Option<u8>,
+}
+
+impl Terms {
+    /// Whether it is to be activated later, by a word of the server.
+    #[must_use]
+    pub const fn is_scheduled(&self) -> bool {
+        self.at.is_some() || self.ready.is_some()
+    }
+}
+
 /// A release: its signed root, and what lists say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseRecord {
@@ -123,6 +146,8 @@ pub struct ReleaseRecord {
     pub expires: UnixTime,
     /// Where it stands.
     pub state: ReleaseState,
+    /// How it is sent.
+    pub terms: Terms,
 }
 
 /// The state of a delivery.
@@ -165,6 +190,40 @@ impl DeliveryState {
             Self::Failed => "failed",
             Self::Superseded => "superseded",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a delivery waits for, besides its receiver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// Nothing.
+    #[default]
+    Free,
+    /// For `pending send`, or for its receiver to appear.
+    Send,
+    /// For `pending resume`.
+    Resume,
+    /// It may be received, and waits for the activation of its release then.
+    Activation,
+    /// It was received whole, and waits for the activation of its release.
+    Staged,
+}
+
+impl Hold {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Free, Self::Send, Self::Resume, Self::Activation, Self::Staged];
+
+    /// The word for it: what is waited for, empty for nothing.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Free => "",
+            Self::Send => "send",
+            Self::Resume => "resume",
+            Self::Activation => "activation",
+            Self::Staged => "staged",
         }
     }
 }
@@ -216,6 +275,8 @@ pub struct DeliveryRecord {
     pub release: ReleaseName,
     /// How far. Only queued and final states are persisted.
     pub state: DeliveryState,
+    /// What it waits for, besides its receiver.
+    pub hold: Hold,
     /// A short code of the reason when failed, else empty.
     pub code: String,
     /// The reason in words when failed, else empty.

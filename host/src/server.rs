@@ -22,6 +22,7 @@ pub mod contents;
 mod delivering;
 mod durable;
 mod hearing;
+mod holding;
 mod lanes;
 mod live;
 mod member;
@@ -33,6 +34,7 @@ pub mod releases;
 mod running;
 mod sharing;
 mod slow;
+mod urgency;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -128,9 +130,8 @@ struct Link {
     round_trip: Option<Duration>,
 }
 
-/// What a receiver has asked for of a release.
+/// What a receiver lacks of a release, as it has said.
 struct Wanted {
-    release: Digest,
     runs: Vec<WantRun>,
     complete: bool,
     rounds: u32,
@@ -151,10 +152,9 @@ pub struct ServerNode<A: Aead> {
     turn: usize,
     next_session: u32,
     contents: BTreeMap<Digest, Arc<Contents>>,
-    wanted: BTreeMap<ReceiverId, Wanted>,
-    caps: BTreeMap<Digest, u64>,
-    /// Releases that are sent whole, whatever receivers hold.
-    full_sends: BTreeSet<Digest>,
+    wanted: BTreeMap<(ReceiverId, Digest), Wanted>,
+    /// Releases that are to be activated later.
+    scheduled: BTreeSet<Digest>,
     traffic: BTreeMap<Digest, Traffic>,
     total: Traffic,
     plan_at: Option<Instant>,
@@ -186,6 +186,8 @@ impl<A: Aead> ServerNode<A> {
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
         let next_session = rng.next_u32();
         let batches = Batches::new(registry.next_delivery());
+        let scheduled = registry.releases().filter(|r| r.terms.is_scheduled());
+        let scheduled = scheduled.map(|release| release.name.digest).collect();
         Self {
             endpoint: ServerEndpoint::new(&endpoint_config, peers, half_open, now),
             config,
@@ -200,8 +202,7 @@ impl<A: Aead> ServerNode<A> {
             next_session,
             contents: BTreeMap::new(),
             wanted: BTreeMap::new(),
-            caps: BTreeMap::new(),
-            full_sends: BTreeSet::new(),
+            scheduled,
             traffic: BTreeMap::new(),
             total: Traffic::default(),
             plan_at: None,
@@ -342,6 +343,7 @@ impl<A: Aead> ServerNode<A> {
     /// What follows from any input: session events, plans.
     fn settle(&mut self, now: Instant) {
         self.settle_sessions(now);
+        self.activate_due(now);
         if self.plan_at.is_some_and(|at| at <= now) {
             self.plan_at = None;
             self.plan(now);

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::model::{
     Deliveries, FleetInfo, Hex, LogItem, NewGroup, NewMember, NewName, NewRelease, NewVoucher,
-    NextRelease, PingItem, PingRequest, ReceiverDetail, Stored, Submitted,
+    NextRelease, PingItem, PingRequest, ReceiverDetail, SendPending, Stored, Submitted,
 };
 use super::socket;
 use crate::error::Failure;
@@ -192,6 +192,22 @@ impl Client {
     /// Takes a delivery back.
     pub fn cancel(&self, delivery: u64) -> Outcome<DeliveryItem> {
         self.post(&format!("/pending/{delivery}/cancel"), &())
+    }
+
+    /// Stops a delivery until it is resumed.
+    pub fn pause(&self, delivery: u64) -> Outcome<DeliveryItem> {
+        self.post(&format!("/pending/{delivery}/pause"), &())
+    }
+
+    /// Lets a paused delivery go on.
+    pub fn resume(&self, delivery: u64) -> Outcome<DeliveryItem> {
+        self.post(&format!("/pending/{delivery}/resume"), &())
+    }
+
+    /// Lets deliveries go now; all that were only queued where none is named.
+    pub fn send_pending(&self, ids: &[u64]) -> Outcome<Vec<DeliveryItem>> {
+        let chosen = SendPending { ids: ids.to_vec() };
+        self.post::<Items<DeliveryItem>>("/pending/send", &chosen).map(|document| document.items)
     }
 
     /// Queues a delivery once more.

@@ -15,6 +15,7 @@ mod fleet;
 mod frames;
 mod groups;
 pub mod model;
+mod pending;
 mod receivers;
 mod releases;
 pub mod socket;
@@ -49,9 +50,12 @@ impl Api {
             .route("/releases", get(releases::list).post(releases::submit))
             .route("/releases/{release}", get(releases::show))
             .route("/deliveries", get(releases::deliveries))
-            .route("/pending", get(releases::pending))
-            .route("/pending/{id}/cancel", post(releases::cancel))
-            .route("/pending/{id}/retry", post(releases::retry))
+            .route("/pending", get(pending::list))
+            .route("/pending/send", post(pending::send))
+            .route("/pending/{id}/cancel", post(pending::cancel))
+            .route("/pending/{id}/pause", post(pending::pause))
+            .route("/pending/{id}/resume", post(pending::resume))
+            .route("/pending/{id}/retry", post(pending::retry))
             .layer(axum::extract::DefaultBodyLimit::max(model::MAX_BODY));
         Router::new().nest("/api/v1", v1).fallback(answer::no_route).with_state(self)
     }

@@ -5,12 +5,15 @@
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Serialize};
 
-use crate::model::UnixTime;
+use crate::error::Failure;
+use crate::model::{Terms, UnixTime};
 use crate::status::{DeliveryItem, InstalledItem, ReceiverItem};
-use crate::units::rfc3339;
+use crate::units::{maybe_time, rfc3339};
 
 /// Largest body of a request other than a stream of chunks, in bytes.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
+/// The greatest priority of a release.
+pub const MAX_PRIORITY: u8 = 9;
 /// Most ids that one request asks about.
 pub const MAX_IDS: usize = MAX_BODY / 32;
 
@@ -165,6 +168,41 @@ pub struct NewRelease {
     pub rate: Option<u64>,
     /// Send every chunk, whatever receivers hold.
     pub full: bool,
+    /// What is greater goes first, 0 to [`MAX_PRIORITY`].
+    #[serde(default)]
+    pub priority: u8,
+    /// All receivers switch to it at this time.
+    #[serde(default, with = "maybe_time")]
+    pub at: Option<UnixTime>,
+    /// They do so when so many per cent of them have it, 1 to 100.
+    #[serde(default)]
+    pub ready: Option<u8>,
+    /// Its deliveries wait for `pending send`, or for their receivers to appear.
+    #[serde(default)]
+    pub queue: bool,
+}
+
+impl NewRelease {
+    /// How it is to be sent.
+    ///
+    /// # Errors
+    /// `malformed` for a priority or a share out of range.
+    pub fn terms(&self) -> Result<Terms, Failure> {
+        let share = self.ready.is_none_or(|share| (1..=100).contains(&share));
+        if self.priority > MAX_PRIORITY || !share {
+            let hint = "priorities go from 0 to 9, shares from 1 to 100 per cent";
+            return Err(Failure::failed("malformed", "a number is out of range", hint));
+        }
+        let Self { rate, full, priority, at, ready, .. } = *self;
+        Ok(Terms { rate, full, priority, at, ready })
+    }
+}
+
+/// `POST /pending/send`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendPending {
+    /// Deliveries that go, whatever they wait for; empty: all that were only queued.
+    pub ids: Vec<u64>,
 }
 
 /// What a submitted release has become.

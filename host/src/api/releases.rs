@@ -74,7 +74,7 @@ pub(super) async fn submit(
     Json(release): Json<NewRelease>,
 ) -> Answer<Submitted> {
     let submitted = api.run(move |node, now| {
-        let options = SendOptions { rate: release.rate, full: release.full };
+        let options = SendOptions { terms: release.terms()?, queue: release.queue };
         let ids = node.submit_release(now, ACTOR, release.document.0, options)?;
         let records: Vec<&DeliveryRecord> =
             ids.iter().filter_map(|id| node.registry().delivery(*id)).collect();
@@ -142,35 +142,6 @@ const fn traffic_item(traffic: &Traffic) -> TrafficItem {
         repair_symbols: traffic.repairs,
         nacks: traffic.nacks,
     }
-}
-
-pub(super) async fn pending(State(api): State<Api>) -> Answer<Items<DeliveryItem>> {
-    let items = api.run(|node, _| Ok(node.pending_items())).await?;
-    Ok(Json(Items::new("pending", items)))
-}
-
-pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
-    let cancelled = api.run(move |node, now| {
-        node.cancel_delivery(now, ACTOR, id)?;
-        let record = node.registry().delivery(id).ok_or_else(|| gone(id))?;
-        Ok(node.delivery_item(record))
-    });
-    Ok(Json(cancelled.await?))
-}
-
-/// Answers with the new delivery that takes the failed one's place.
-pub(super) async fn retry(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
-    let queued = api.run(move |node, now| {
-        node.retry_delivery(now, ACTOR, id)?;
-        let newest = node.registry().deliveries().last();
-        Ok(node.delivery_item(newest.ok_or_else(|| gone(id))?))
-    });
-    Ok(Json(queued.await?))
-}
-
-fn gone(id: u64) -> Failure {
-    let message = format!("there is no such open delivery: {id}");
-    Failure::failed("delivery-unknown", message, "fleetcast pending list")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::error::CatalogError;
 use super::words;
 use crate::model::{
     DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, Snapshot, VoucherRecord,
+    ReleaseRecord, Snapshot, Terms, VoucherRecord,
 };
 
 /// Reads all tables, within the connection's transaction.
@@ -126,6 +126,20 @@ fn release(row: &SqliteRow) -> Result<ReleaseRecord, CatalogError> {
         created: number(row, "created")?,
         expires: number(row, "expires")?,
         state: word(row, "state", words::parse_release_state)?,
+        terms: terms(row)?,
+    })
+}
+
+fn terms(row: &SqliteRow) -> Result<Terms, CatalogError> {
+    let optional = |column| value::<Option<i64>>(row, column).map(|n| n.map(i64::cast_unsigned));
+    let ready = value::<Option<i64>>(row, "activate_ready")?;
+    let ready = ready.map(|share| u8::try_from(share).map_err(|_| damaged("activate_ready")));
+    Ok(Terms {
+        rate: optional("rate")?,
+        full: value(row, "send_whole")?,
+        priority: small(row, "priority")?,
+        at: optional("activate_at")?,
+        ready: ready.transpose()?,
     })
 }
 
@@ -135,6 +149,7 @@ fn delivery(row: &SqliteRow) -> Result<DeliveryRecord, CatalogError> {
         receiver: ReceiverId(bytes(row, "receiver")?),
         release: name(row)?,
         state: word(row, "state", words::parse_delivery_state)?,
+        hold: word(row, "hold", words::parse_hold)?,
         code: value(row, "code")?,
         reason: value(row, "reason")?,
         bytes: number(row, "bytes")?,

@@ -48,6 +48,13 @@ fn release(group: u8, sequence: u64) -> ReleaseRecord {
         created: 100 + sequence,
         expires: 200,
         state: ReleaseState::Current,
+        terms: Terms {
+            rate: Some(u64::MAX),
+            full: true,
+            priority: 9,
+            at: (group == 1).then_some(1_800_000_000),
+            ready: (group == 2).then_some(90),
+        },
     }
 }
 
@@ -57,6 +64,7 @@ fn delivery(id: u64, receiver: u8, group: u8, sequence: u64) -> DeliveryRecord {
         receiver: ReceiverId([receiver; 16]),
         release: name(group, sequence),
         state: DeliveryState::Queued,
+        hold: Hold::Free,
         code: String::new(),
         reason: String::new(),
         bytes: 0,
@@ -178,6 +186,8 @@ async fn a_record_written_again_takes_the_place_of_its_former_self() {
     fleet.vouchers[0].revoked = true;
     fleet.releases[0].state = ReleaseState::Superseded;
     fleet.deliveries[1].state = DeliveryState::Failed;
+    fleet.deliveries[0].hold = Hold::Staged;
+    fleet.releases[1].terms = Terms::default();
     fleet.deliveries[1].code = "no-space".into();
     fleet.deliveries[1].path = DeliveryPath::Local;
     fleet.held[0] = held(1, 1, 2);

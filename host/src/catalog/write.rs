@@ -137,12 +137,15 @@ fn named(statement: Statement, name: &ReleaseName) -> Statement {
 fn release(record: &ReleaseRecord) -> Statement {
     let statement = sqlx::query(
         "INSERT INTO releases (group_id, reset_epoch, sequence, digest, label, document, files, \
-         bytes, created, expires, state) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         bytes, created, expires, state, rate, send_whole, priority, activate_at, \
+         activate_ready) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
          ON CONFLICT (group_id, reset_epoch, sequence, digest) DO UPDATE SET \
          label = excluded.label, document = excluded.document, files = excluded.files, \
          bytes = excluded.bytes, created = excluded.created, expires = excluded.expires, \
-         state = excluded.state",
+         state = excluded.state, rate = excluded.rate, send_whole = excluded.send_whole, \
+         priority = excluded.priority, activate_at = excluded.activate_at, \
+         activate_ready = excluded.activate_ready",
     );
     named(statement, &record.name)
         .bind(record.label.clone())
@@ -152,18 +155,24 @@ fn release(record: &ReleaseRecord) -> Statement {
         .bind(record.created.cast_signed())
         .bind(record.expires.cast_signed())
         .bind(words::release_state(record.state))
+        .bind(record.terms.rate.map(u64::cast_signed))
+        .bind(record.terms.full)
+        .bind(i16::from(record.terms.priority))
+        .bind(record.terms.at.map(u64::cast_signed))
+        .bind(record.terms.ready.map(i16::from))
 }
 
 fn delivery(record: &DeliveryRecord) -> Statement {
     let statement = sqlx::query(
         "INSERT INTO deliveries (group_id, reset_epoch, sequence, digest, id, receiver, state, \
-         code, reason, bytes, path, created, updated) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         code, reason, bytes, path, created, updated, hold) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
          ON CONFLICT (id) DO UPDATE SET group_id = excluded.group_id, \
          reset_epoch = excluded.reset_epoch, sequence = excluded.sequence, \
          digest = excluded.digest, receiver = excluded.receiver, state = excluded.state, \
          code = excluded.code, reason = excluded.reason, bytes = excluded.bytes, \
-         path = excluded.path, created = excluded.created, updated = excluded.updated",
+         path = excluded.path, created = excluded.created, updated = excluded.updated, \
+         hold = excluded.hold",
     );
     named(statement, &record.release)
         .bind(record.id.cast_signed())
@@ -175,6 +184,7 @@ fn delivery(record: &DeliveryRecord) -> Statement {
         .bind(record.path.word())
         .bind(record.created.cast_signed())
         .bind(record.updated.cast_signed())
+        .bind(record.hold.word())
 }
 
 fn held(record: &HeldRecord) -> Statement {

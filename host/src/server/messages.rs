@@ -72,6 +72,7 @@ impl<A: Aead> ServerNode<A> {
                 self.on_installed(now, slot, id, &release, at, receipt);
             }
             Up::Failed { release, code, reason } => self.on_failed(now, id, &release, code, reason),
+            Up::Staged { release } => self.on_staged(now, (slot, id), &release),
             other => self.on_session_message(now, slot, id, &other),
         }
     }
@@ -361,6 +362,7 @@ impl<A: Aead> ServerNode<A> {
             if let Some(link) = self.links.get_mut(&slot) {
                 link.ready = true;
             }
+            self.release_to(now, id);
             self.owe_current(now, id);
         }
     }

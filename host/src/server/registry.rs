@@ -13,8 +13,9 @@ use fleetcast_core::wire::control::{ReleaseName, Standing};
 
 use crate::audit;
 use crate::model::{
-    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, ReleaseState, Snapshot, UnixTime, VoucherRecord,
+    Change, DeliveryRecord, DeliveryState, GroupRecord, HeldRecord, Hold, LogRecord,
+    MembershipRecord, ReceiverRecord, ReleaseRecord, ReleaseState, Snapshot, Terms, UnixTime,
+    VoucherRecord,
 };
 
 /// Facts by their keys.
@@ -49,7 +50,7 @@ impl Registry {
         let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
         let releases = snapshot.releases.into_iter().map(|r| (r.name.digest, r)).collect();
         let deliveries: BTreeMap<_, _> =
-            snapshot.deliveries.into_iter().map(|d| (d.id, d)).collect();
+            snapshot.deliveries.into_iter().map(|d| (d.id, afresh(d))).collect();
         let last_delivery = deliveries.last_key_value().map_or(0, |(id, _)| *id);
         let held = snapshot.held.into_iter().map(|h| ((h.receiver, h.release.group), h)).collect();
         Self {
@@ -241,6 +242,12 @@ impl Registry {
         self.releases.get(digest)
     }
 
+    /// How a release is sent; as usual where it is not known.
+    #[must_use]
+    pub fn terms(&self, digest: &Digest) -> Terms {
+        self.releases.get(digest).map_or_else(Terms::default, |release| release.terms)
+    }
+
     /// The newest release of a group that was not taken back.
     #[must_use]
     pub fn current_release(&self, group: GroupId) -> Option<&ReleaseRecord> {
@@ -280,11 +287,11 @@ impl Registry {
         self.last_delivery + 1
     }
 
-    /// Writes a delivery; only new and final states are made durable.
+    /// Writes a delivery; only new and final states are made durable, and what it waits for.
     pub fn put_delivery(&mut self, mut record: DeliveryRecord) {
         record.updated = self.now;
-        let known = self.deliveries.get(&record.id).map(|was| was.state);
-        if known.is_none() || record.state.is_final() {
+        let known = self.deliveries.get(&record.id).map(|was| was.hold);
+        if known != Some(record.hold) || record.state.is_final() {
             self.changes.push(Change::Delivery(record.clone()));
         }
         self.last_delivery = self.last_delivery.max(record.id);
@@ -350,6 +357,14 @@ impl Registry {
         let group = self.groups.get(&name.group).map_or("?", |group| group.name.as_str());
         format!("{group}#{}", name.order.sequence)
     }
+}
+
+/// A delivery after a restart: nobody works on it any more.
+fn afresh(record: DeliveryRecord) -> DeliveryRecord {
+    if record.state.is_final() || record.hold == Hold::Staged {
+        return record;
+    }
+    DeliveryRecord { state: DeliveryState::Queued, ..record }
 }
 
 impl Directory for Registry {

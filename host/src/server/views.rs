@@ -150,6 +150,7 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn delivery_item(&self, delivery: &DeliveryRecord) -> DeliveryItem {
         let group = self.registry.group(&delivery.release.group);
+        let terms = self.registry.terms(&delivery.release.digest);
         DeliveryItem {
             id: delivery.id,
             receiver: self.name_of(&delivery.receiver),
@@ -161,6 +162,9 @@ impl<A: Aead> ServerNode<A> {
             reason: delivery.reason.clone(),
             bytes: delivery.bytes,
             path: delivery.path.word().to_owned(),
+            waits: delivery.hold.word().to_owned(),
+            at: terms.at,
+            priority: terms.priority,
         }
     }
 

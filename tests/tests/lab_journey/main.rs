@@ -6,5 +6,6 @@
 
 mod membership;
 mod namespaces;
+mod queue;
 mod restarts;
 mod versions;

@@ -103,6 +103,14 @@ pub(super) fn sent(
     Ok(if waited && behind { EXIT_BEHIND } else { DONE })
 }
 
+/// Tells what waits from now on.
+pub(super) fn queued(context: &Context, submitted: Vec<Submitted>) -> Outcome {
+    let deliveries: Vec<DeliveryItem> =
+        submitted.into_iter().flat_map(|submitted| submitted.deliveries).collect();
+    printer::items(context, "deliveries", deliveries, pending::table);
+    Ok(DONE)
+}
+
 fn describe(item: &SendItem, waited: bool) -> String {
     let mut text = String::new();
     for release in &item.releases {
