@@ -304,6 +304,27 @@ pub struct HeldRecord {
     pub receipt: Vec<u8>,
 }
 
+/// A receipt as it came, with all that checking it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptRecord {
+    /// Who signed it.
+    pub receiver: ReceiverId,
+    /// Its name then.
+    pub receiver_name: String,
+    /// Its device key, which the receipt names.
+    pub device: StaticKey,
+    /// The key that checks the signature.
+    pub signing: VerifyingKey,
+    /// What is installed.
+    pub release: ReleaseName,
+    /// The name of its group then.
+    pub group_name: String,
+    /// When, by the device's clock; 0 without one.
+    pub at: UnixTime,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
 /// One line of the audit log, chained by digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
@@ -322,6 +343,9 @@ pub struct LogRecord {
     /// Digest of the line before and of this one's fields.
     pub digest: Digest,
 }
+
+/// The mark of a catalog that may be older than what its receivers hold, and since when.
+pub const DOUBT: &str = "doubt";
 
 /// Something that must survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -348,6 +372,12 @@ pub enum Change {
     Held(HeldRecord),
     /// A signed authority document of this version.
     Authority(u32, Vec<u8>),
+    /// A release is gone, with its deliveries.
+    ReleaseGone(ReleaseName),
+    /// A receipt came.
+    Receipt(ReceiptRecord),
+    /// A number of the whole fleet, or none any more.
+    Mark(String, Option<u64>),
     /// A line for the audit log.
     Log(LogRecord),
 }
@@ -371,6 +401,8 @@ pub struct Snapshot {
     pub held: Vec<HeldRecord>,
     /// Authority documents, by version.
     pub authorities: Vec<(u32, Vec<u8>)>,
+    /// Numbers of the whole fleet, by name.
+    pub marks: Vec<(String, u64)>,
     /// The newest line of the audit log.
     pub last_log: Option<LogRecord>,
 }

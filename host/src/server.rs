@@ -20,7 +20,9 @@
 pub mod commands;
 pub mod contents;
 mod delivering;
+mod doubt;
 mod durable;
+mod ending;
 mod hearing;
 mod holding;
 mod lanes;
@@ -31,6 +33,7 @@ mod plan;
 mod planner;
 pub mod registry;
 pub mod releases;
+mod retention;
 mod running;
 mod sharing;
 mod slow;

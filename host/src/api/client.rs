@@ -17,10 +17,12 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
 use super::model::{
-    Deliveries, FleetInfo, Hex, LogItem, NewGroup, NewMember, NewName, NewRelease, NewVoucher,
-    NextRelease, PingItem, PingRequest, ReceiverDetail, SendPending, Stored, Submitted,
+    Checked, Deliveries, FleetInfo, Hex, LogItem, NewBackup, NewGroup, NewMember, NewName,
+    NewRelease, NewVoucher, NextRelease, PingItem, PingRequest, PruneRequest, Pruned, ReceiptItem,
+    ReceiverDetail, ReleaseDocument, SendPending, Stored, Submitted,
 };
 use super::socket;
+use crate::backup::BackupItem;
 use crate::error::Failure;
 use crate::status::{DeliveryItem, GroupItem, Item, Items, ReceiverItem, ReleaseItem, StatusItem};
 
@@ -177,6 +179,41 @@ impl Client {
     pub fn release(&self, release: &str) -> Outcome<ReleaseItem> {
         let path = format!("/releases/{}", segment(release));
         self.get::<Item<ReleaseItem>>(&path).map(|document| document.item)
+    }
+
+    /// A release's signed root.
+    pub fn release_document(&self, release: &str) -> Outcome<ReleaseDocument> {
+        self.get(&format!("/releases/{}/document", segment(release)))
+    }
+
+    /// Takes a release back.
+    pub fn cancel_release(&self, release: &str) -> Outcome<ReleaseItem> {
+        self.post(&format!("/releases/{}/cancel", segment(release)), &())
+    }
+
+    /// Reads all chunks of a release again.
+    pub fn verify_release(&self, release: &str) -> Outcome<Checked> {
+        self.get(&format!("/releases/{}/verify", segment(release)))
+    }
+
+    /// Forgets releases that nobody needs, and frees the room of their chunks.
+    pub fn prune(&self, request: PruneRequest) -> Outcome<Pruned> {
+        self.post("/releases/prune", &request)
+    }
+
+    /// Receipts from an offset on; empty at their end.
+    pub fn receipts(&self, offset: usize) -> Outcome<Vec<ReceiptItem>> {
+        self.items(&format!("/receipts?offset={offset}"))
+    }
+
+    /// Writes a backup to a new file, given by its whole path.
+    pub fn back_up(&self, file: &str) -> Outcome<BackupItem> {
+        self.post("/backup", &NewBackup { file: file.to_owned() })
+    }
+
+    /// An admin has looked at a catalog in doubt: it counts again.
+    pub fn confirm_catalog(&self) -> Outcome<()> {
+        self.post("/restore/confirm", &())
     }
 
     /// The deliveries of releases, and what was sent for them.

@@ -14,10 +14,13 @@ pub mod client;
 mod fleet;
 mod frames;
 mod groups;
+mod history;
 pub mod model;
 mod pending;
 mod receivers;
+mod recent;
 mod releases;
+mod retention;
 pub mod socket;
 mod state;
 
@@ -48,7 +51,14 @@ impl Api {
             .route("/chunks", put(chunks::store))
             .route("/chunks/{id}", get(chunks::read))
             .route("/releases", get(releases::list).post(releases::submit))
+            .route("/releases/prune", post(retention::prune))
             .route("/releases/{release}", get(releases::show))
+            .route("/releases/{release}/document", get(releases::document))
+            .route("/releases/{release}/cancel", post(releases::cancel))
+            .route("/releases/{release}/verify", get(retention::verify))
+            .route("/receipts", get(history::receipts))
+            .route("/backup", post(history::backup))
+            .route("/restore/confirm", post(history::confirm))
             .route("/deliveries", get(releases::deliveries))
             .route("/pending", get(pending::list))
             .route("/pending/send", post(pending::send))
@@ -57,7 +67,9 @@ impl Api {
             .route("/pending/{id}/resume", post(pending::resume))
             .route("/pending/{id}/retry", post(pending::retry))
             .layer(axum::extract::DefaultBodyLimit::max(model::MAX_BODY));
-        Router::new().nest("/api/v1", v1).fallback(answer::no_route).with_state(self)
+        let guard = axum::middleware::from_fn_with_state(self.clone(), history::guard);
+        let all = Router::new().nest("/api/v1", v1).fallback(answer::no_route);
+        all.layer(guard).with_state(self)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 use crate::model::{Terms, UnixTime};
-use crate::status::{DeliveryItem, InstalledItem, ReceiverItem};
+use crate::status::{DeliveryItem, InstalledItem, ReceiverItem, ReleaseItem};
 use crate::units::{maybe_time, rfc3339};
 
 /// Largest body of a request other than a stream of chunks, in bytes.
@@ -18,7 +18,7 @@ pub const MAX_PRIORITY: u8 = 9;
 pub const MAX_IDS: usize = MAX_BODY / 32;
 
 /// Bytes as hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hex(pub Vec<u8>);
 
 impl Hex {
@@ -203,6 +203,91 @@ impl NewRelease {
 pub struct SendPending {
     /// Deliveries that go, whatever they wait for; empty: all that were only queued.
     pub ids: Vec<u64>,
+}
+
+/// `GET /releases/{release}/document`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseDocument {
+    /// The release as in lists.
+    pub release: ReleaseItem,
+    /// Its signed root.
+    pub document: Hex,
+}
+
+/// `GET /releases/{release}/verify`: what reading all of its chunks again has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The release as in lists.
+    pub release: Option<ReleaseItem>,
+    /// Its signed root, as it is stored.
+    pub document: Hex,
+    /// Chunks read.
+    pub chunks: u64,
+    /// Bytes of those that are whole, as they are stored.
+    pub bytes: u64,
+    /// Chunks that are missing or not what their names say.
+    pub bad: u64,
+    /// The first hundred of them.
+    pub bad_chunks: Vec<String>,
+    /// Why its index cannot be read, or empty.
+    pub fault: String,
+}
+
+/// `POST /releases/prune`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneRequest {
+    /// How many releases of each group stay at least; [`Self::KEEP`] where none is told.
+    pub keep: Option<u32>,
+    /// Tell what would go, and take nothing away.
+    pub dry_run: bool,
+}
+
+impl PruneRequest {
+    /// How many releases of each group stay by default.
+    pub const KEEP: u32 = 5;
+}
+
+/// What was taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// The releases.
+    pub releases: Vec<ReleaseItem>,
+    /// By how many bytes the packs shrank.
+    pub freed_bytes: u64,
+}
+
+/// `POST /backup`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBackup {
+    /// The new file, with its whole path.
+    pub file: String,
+}
+
+/// A receipt, with all that checking it needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptItem {
+    /// Name of the receiver when it came.
+    pub receiver: String,
+    /// Identity of the receiver, which follows from its device key.
+    pub id: String,
+    /// X25519 device key, which the receipt names.
+    pub device_key: Hex,
+    /// Ed25519 key that signed it.
+    pub signing_key: Hex,
+    /// Name of the group when it came.
+    pub group: String,
+    /// Identity of the group.
+    pub group_id: Hex,
+    /// Reset epoch of the release.
+    pub reset_epoch: u32,
+    /// Sequence number of the release.
+    pub sequence: u64,
+    /// Digest of the release's root.
+    pub release: Hex,
+    /// When it was installed, by the device's clock in seconds since 1970; 0 without one.
+    pub installed: u64,
+    /// The device's signature.
+    pub signature: Hex,
 }
 
 /// What a submitted release has become.

@@ -9,8 +9,8 @@ use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 use super::error::CatalogError;
 use super::words;
 use crate::model::{
-    DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, Snapshot, Terms, VoucherRecord,
+    DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiptRecord,
+    ReceiverRecord, ReleaseRecord, Snapshot, Terms, VoucherRecord,
 };
 
 /// Reads all tables, within the connection's transaction.
@@ -30,6 +30,7 @@ pub(super) async fn snapshot(db: &mut SqliteConnection) -> Result<Snapshot, Cata
         deliveries: all(db, "SELECT * FROM deliveries ORDER BY id", delivery).await?,
         held: all(db, "SELECT * FROM held ORDER BY receiver, group_id", held).await?,
         authorities: all(db, "SELECT * FROM authorities ORDER BY version", authority).await?,
+        marks: all(db, "SELECT * FROM marks ORDER BY name", mark).await?,
         last_log: all(db, "SELECT * FROM audit_log ORDER BY number DESC LIMIT 1", log).await?.pop(),
     })
 }
@@ -43,6 +44,18 @@ pub(super) async fn log_after(
     let statement = "SELECT * FROM audit_log WHERE number > $1 ORDER BY number LIMIT $2";
     let query = sqlx::query(statement).bind(after.cast_signed()).bind(i64::from(limit));
     query.fetch_all(db).await?.iter().map(log).collect()
+}
+
+/// Reads at most `limit` receipts from `offset` on.
+pub(super) async fn receipts(
+    db: &mut SqliteConnection,
+    offset: u64,
+    limit: u32,
+) -> Result<Vec<ReceiptRecord>, CatalogError> {
+    let statement = "SELECT * FROM receipts ORDER BY installed, receiver, group_id, reset_epoch, \
+                     sequence, digest LIMIT $1 OFFSET $2";
+    let query = sqlx::query(statement).bind(i64::from(limit)).bind(offset.cast_signed());
+    query.fetch_all(db).await?.iter().map(receipt).collect()
 }
 
 async fn all<T>(
@@ -166,6 +179,23 @@ fn held(row: &SqliteRow) -> Result<HeldRecord, CatalogError> {
         at: number(row, "held_at")?,
         receipt: value(row, "receipt")?,
     })
+}
+
+fn receipt(row: &SqliteRow) -> Result<ReceiptRecord, CatalogError> {
+    Ok(ReceiptRecord {
+        receiver: ReceiverId(bytes(row, "receiver")?),
+        receiver_name: value(row, "receiver_name")?,
+        device: StaticKey(bytes(row, "device_key")?),
+        signing: VerifyingKey(bytes(row, "signing_key")?),
+        release: name(row)?,
+        group_name: value(row, "group_name")?,
+        at: number(row, "installed")?,
+        signature: value(row, "signature")?,
+    })
+}
+
+fn mark(row: &SqliteRow) -> Result<(String, u64), CatalogError> {
+    Ok((value(row, "name")?, number(row, "value")?))
 }
 
 fn authority(row: &SqliteRow) -> Result<(u32, Vec<u8>), CatalogError> {

@@ -9,8 +9,8 @@ use sqlx::{Sqlite, query::Query};
 use super::error::CatalogError;
 use super::words;
 use crate::model::{
-    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiverRecord,
-    ReleaseRecord, VoucherRecord,
+    Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord, ReceiptRecord,
+    ReceiverRecord, ReleaseRecord, VoucherRecord,
 };
 
 /// A statement that takes its values by copy.
@@ -33,6 +33,9 @@ pub(super) async fn change(
         Change::Delivery(record) => delivery(record),
         Change::Held(record) => held(record),
         Change::Authority(version, document) => authority(*version, document),
+        Change::ReleaseGone(name) => release_gone(name),
+        Change::Receipt(record) => receipt(record),
+        Change::Mark(name, value) => mark(name, *value),
         Change::Log(record) => log(record),
     };
     statement.execute(connection).await?;
@@ -208,6 +211,41 @@ fn authority(version: u32, document: &[u8]) -> Statement {
     )
     .bind(i64::from(version))
     .bind(document.to_vec())
+}
+
+fn release_gone(name: &ReleaseName) -> Statement {
+    let statement = "DELETE FROM releases WHERE group_id = $1 AND reset_epoch = $2 \
+                     AND sequence = $3 AND digest = $4";
+    named(sqlx::query(statement), name)
+}
+
+/// The same receipt again says nothing new.
+fn receipt(record: &ReceiptRecord) -> Statement {
+    let statement = sqlx::query(
+        "INSERT INTO receipts (group_id, reset_epoch, sequence, digest, receiver, receiver_name, \
+         device_key, signing_key, group_name, installed, signature) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+    );
+    named(statement, &record.release)
+        .bind(record.receiver.0.to_vec())
+        .bind(record.receiver_name.clone())
+        .bind(record.device.0.to_vec())
+        .bind(record.signing.0.to_vec())
+        .bind(record.group_name.clone())
+        .bind(record.at.cast_signed())
+        .bind(record.signature.clone())
+}
+
+fn mark(name: &str, value: Option<u64>) -> Statement {
+    match value {
+        Some(value) => sqlx::query(
+            "INSERT INTO marks (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name.to_owned())
+        .bind(value.cast_signed()),
+        None => sqlx::query("DELETE FROM marks WHERE name = $1").bind(name.to_owned()),
+    }
 }
 
 /// A line of the log is written once: a second one of its number is an error.

@@ -5,6 +5,7 @@
 
 mod build;
 mod report;
+mod rollback;
 mod wait;
 
 use std::collections::HashSet;
@@ -17,6 +18,8 @@ use fleetcast_core::wire::control::CODEC_LZ4;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::build::Target;
+pub(super) use self::build::tree_of;
+pub(super) use self::rollback::{RollbackOptions, rollback};
 use super::context::{Context, DONE, Outcome};
 use super::printer;
 use super::upload::Upload;

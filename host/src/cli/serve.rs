@@ -219,6 +219,7 @@ async fn begin(
     };
     server.handle.run(note).await?;
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
+    let api = api.in_directory(state.clone());
     Ok((server, api))
 }
 

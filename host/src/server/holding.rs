@@ -44,7 +44,8 @@ impl<A: Aead> ServerNode<A> {
             if matches!(was, Hold::Activation | Hold::Staged) {
                 self.tell_activate(now, delivery.receiver, delivery.release);
             }
-            self.registry.log(actor, "delivery-sent", &delivery.id.to_string(), "ok");
+            let what = self.delivery_title(delivery.id);
+            self.registry.log(actor, "delivery-sent", &delivery.id.to_string(), &what);
         }
         self.plan_soon(now, MERGE);
         Ok(chosen.into_iter().map(|delivery| delivery.id).collect())
@@ -63,7 +64,8 @@ impl<A: Aead> ServerNode<A> {
         let state = DeliveryState::Queued;
         self.registry.put_delivery(DeliveryRecord { hold: Hold::Resume, state, ..delivery });
         self.interrupt(now, receiver, &release);
-        self.registry.log(actor, "delivery-paused", &id.to_string(), "ok");
+        let what = self.delivery_title(id);
+        self.registry.log(actor, "delivery-paused", &id.to_string(), &what);
         Ok(())
     }
 
@@ -78,7 +80,8 @@ impl<A: Aead> ServerNode<A> {
         }
         let hold = self.hold_of_new(&delivery.release.digest);
         self.registry.put_delivery(DeliveryRecord { hold, ..delivery });
-        self.registry.log(actor, "delivery-resumed", &id.to_string(), "ok");
+        let what = self.delivery_title(id);
+        self.registry.log(actor, "delivery-resumed", &id.to_string(), &what);
         self.plan_soon(now, MERGE);
         Ok(())
     }

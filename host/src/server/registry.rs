@@ -14,8 +14,8 @@ use fleetcast_core::wire::control::{ReleaseName, Standing};
 use crate::audit;
 use crate::model::{
     Change, DeliveryRecord, DeliveryState, GroupRecord, HeldRecord, Hold, LogRecord,
-    MembershipRecord, ReceiverRecord, ReleaseRecord, ReleaseState, Snapshot, Terms, UnixTime,
-    VoucherRecord,
+    MembershipRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, ReleaseState, Snapshot, Terms,
+    UnixTime, VoucherRecord,
 };
 
 /// Facts by their keys.
@@ -30,6 +30,7 @@ pub struct Registry {
     /// Number of the newest delivery, of which nothing else may be left.
     last_delivery: u64,
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
+    marks: BTreeMap<String, u64>,
     last_log: Option<LogRecord>,
     recent_log: VecDeque<LogRecord>,
     changes: Vec<Change>,
@@ -62,6 +63,7 @@ impl Registry {
             deliveries,
             last_delivery,
             held,
+            marks: snapshot.marks.into_iter().collect(),
             last_log: snapshot.last_log,
             ..Self::default()
         }
@@ -261,6 +263,14 @@ impl Registry {
         self.releases.insert(record.name.digest, record);
     }
 
+    /// Forgets a release and its deliveries.
+    pub fn remove_release(&mut self, name: &ReleaseName) {
+        if self.releases.remove(&name.digest).is_some() {
+            self.deliveries.retain(|_, delivery| delivery.release != *name);
+            self.changes.push(Change::ReleaseGone(*name));
+        }
+    }
+
     // --- deliveries ---
 
     /// All deliveries, oldest first.
@@ -316,15 +326,36 @@ impl Registry {
         self.held.values()
     }
 
-    /// Notes what a receiver holds, unless that says no more than what is known.
-    pub fn put_held(&mut self, record: HeldRecord) {
+    /// Keeps a receipt, for ever.
+    pub fn put_receipt(&mut self, record: ReceiptRecord) {
+        self.changes.push(Change::Receipt(record));
+    }
+
+    /// A number of the whole fleet.
+    #[must_use]
+    pub fn mark(&self, name: &str) -> Option<u64> {
+        self.marks.get(name).copied()
+    }
+
+    /// Sets a number of the whole fleet, or takes it away.
+    pub fn put_mark(&mut self, name: &str, value: Option<u64>) {
+        self.changes.push(Change::Mark(name.to_owned(), value));
+        match value {
+            Some(value) => self.marks.insert(name.to_owned(), value),
+            None => self.marks.remove(name),
+        };
+    }
+
+    /// Notes what a receiver holds; `false` when that says no more than what is known.
+    pub fn put_held(&mut self, record: HeldRecord) -> bool {
         let key = (record.receiver, record.release.group);
         let known = self.held.get(&key).filter(|known| known.release == record.release);
         if known.is_some_and(|known| !known.receipt.is_empty() || record.receipt.is_empty()) {
-            return;
+            return false;
         }
         self.changes.push(Change::Held(record.clone()));
         self.held.insert(key, record);
+        true
     }
 
     /// Makes a signed authority document durable.

@@ -10,6 +10,7 @@ use fleetcast_core::trust::release::ReleaseRoot;
 
 use super::ServerNode;
 use super::contents::Contents;
+use super::doubt::above;
 use crate::error::Failure;
 use crate::model::{DeliveryRecord, DeliveryState, Hold, ReleaseRecord, ReleaseState, Terms};
 
@@ -29,10 +30,8 @@ impl<A: Aead> ServerNode<A> {
     /// `group-unknown`.
     pub fn next_order(&self, group: &str) -> Result<ReleaseOrder, Failure> {
         let group = self.group(group)?.id;
-        let of_group = self.registry.releases().filter(|release| release.name.group == group);
-        let highest = of_group.map(|release| release.name.order.sequence).max().unwrap_or(0);
         let reset_epoch = self.authority.document().reset_epoch;
-        Ok(ReleaseOrder { reset_epoch, sequence: highest + 1 })
+        Ok(ReleaseOrder { reset_epoch, sequence: above(&self.registry, group) + 1 })
     }
 
     /// Takes a signed release whose chunks are all stored, and owes it to the
@@ -133,7 +132,8 @@ impl<A: Aead> ServerNode<A> {
     pub fn cancel_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
         let delivery = self.open_delivery(id)?;
         self.withdraw(now, delivery, DeliveryState::Cancelled);
-        self.registry.log(actor, "delivery-cancelled", &id.to_string(), "ok");
+        let what = self.delivery_title(id);
+        self.registry.log(actor, "delivery-cancelled", &id.to_string(), &what);
         Ok(())
     }
 
@@ -150,10 +150,20 @@ impl<A: Aead> ServerNode<A> {
             let hint = "the newest release contains everything: fleetcast pending list";
             return Err(Failure::failed("release-superseded", message, hint));
         }
-        self.registry.log(actor, "delivery-retried", &id.to_string(), "ok");
+        let what = self.delivery_title(id);
+        self.registry.log(actor, "delivery-retried", &id.to_string(), &what);
         let hold = self.hold_of_new(&delivery.release.digest);
         self.owe(now, delivery.receiver, delivery.release, hold);
         Ok(())
+    }
+
+    /// Which release to whom, for the log.
+    pub(super) fn delivery_title(&self, id: u64) -> String {
+        let title = |delivery: &DeliveryRecord| {
+            let release = self.registry.release_title(&delivery.release);
+            format!("{release} to {}", self.name_of(&delivery.receiver))
+        };
+        self.registry.delivery(id).map(title).unwrap_or_default()
     }
 
     pub(super) fn open_delivery(&self, id: u64) -> Result<DeliveryRecord, Failure> {

@@ -174,6 +174,9 @@ impl<A: Aead> ServerNode<A> {
 
     /// Plans sessions for all receivers that are here, idle, and owed something.
     pub(super) fn plan(&mut self, now: Instant) {
+        if self.in_doubt().is_some() {
+            return;
+        }
         let mut needs = Vec::new();
         let ready: Vec<(PeerSlot, ReceiverId, Hears)> = self
             .links

@@ -280,10 +280,18 @@ impl<A: Aead> ServerNode<A> {
                 health.raise(Condition::Poisoned, &format!("session {}", session.id()), since);
             }
         }
+        if let Some(since) = self.in_doubt() {
+            health.raise(Condition::CatalogInDoubt, "server", since);
+        }
         for condition in &self.conditions {
             health.raise(*condition, "server", now);
         }
         health
+    }
+
+    /// Writes a line of the log about what was done beside this machine.
+    pub fn note(&mut self, actor: &str, action: &str, subject: &str, result: &str) {
+        self.registry.log(actor, action, subject, result);
     }
 
     /// Adds a condition that only the driver can know, such as an unsealed key.

@@ -4,6 +4,8 @@
 // Helpers of tests, too, end a test by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod history;
+mod kills;
 mod membership;
 mod namespaces;
 mod queue;
