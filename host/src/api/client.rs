@@ -18,8 +18,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::model::{
     Checked, Deliveries, FleetInfo, Hex, LogItem, NewBackup, NewGroup, NewMember, NewName,
-    NewRelease, NewVoucher, NextRelease, PingItem, PingRequest, PruneRequest, Pruned, ReceiptItem,
-    ReceiverDetail, ReleaseDocument, SendPending, Stored, Submitted,
+    NewRelease, NewVoucher, NextRelease, Paths, PingItem, PingRequest, PruneRequest, Pruned,
+    ReceiptItem, ReceiverDetail, ReleaseDocument, SendPending, Stored, Submitted,
 };
 use super::socket;
 use crate::backup::BackupItem;
@@ -139,6 +139,11 @@ impl Client {
     pub fn ping(&self, receivers: &[String]) -> Outcome<Vec<PingItem>> {
         let request = PingRequest { receivers: receivers.to_vec() };
         self.post::<Items<PingItem>>("/receivers/ping", &request).map(|document| document.items)
+    }
+
+    /// By which path receivers would be reached now.
+    pub fn paths(&self) -> Outcome<Paths> {
+        self.get("/receivers/paths")
     }
 
     /// Which of these chunks the server lacks: one answer per id.

@@ -44,6 +44,7 @@ impl Api {
             .route("/groups/{group}/next", get(groups::next))
             .route("/receivers", get(receivers::list))
             .route("/receivers/ping", post(receivers::ping))
+            .route("/receivers/paths", get(receivers::paths))
             .route("/receivers/{receiver}", get(receivers::show).delete(receivers::remove))
             .route("/receivers/{receiver}/approve", post(receivers::approve))
             .route("/receivers/{receiver}/rename", post(receivers::rename))

@@ -141,6 +141,24 @@ pub struct PingItem {
     pub round_trip_us: Option<u64>,
 }
 
+/// `GET /receivers/paths`: by which path receivers would be reached now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths {
+    /// The server's rate, in bytes per second.
+    pub rate: u64,
+    /// All receivers.
+    pub receivers: Vec<PathItem>,
+}
+
+/// How a receiver would be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathItem {
+    /// Its name.
+    pub receiver: String,
+    /// `multicast`, `unicast`, or `later` where it is away.
+    pub path: String,
+}
+
 /// `POST /vouchers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewVoucher {

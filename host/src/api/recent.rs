@@ -22,6 +22,14 @@ impl Recent {
         known.extend(ids.into_iter().map(|id| (id, now)));
     }
 
+    /// Forgets ids that a release counts on now.
+    pub(super) fn settle(&self, ids: impl IntoIterator<Item = Digest>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            known.remove(&id);
+        }
+    }
+
     /// All that were noted within the hour.
     pub(super) fn ids(&self) -> HashSet<Digest> {
         self.note([]);

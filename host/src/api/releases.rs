@@ -128,9 +128,12 @@ pub(super) async fn submit(
             let hint = "add receivers with `fleetcast groups add`; they get it then";
             Failure::failed("group-empty", "no receiver is in the group any more", hint)
         })?;
-        Ok(Submitted { release, deliveries })
+        let chunks = newest.map(|name| node.chunks_of(&name)).unwrap_or_default();
+        Ok((Submitted { release, deliveries }, chunks))
     });
-    Ok(Json(submitted.await?))
+    let (submitted, chunks) = submitted.await?;
+    api.recent.settle(chunks);
+    Ok(Json(submitted))
 }
 
 /// Which deliveries: of these releases, digests with commas between.

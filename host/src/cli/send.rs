@@ -4,6 +4,7 @@
 //! admin key happens here; the server gets records and signed roots.
 
 mod build;
+mod plan;
 mod report;
 mod rollback;
 mod wait;
@@ -136,14 +137,18 @@ fn send(context: &Context, options: &Options, queue: bool) -> Outcome {
     let key = if options.dry_run { None } else { Some(context.admin_key()?.signing()) };
     let mut sink = Upload::new(&client, options.dry_run);
     let ingested = take_in(context, &walked, encoding, &mut sink)?;
+    let job = build::Job { client: &client, label: &label, encoding, mirror: options.mirror };
     let Some(key) = key else {
-        report::dry_run(context, &client, &targets, &walked, &sink)?;
+        let paths = client.paths()?;
+        let known = (&paths, options.rate);
+        let plans = targets.iter().map(|t| plan::plan(&job, t, &ingested.sent, known, &mut sink));
+        let plans = plans.collect::<Result<Vec<_>, _>>()?;
+        report::dry_run(context, plans, &walked, &sink);
         return Ok(DONE);
     };
     let active = active_receivers(&client)?;
     let mut submitted = Vec::new();
     for target in targets {
-        let job = build::Job { client: &client, label: &label, encoding, mirror: options.mirror };
         submitted.push(submit(&job, target, &ingested, (options, queue), &key, &mut sink)?);
     }
     if queue {

@@ -51,6 +51,13 @@ impl<A: Aead> ServerNode<A> {
         Ok(())
     }
 
+    /// The chunks of a release that is being sent.
+    #[must_use]
+    pub fn chunks_of(&self, release: &ReleaseName) -> Vec<Digest> {
+        let contents = self.contents.get(&release.digest);
+        contents.map(|c| c.chunks().map(|chunk| chunk.id).collect()).unwrap_or_default()
+    }
+
     /// Releases that nobody needs: older than the newest `keep` of their group, on their
     /// way to nobody, and held by no receiver, which would be a loss for deltas.
     #[must_use]

@@ -95,6 +95,22 @@ impl<A: Aead> ServerNode<A> {
         self.connected.contains_key(receiver)
     }
 
+    /// By which path a receiver would be reached now.
+    #[must_use]
+    pub fn path_of(&self, receiver: &ReceiverId) -> &'static str {
+        match self.link_of(receiver) {
+            None => "later",
+            Some((_, link)) if link.slow.is_some() || link.hears.is_deaf() => "unicast",
+            Some(_) => "multicast",
+        }
+    }
+
+    /// Cap of all that is sent, in bytes per second.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.config.rate
+    }
+
     /// All groups, by name.
     #[must_use]
     pub fn group_items(&self) -> Vec<GroupItem> {

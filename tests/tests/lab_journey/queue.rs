@@ -192,3 +192,35 @@ fn what_is_urgent_goes_first_and_the_rest_of_the_other_after_it() {
     let sent = wire_bytes(&fleet);
     assert!(sent < 16 * MIB, "{sent} bytes for 13 MiB: what was there is not sent again");
 }
+
+#[test]
+fn a_plan_tells_who_needs_what_by_which_path_before_anything_is_sent() {
+    let fleet = Fleet::start();
+    let mut here = fleet.receiver("here");
+    let mut away = fleet.receiver("away");
+    let file = write(&fleet, "file", &noise(7, 1 << 20));
+    fleet.send(&file, &[]);
+    stop(&mut away);
+    here.process().wait_for("installed");
+    let more = write(&fleet, "more", &noise(8, 2 << 20));
+    let plan = |path: &PathBuf| {
+        let path = path.to_str().unwrap();
+        let told = fleet.run(["send", path, "--to", "g", "--rate", "1MB/s", "--dry-run"]).done();
+        told["item"]["groups"][0].clone()
+    };
+    let told = plan(&more);
+    let (multicast, later) = (&told["multicast_bytes"], &told["later_bytes"]);
+    // The new file and a new index; nothing of what both have.
+    for bytes in [multicast, later] {
+        let bytes = bytes.as_u64().unwrap();
+        assert!((2 * MIB..2 * MIB + 20_000).contains(&bytes), "{told}");
+    }
+    assert!((2.0..2.2).contains(&told["seconds"].as_f64().unwrap()), "{told}");
+    let paths = |told: &Value| -> Vec<String> {
+        let plan = told["plan"].as_array().unwrap().iter();
+        plan.map(|one| format!("{} {}", one["receiver"], one["path"]).replace('"', "")).collect()
+    };
+    assert_eq!(paths(&told), ["away later", "here multicast"]);
+    assert_eq!(told["sequence"], 2);
+    assert_eq!(fleet.run(["releases", "list"]).done()["items"].as_array().unwrap().len(), 1);
+}

@@ -12,7 +12,9 @@ use crate::api::client::{Client, misunderstood};
 use crate::api::model::NextRelease;
 use crate::cli::upload::{Upload, failure_of, read_chunk};
 use crate::error::Failure;
-use crate::ingest::{Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError};
+use crate::ingest::{
+    Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError, UnsignedRelease,
+};
 use crate::status::ReleaseItem;
 use crate::units::{now, quoted};
 
@@ -58,13 +60,21 @@ pub(super) fn release(
     key: &SigningKey,
     sink: &mut Upload<'_>,
 ) -> Result<SignedRelease, Failure> {
-    let next = &target.next;
-    let mut tree = match &next.current {
+    let tree = content(job, target, sent)?;
+    seal(job, &target.next, &tree, key, sink)
+}
+
+/// What the next release of a group contains.
+///
+/// # Errors
+/// As [`release`].
+pub(super) fn content(job: &Job<'_>, target: &Target, sent: &[Sent]) -> Result<Tree, Failure> {
+    let mut tree = match &target.next.current {
         Some(current) if !job.mirror => current_tree(job.client, &current.0)?,
         _ => Tree::default(),
     };
     tree.merge(sent.iter().cloned()).map_err(tree_failure)?;
-    seal(job, next, &tree, key, sink)
+    Ok(tree)
 }
 
 /// Makes and signs the next release of a group with this content.
@@ -78,6 +88,19 @@ pub(super) fn seal(
     key: &SigningKey,
     sink: &mut Upload<'_>,
 ) -> Result<SignedRelease, Failure> {
+    unsigned(job, next, tree, sink)?.sign(&[key]).map_err(release_failure)
+}
+
+/// Makes the next release of a group with this content.
+///
+/// # Errors
+/// As [`release`].
+pub(super) fn unsigned(
+    job: &Job<'_>,
+    next: &NextRelease,
+    tree: &Tree,
+    sink: &mut Upload<'_>,
+) -> Result<UnsignedRelease, Failure> {
     let created = now();
     let draft = ReleaseDraft {
         fleet: FleetId(next.fleet.array().ok_or_else(misunderstood)?),
@@ -89,8 +112,7 @@ pub(super) fn seal(
         expires: created + LIFETIME,
         label: job.label,
     };
-    let unsigned = draft.build(tree, job.encoding, sink).map_err(release_failure)?;
-    unsigned.sign(&[key]).map_err(release_failure)
+    draft.build(tree, job.encoding, sink).map_err(release_failure)
 }
 
 /// A release by its digest or `GROUP#SEQUENCE`, and what it contains.
