@@ -18,6 +18,7 @@ mod delivery;
 mod event;
 mod freshness;
 pub mod gate;
+mod holding;
 mod messages;
 mod person;
 mod pieces;
@@ -44,6 +45,7 @@ use self::asked::Asking;
 use self::delivery::Delivery;
 pub use self::event::{AgentEvent, AgentStats};
 pub use self::freshness::Behind;
+use self::holding::Holding;
 pub use self::person::{Ask, GroupSeen, Login, Outcome, Reply, StatusSeen};
 use self::pieces::Pieces;
 use self::queue::Queue;
@@ -100,6 +102,7 @@ pub struct Agent<D: Disk, A: Aead> {
     pieces: Option<Pieces>,
     queue: Queue,
     delivery: Option<Delivery<D, A>>,
+    holding: Holding<D>,
     events: VecDeque<AgentEvent>,
     unix: Option<u64>,
     free: u64,
@@ -166,6 +169,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             pieces: None,
             queue: Queue::default(),
             delivery: None,
+            holding: Holding::default(),
             events: VecDeque::new(),
             unix: None,
             work_at: None,

@@ -61,6 +61,8 @@ pub enum Condition {
     FreshnessUnproved,
     /// At a receiver: the server has a newer authority document and does not show it.
     AuthorityWithheld,
+    /// The catalog is older than what receivers hold, or was just restored.
+    CatalogInDoubt,
 }
 
 impl Condition {
@@ -89,7 +91,8 @@ impl Condition {
             | Self::Poisoned
             | Self::FreshnessBackwards
             | Self::FreshnessUnproved
-            | Self::AuthorityWithheld => Severity::Error,
+            | Self::AuthorityWithheld
+            | Self::CatalogInDoubt => Severity::Error,
         }
     }
 
@@ -112,7 +115,7 @@ impl Condition {
 }
 
 /// Code, title and hint of each condition, in the order of the enum.
-const WORDS: [(&str, &str, &str); 18] = [
+const WORDS: [(&str, &str, &str); 19] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
@@ -194,6 +197,11 @@ const WORDS: [(&str, &str, &str); 18] = [
         "authority-withheld",
         "the server has a newer authority document and does not show it",
         "ask the admin whether the chain of authority documents at the server is whole",
+    ),
+    (
+        "catalog-in-doubt",
+        "the catalog was restored from an older copy; nothing is sent or changed",
+        "compare groups and receivers with what should be, then `fleetcast restore --confirm`",
     ),
 ];
 

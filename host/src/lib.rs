@@ -26,7 +26,9 @@ pub mod ingest;
 
 pub mod aead;
 
+pub mod archive;
 pub mod audit;
+pub mod backup;
 pub mod catalog;
 pub mod packs;
 pub mod server;

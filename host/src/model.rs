@@ -169,6 +169,29 @@ pub enum ReleaseState {
     Cancelled,
 }
 
+/// How a release is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Cap in bytes per second, below the server's.
+    pub rate: Option<u64>,
+    /// Send every chunk, whatever receivers hold.
+    pub full: bool,
+    /// What is greater goes first.
+    pub priority: u8,
+    /// Receivers have it before, and all switch to it at this time.
+    pub at: Option<UnixTime>,
+    /// The same, when so many per cent of its receivers have it.
+    pub ready: Option<u8>,
+}
+
+impl Terms {
+    /// Whether it is to be activated later, by a word of the server.
+    #[must_use]
+    pub const fn is_scheduled(&self) -> bool {
+        self.at.is_some() || self.ready.is_some()
+    }
+}
+
 /// A release: its signed root, and what lists say of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReleaseRecord {
@@ -188,6 +211,8 @@ pub struct ReleaseRecord {
     pub expires: UnixTime,
     /// Where it stands.
     pub state: ReleaseState,
+    /// How it is sent.
+    pub terms: Terms,
 }
 
 /// The state of a delivery.
@@ -230,6 +255,40 @@ impl DeliveryState {
             Self::Failed => "failed",
             Self::Superseded => "superseded",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a delivery waits for, besides its receiver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Hold {
+    /// Nothing.
+    #[default]
+    Free,
+    /// For `pending send`, or for its receiver to appear.
+    Send,
+    /// For `pending resume`.
+    Resume,
+    /// It may be received, and waits for the activation of its release then.
+    Activation,
+    /// It was received whole, and waits for the activation of its release.
+    Staged,
+}
+
+impl Hold {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Free, Self::Send, Self::Resume, Self::Activation, Self::Staged];
+
+    /// The word for it: what is waited for, empty for nothing.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Free => "",
+            Self::Send => "send",
+            Self::Resume => "resume",
+            Self::Activation => "activation",
+            Self::Staged => "staged",
         }
     }
 }
@@ -281,6 +340,8 @@ pub struct DeliveryRecord {
     pub release: ReleaseName,
     /// How far. Only queued and final states are persisted.
     pub state: DeliveryState,
+    /// What it waits for, besides its receiver.
+    pub hold: Hold,
     /// A short code of the reason when failed, else empty.
     pub code: String,
     /// The reason in words when failed, else empty.
@@ -308,6 +369,27 @@ pub struct HeldRecord {
     pub receipt: Vec<u8>,
 }
 
+/// A receipt as it came, with all that checking it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptRecord {
+    /// Who signed it.
+    pub receiver: ReceiverId,
+    /// Its name then.
+    pub receiver_name: String,
+    /// Its device key, which the receipt names.
+    pub device: StaticKey,
+    /// The key that checks the signature.
+    pub signing: VerifyingKey,
+    /// What is installed.
+    pub release: ReleaseName,
+    /// The name of its group then.
+    pub group_name: String,
+    /// When, by the device's clock; 0 without one.
+    pub at: UnixTime,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
 /// One line of the audit log, chained by digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
@@ -326,6 +408,9 @@ pub struct LogRecord {
     /// Digest of the line before and of this one's fields.
     pub digest: Digest,
 }
+
+/// The mark of a catalog that may be older than what its receivers hold, and since when.
+pub const DOUBT: &str = "doubt";
 
 /// Something that must survive a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,6 +445,12 @@ pub enum Change {
     Held(HeldRecord),
     /// A signed authority document of this version.
     Authority(u32, Vec<u8>),
+    /// A release is gone, with its deliveries.
+    ReleaseGone(ReleaseName),
+    /// A receipt came.
+    Receipt(ReceiptRecord),
+    /// A number of the whole fleet, or none any more.
+    Mark(String, Option<u64>),
     /// A line for the audit log.
     Log(LogRecord),
 }
@@ -387,6 +478,8 @@ pub struct Snapshot {
     pub held: Vec<HeldRecord>,
     /// Authority documents, by version.
     pub authorities: Vec<(u32, Vec<u8>)>,
+    /// Numbers of the whole fleet, by name.
+    pub marks: Vec<(String, u64)>,
     /// The newest line of the audit log.
     pub last_log: Option<LogRecord>,
 }

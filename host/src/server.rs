@@ -24,8 +24,11 @@ mod clones;
 pub mod commands;
 pub mod contents;
 mod delivering;
+mod doubt;
 mod durable;
+mod ending;
 mod hearing;
+mod holding;
 pub mod invitations;
 mod lanes;
 mod live;
@@ -39,9 +42,11 @@ mod planner;
 pub mod registry;
 pub mod releases;
 mod requests;
+mod retention;
 mod running;
 mod sharing;
 mod slow;
+mod urgency;
 pub mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,9 +145,8 @@ struct Link {
     round_trip: Option<Duration>,
 }
 
-/// What a receiver has asked for of a release.
+/// What a receiver lacks of a release, as it has said.
 struct Wanted {
-    release: Digest,
     runs: Vec<WantRun>,
     complete: bool,
     rounds: u32,
@@ -163,10 +167,9 @@ pub struct ServerNode<A: Aead> {
     turn: usize,
     next_session: u32,
     contents: BTreeMap<Digest, Arc<Contents>>,
-    wanted: BTreeMap<ReceiverId, Wanted>,
-    caps: BTreeMap<Digest, u64>,
-    /// Releases that are sent whole, whatever receivers hold.
-    full_sends: BTreeSet<Digest>,
+    wanted: BTreeMap<(ReceiverId, Digest), Wanted>,
+    /// Releases that are to be activated later.
+    scheduled: BTreeSet<Digest>,
     traffic: BTreeMap<Digest, Traffic>,
     total: Traffic,
     plan_at: Option<Instant>,
@@ -203,6 +206,8 @@ impl<A: Aead> ServerNode<A> {
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
         let next_session = rng.next_u32();
         let batches = Batches::new(registry.next_delivery());
+        let scheduled = registry.releases().filter(|r| r.terms.is_scheduled());
+        let scheduled = scheduled.map(|release| release.name.digest).collect();
         Self {
             endpoint: ServerEndpoint::new(&endpoint_config, peers, half_open, now),
             config,
@@ -217,8 +222,7 @@ impl<A: Aead> ServerNode<A> {
             next_session,
             contents: BTreeMap::new(),
             wanted: BTreeMap::new(),
-            caps: BTreeMap::new(),
-            full_sends: BTreeSet::new(),
+            scheduled,
             traffic: BTreeMap::new(),
             total: Traffic::default(),
             plan_at: None,
@@ -363,6 +367,7 @@ impl<A: Aead> ServerNode<A> {
     /// What follows from any input: session events, plans.
     fn settle(&mut self, now: Instant) {
         self.settle_sessions(now);
+        self.activate_due(now);
         if self.plan_at.is_some_and(|at| at <= now) {
             self.plan_at = None;
             self.plan(now);

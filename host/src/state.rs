@@ -188,6 +188,10 @@ pub struct Settings {
     pub ttl: Option<u32>,
     /// `serve --rate R`.
     pub rate: Option<String>,
+    /// `serve --dscp N`.
+    pub dscp: Option<u8>,
+    /// `serve --seal file|passphrase`.
+    pub seal: Option<String>,
     /// `receive --into DIR`.
     pub into: Option<PathBuf>,
     /// `receive --name N`.
@@ -281,6 +285,36 @@ mod tests {
         assert_eq!(state.settings().unwrap(), expected);
         let refused = Settings::parse("rat = 5").unwrap_err();
         assert_eq!((refused.code.as_ref(), refused.exit), ("settings-malformed", 2));
+    }
+
+    #[test]
+    fn the_example_file_names_every_setting() {
+        let example = include_str!("../package/fleetcast.toml");
+        let settings: Vec<&str> = example
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic))
+            })
+            .collect();
+        let Settings {
+            server: Some(_),
+            color: Some(_),
+            interface: Some(_),
+            listen: Some(_),
+            web: Some(_),
+            multicast: Some(_),
+            ttl: Some(1),
+            rate: Some(_),
+            dscp: Some(1),
+            seal: Some(_),
+            into: Some(_),
+            name: Some(_),
+        } = Settings::parse(&settings.join("\n")).unwrap()
+        else {
+            panic!("a setting is missing: {settings:?}");
+        };
+        // As it is it changes nothing.
+        assert_eq!(Settings::parse(example).unwrap(), Settings::default());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::health::HealthItem;
 use crate::model::{Role, UnixTime};
-use crate::units::{format_time, rfc3339};
+use crate::units::{format_time, maybe_time, rfc3339};
 
 /// Version of all documents below.
 pub const SCHEMA: u32 = 1;
@@ -248,6 +248,15 @@ pub struct DeliveryItem {
     pub bytes: u64,
     /// A word of [`crate::model::DeliveryPath`].
     pub path: String,
+    /// What it waits for besides its receiver, a word of [`crate::model::Hold`], or empty.
+    #[serde(default)]
+    pub waits: String,
+    /// When it is to be activated, or none.
+    #[serde(default, with = "maybe_time")]
+    pub at: Option<UnixTime>,
+    /// What is greater goes first.
+    #[serde(default)]
+    pub priority: u8,
 }
 
 /// A release.

@@ -29,6 +29,9 @@ fn delivery() -> DeliveryItem {
         reason: String::new(),
         bytes: 0,
         path: "multicast".into(),
+        waits: "activation".into(),
+        at: Some(1_800_000_000),
+        priority: 3,
     }
 }
 
@@ -115,7 +118,8 @@ fn the_other_items_have_the_fields_of_the_contract() {
         expires: 0,
     };
     assert_eq!(fields(&invite), contract("code,address,authority,controller,uses,expires"));
-    let names = "id,receiver,group,release,sequence,state,code,reason,bytes,path";
+    let names = "id,receiver,group,release,sequence,state,code,reason,bytes,path,waits,at,\
+                 priority";
     assert_eq!(fields(&delivery()), contract(names));
     let send = SendItem {
         releases: Vec::new(),

@@ -44,6 +44,7 @@ impl BadUnit {
 const RATE: &str = "rate such as 50MB/s, 400Mbit/s or 8MiB/s";
 const SIZE: &str = "size such as 500MB or 64MiB";
 const DURATION: &str = "duration such as 90s or 24h";
+const MOMENT: &str = "moment such as 2026-11-30T18:00:00Z, 18:00 (UTC) or 90m";
 const TIME: &str = "time such as 2026-11-30T18:00:00Z";
 
 /// Characters that are shown of a name that is longer than any may be.
@@ -101,6 +102,30 @@ pub fn parse_time(text: &str) -> Result<UnixTime, BadUnit> {
     time.duration_since(UNIX_EPOCH).map(|span| span.as_secs()).map_err(|_| unknown())
 }
 
+/// Reads a moment after `now`, all in seconds since 1970: RFC 3339, the next time that it is
+/// `HH:MM` (UTC), or a duration from now such as `90m`. One that is over is now.
+///
+/// # Errors
+/// [`BadUnit::Unit`].
+pub fn parse_moment(text: &str, now: UnixTime) -> Result<UnixTime, BadUnit> {
+    const DAY: UnixTime = 86_400;
+    let unknown = || BadUnit::Unit { found: text.into(), wanted: MOMENT };
+    let text = text.trim();
+    if let Ok(span) = parse_duration(text) {
+        return now.checked_add(span.as_secs()).filter(|at| *at <= LAST_TIME).ok_or_else(unknown);
+    }
+    let Some((hours, minutes)) = text.split_once(':').filter(|_| text.len() == 5) else {
+        return parse_time(text).map_err(|_| unknown());
+    };
+    let part = |digits: &str, below: u64| {
+        let plain = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
+        digits.parse::<u64>().ok().filter(|part| plain && *part < below).ok_or_else(unknown)
+    };
+    let of_day = part(hours, 24)? * 3_600 + part(minutes, 60)? * 60;
+    let today = now - now % DAY + of_day;
+    Ok(if today > now { today } else { today + DAY })
+}
+
 /// Writes seconds since 1970 as RFC 3339 in UTC: `2023-11-14T22:13:20Z`.
 ///
 /// Times after the year 9999 are shown as its last second.
@@ -136,6 +161,36 @@ pub mod rfc3339 {
     /// Those of the deserializer, and for text that is no time.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixTime, D::Error> {
         super::parse_time(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// The same for a time that may be none: `#[serde(with = "maybe_time")]`.
+pub mod maybe_time {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{UnixTime, format_time, parse_time};
+
+    /// Writes a time, or null.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(
+        time: &Option<UnixTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(format_time).serialize(serializer)
+    }
+
+    /// Reads a time, or null.
+    ///
+    /// # Errors
+    /// Those of the deserializer, and for text that is no time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<UnixTime>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let time = text.map(|text| parse_time(&text)).transpose();
+        time.map_err(serde::de::Error::custom)
     }
 }
 
@@ -352,6 +407,20 @@ mod tests {
         assert_eq!(parse_time("1985-04-12T23:20:50.52Z"), Ok(482_196_050));
         assert_eq!(format_time(u64::MAX), "9999-12-31T23:59:59Z");
         assert!(parse_time("tomorrow").is_err());
+    }
+
+    #[test]
+    fn moments_are_times_hours_of_the_day_or_durations() {
+        // 1700000000 is 22:13:20 on its day.
+        let moment = |text| parse_moment(text, 1_700_000_000);
+        assert_eq!(moment("2023-11-14T22:13:21Z"), Ok(1_700_000_001));
+        assert_eq!(moment("90m"), Ok(1_700_005_400));
+        assert_eq!(moment("22:14"), Ok(1_700_000_040));
+        // That was 20 s ago: tomorrow then.
+        assert_eq!(moment("22:13"), Ok(1_700_000_000 - 20 + 86_400));
+        for text in ["24:00", "7:00", "07:60", "+7:00", "soon", "", "900000000000h"] {
+            assert!(moment(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub struct Catalog {
     deliveries: BTreeMap<u64, DeliveryRecord>,
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
     authorities: BTreeMap<u32, Vec<u8>>,
+    marks: BTreeMap<String, u64>,
     last_log: Option<LogRecord>,
     waiting: VecDeque<(Instant, u64, Vec<Change>)>,
 }
@@ -87,6 +88,7 @@ impl Catalog {
             deliveries: self.deliveries.values().cloned().collect(),
             held: self.held.values().cloned().collect(),
             authorities: self.authorities.iter().map(|(v, d)| (*v, d.clone())).collect(),
+            marks: self.marks.iter().map(|(name, value)| (name.clone(), *value)).collect(),
             last_log: self.last_log.clone(),
         }
     }
@@ -146,6 +148,18 @@ impl Catalog {
             }
             Change::Authority(version, document) => {
                 self.authorities.insert(version, document);
+            }
+            Change::ReleaseGone(name) => {
+                self.releases.remove(&name.digest);
+                self.deliveries.retain(|_, delivery| delivery.release != name);
+            }
+            // Nothing reads them again but an export.
+            Change::Receipt(_) => {}
+            Change::Mark(name, Some(value)) => {
+                self.marks.insert(name, value);
+            }
+            Change::Mark(name, None) => {
+                self.marks.remove(&name);
             }
             Change::Log(line) => self.last_log = Some(line),
         }

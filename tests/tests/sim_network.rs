@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 
+use fleetcast::model::Terms;
 use fleetcast::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 use fleetcast::server::releases::SendOptions;
 use fleetcast_core::time::{Duration, Instant};
@@ -30,7 +31,7 @@ fn sending(seed: u64, receivers: usize, size: usize, rate: Option<u64>) -> World
     let shape = fair_shape(receivers, tree, Instant::FAR_FUTURE);
     let mut world = world(&mut random, shape, Faults::none(receivers));
     world.deep = false;
-    world.script.options = SendOptions { rate, full: false };
+    world.script.options = SendOptions { terms: Terms { rate, ..Terms::default() }, queue: false };
     assert!(until(&mut world, 60, World::all_are_here), "some did not connect");
     world.script.planned[0].at = world.now;
     world

@@ -144,7 +144,7 @@ const BURST: u64 = 64 << 10;
 fn all_that_is_sent_together_keeps_to_the_cap_of_the_server_and_of_the_release() {
     for (rate, cap) in [(None, CAP), (Some(3_000_000), 3_000_000)] {
         let mut world = fleet(5, 6, SIZE);
-        world.script.options.rate = rate;
+        world.script.options.terms.rate = rate;
         // Two are served one by one, beside the multicast of the others.
         world.faults.deaf[..2].fill(true);
         world.apply_weather();

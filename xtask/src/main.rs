@@ -24,6 +24,8 @@ mod lab;
 
 mod bench;
 
+mod deb;
+
 /// Builds, tests and checks fleetcast.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
@@ -47,6 +49,8 @@ enum Command {
     Lab(lab::Command),
     /// Measures fleetcast beside other tools.
     Bench(bench::Options),
+    /// Builds a Debian package, and tells what is in it.
+    Deb(deb::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Swarm(options) => swarm::run(&options),
         Command::Lab(command) => lab::run(&command),
         Command::Bench(options) => bench::run(&options),
+        Command::Deb(options) => deb::run(&options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -18,6 +18,8 @@ use crate::limits::MAX_MESSAGE;
 pub const CODEC_LZ4: u8 = 1;
 /// Codec bit: chunk records may be zstd frames.
 pub const CODEC_ZSTD: u8 = 2;
+/// Bit of a Hello's codecs: this receiver obeys [`Down::Hold`] (PROTOCOL M4).
+pub const HOLDS_BACK: u8 = 0x80;
 
 /// Most releases in one [`Up::Holds`] or [`Down::Freshness`].
 pub const MAX_HELD: usize = 12;
@@ -302,6 +304,11 @@ pub enum Up<'a> {
         /// The password from now on.
         new: &'a [u8],
     },
+    /// All of a release that is held back is verified and durable.
+    Staged {
+        /// The release.
+        release: ReleaseName,
+    },
 }
 
 /// A message from the server to a receiver.
@@ -405,6 +412,16 @@ pub enum Down<'a> {
     Account {
         /// What became of it.
         answer: AccountAnswer,
+    },
+    /// A release is to be received, but not installed before [`Down::Activate`].
+    Hold {
+        /// The release.
+        release: ReleaseName,
+    },
+    /// A release that was held back is to be installed now.
+    Activate {
+        /// The release.
+        release: ReleaseName,
     },
 }
 

@@ -21,7 +21,7 @@ use fleetcast_core::wire::session::Header;
 use fleetcast_core::wire::transport::Sending;
 
 use super::announcing::Announcing;
-use super::delivery::{Delivery, Running, Session, add};
+use super::delivery::{Delivery, Running, Session, Staged, add};
 use super::gate::TrustGate;
 use super::{Agent, AgentEvent, WANT_AGAIN};
 use crate::codec::Decoder;
@@ -59,12 +59,13 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             if invitation.full {
                 staging.take_nothing_old();
             }
-            self.drop_delivery();
-            self.delivery = Some(Delivery { staging, sessions: Vec::new(), told: false });
+            self.put_aside();
+            self.delivery = Some(Delivery::new(staging));
             let group = self.directory_of(release.group);
             self.tell(AgentEvent::Offered { release, group, bytes: invitation.payload });
         }
         let Some(delivery) = &mut self.delivery else { return };
+        delivery.staged = false;
         let known = delivery.sessions.iter().any(|r| r.machine.session() == invitation.session);
         if known || delivery.sessions.len() >= MAX_SESSIONS {
             return;
@@ -116,10 +117,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         })
     }
 
-    fn open_staging(
-        &self,
-        release: ReleaseName,
-    ) -> Result<Staging<D, Decoder, TrustGate>, Failure> {
+    /// The storage of a release: as it was left, where something of it is there.
+    pub(super) fn open_staging(&mut self, release: ReleaseName) -> Result<Staged<D>, Failure> {
+        if let Some(parked) = self.holding.unpark(&release) {
+            return Ok(parked);
+        }
         let distrust =
             |reason: &str| Failure { code: FailCode::NotTrusted, reason: reason.to_owned() };
         let authority = self.authority.clone().ok_or_else(|| distrust("no authority document"))?;
@@ -252,10 +254,20 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     pub(super) fn drop_delivery(&mut self) {
         self.drop_sessions();
         self.delivery = None;
-        self.work_at = None;
+        // What else is to be installed is next.
+        self.work_at = self.holding.is_due().then_some(Instant::ZERO);
+    }
+
+    /// Makes room for another release.
+    fn put_aside(&mut self) {
+        self.drop_sessions();
+        if let Some(delivery) = self.delivery.take().filter(|delivery| delivery.staged) {
+            self.holding.park(delivery.staging);
+        }
     }
 
     pub(super) fn cancel(&mut self, release: &ReleaseName) {
+        self.holding.forget(release);
         if self.delivery.as_ref().is_some_and(|delivery| delivery.release() == *release) {
             self.drop_delivery();
         }
@@ -269,7 +281,12 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     /// A bounded piece of staging work, and what follows when there is no more.
     pub(super) fn work(&mut self, now: Instant, budget: u64) {
-        let Some(delivery) = &mut self.delivery else { return self.tidy(now) };
+        let Some(delivery) = &mut self.delivery else {
+            if !self.take_due(now) {
+                self.tidy(now);
+            }
+            return;
+        };
         let release = delivery.release();
         match delivery.staging.step(budget) {
             StepOutcome::More => self.work_at = Some(now),
@@ -281,7 +298,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 self.work_at = Some(now);
                 self.tell(AgentEvent::Verified { release });
             }
-            StepOutcome::Complete => self.install(now, release),
+            StepOutcome::Complete if self.holding.is_held_back(&release) => {
+                self.stage(now, release);
+            }
+            StepOutcome::Complete => self.install(now),
             StepOutcome::Failed => {
                 if let Some(failure) = delivery.staging.failure().cloned() {
                     self.fail(now, release, &failure);
@@ -316,22 +336,29 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         self.work_at = Some(now + WANT_AGAIN);
     }
 
-    fn install(&mut self, now: Instant, release: ReleaseName) {
+    fn install(&mut self, now: Instant) {
         self.drop_finished_sessions(now);
-        let Some(delivery) = &mut self.delivery else { return };
-        let directory = delivery.staging.evidence().map(|checked| checked.directory().to_owned());
-        let Some(directory) = directory else { return };
-        let Ok(group) = Component::parse(directory.as_bytes()) else { return };
+        let Some(mut delivery) = self.delivery.take() else { return };
+        self.work_at = Some(now);
+        if !self.install_from(now, &mut delivery.staging) {
+            self.delivery = Some(delivery);
+        }
+    }
+
+    /// Installs a whole release, or tells why that fails; `false`: it is not whole.
+    pub(super) fn install_from(&mut self, now: Instant, staging: &mut Staged<D>) -> bool {
+        let release = staging.release();
+        let directory = staging.evidence().map(|checked| checked.directory().to_owned());
+        let Some(directory) = directory else { return false };
+        let Ok(group) = Component::parse(directory.as_bytes()) else { return false };
         let (state, disk, at) = (&mut self.state, &self.state_disk, self.unix.unwrap_or(0));
         let mut persist = |release: ReleaseName| {
             // PROTOCOL T4
             state.accept(&release, at);
             state.save(disk).map_err(|_| NotPersisted)
         };
-        match install(&mut delivery.staging, group, &mut persist) {
+        match install(staging, group, &mut persist) {
             Ok(installed) => {
-                self.drop_delivery();
-                self.work_at = Some(now);
                 self.confirm(now, release);
                 self.tell(AgentEvent::Installed {
                     group: installed.directory,
@@ -339,7 +366,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                     release: release.digest,
                 });
             }
-            Err(InstallError::Incomplete) => self.work_at = Some(now),
+            Err(InstallError::Incomplete) => return false,
             Err(error) => {
                 let code = match error {
                     InstallError::Disk(DiskError::NoSpace) => FailCode::NoSpace,
@@ -347,13 +374,15 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                     _ => FailCode::Storage,
                 };
                 let reason = format!("installing: {error:?}");
-                self.fail(now, release, &Failure { code, reason });
+                self.refuse(now, release, &Failure { code, reason });
             }
         }
+        self.work_at.get_or_insert(now);
+        true
     }
 
     /// Everything is here: sessions that still run are told so.
-    fn drop_finished_sessions(&mut self, now: Instant) {
+    pub(super) fn drop_finished_sessions(&mut self, now: Instant) {
         let Some(delivery) = &self.delivery else { return };
         let open: Vec<SessionId> = delivery.sessions.iter().map(|r| r.machine.session()).collect();
         for session in open {
@@ -369,7 +398,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     /// Tells that a release will not be installed, and why.
-    fn refuse(&mut self, now: Instant, release: ReleaseName, failure: &Failure) {
+    pub(super) fn refuse(&mut self, now: Instant, release: ReleaseName, failure: &Failure) {
         let reason: String = failure.reason.chars().take(150).collect();
         self.say(now, &Up::Failed { release, code: failure.code, reason: &reason });
         let code = fail_word(failure.code);

@@ -32,15 +32,25 @@ impl<A: Aead> Running<A> {
     }
 }
 
+/// The storage of a release that is being received, or is whole.
+pub(super) type Staged<D> = Staging<D, Decoder, TrustGate>;
+
 /// A release that is being received.
 pub(super) struct Delivery<D: Disk, A> {
-    pub(super) staging: Staging<D, Decoder, TrustGate>,
+    pub(super) staging: Staged<D>,
     pub(super) sessions: Vec<Running<A>>,
     /// It was told that all of it is verified.
     pub(super) told: bool,
+    /// The server was told that all of it is here, and holds it back.
+    pub(super) staged: bool,
 }
 
 impl<D: Disk, A: Aead> Delivery<D, A> {
+    /// A release without sessions.
+    pub(super) const fn new(staging: Staged<D>) -> Self {
+        Self { staging, sessions: Vec::new(), told: false, staged: false }
+    }
+
     pub(super) const fn release(&self) -> ReleaseName {
         self.staging.release()
     }

@@ -60,6 +60,11 @@ pub enum AgentEvent {
         /// Which.
         release: ReleaseName,
     },
+    /// All of a release is here, and is installed when the server says so.
+    Staged {
+        /// Which.
+        release: ReleaseName,
+    },
     /// A release is installed, durable.
     Installed {
         /// The group's name.

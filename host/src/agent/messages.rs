@@ -9,7 +9,8 @@ use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::trust::membership::VerifiedMembership;
 use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{
-    CODEC_LZ4, CODEC_ZSTD, Down, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
+    CODEC_LZ4, CODEC_ZSTD, Down, HOLDS_BACK, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up,
+    decode,
 };
 
 use super::pieces::Pieces;
@@ -34,7 +35,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             name: &name,
             version: env!("CARGO_PKG_VERSION"),
             signing: self.signing.verifying_key(),
-            codecs: CODEC_LZ4 | CODEC_ZSTD,
+            codecs: CODEC_LZ4 | CODEC_ZSTD | HOLDS_BACK,
             free: self.free,
             authority,
             nonce,
@@ -54,6 +55,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         for release in held {
             self.confirm(now, release);
         }
+        self.tell_staged(now);
     }
 
     /// Tells the server that a release is installed, with a receipt.
@@ -86,6 +88,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             Down::Groups { more, groups } => self.on_groups(now, more, &groups),
             Down::Answer { group, answer } => self.on_answer(group, answer),
             Down::Account { answer } => self.on_account(answer),
+            Down::Hold { release } => self.on_hold(release),
+            Down::Activate { release } => self.on_activate(now, release),
             Down::Ping { nonce } => self.say(now, &Up::Pong { nonce }),
             // It comes last: by now the pinned authority document must have come.
             Down::Freshness { .. } if self.authority.is_none() => self.end("authority-mismatch"),
@@ -119,6 +123,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                     }
                 }
                 self.member = true;
+                if self.delivery.is_some() {
+                    // It says what it lacks before somebody sends it everything again.
+                    self.work_at = Some(Instant::ZERO);
+                }
                 self.tell(AgentEvent::Connected { server: self.server() });
             }
         }
@@ -191,6 +199,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     fn on_removed(&mut self, group: GroupId) {
         self.state.memberships.retain(|known| known.group != group);
         let _ = self.save();
+        self.holding.forget_group(group);
         if self.delivery.as_ref().is_some_and(|delivery| delivery.release().group == group) {
             self.drop_delivery();
         }

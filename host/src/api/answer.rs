@@ -37,8 +37,8 @@ pub(super) async fn no_route() -> Refusal {
 fn status(failure: &Failure) -> StatusCode {
     match failure.code.as_ref() {
         code if code.ends_with("-unknown") => StatusCode::NOT_FOUND,
-        "group-exists" | "user-exists" | "name-taken" | "out-of-order" | "chunks-missing"
-        | "receiver-waiting" => StatusCode::CONFLICT,
+        "catalog-in-doubt" | "group-exists" | "user-exists" | "name-taken" | "out-of-order"
+        | "chunks-missing" | "receiver-waiting" => StatusCode::CONFLICT,
         "not-trusted" => StatusCode::FORBIDDEN,
         "name-unsafe" | "reason-unsafe" | "password-weak" | "bad-chunk" | "malformed" => {
             StatusCode::BAD_REQUEST

@@ -21,8 +21,13 @@ const STUMBLED: &str = "repeat the command; if it stays, the server's log tells 
 
 /// One bit per id asked about, the first one lowest: set when the chunk is lacking.
 pub(super) async fn lacking(State(api): State<Api>, ids: Bytes) -> Result<Vec<u8>, Refusal> {
-    let chunks = Arc::clone(&api.chunks);
-    Ok(blocking(move || lacking_bits(&*chunks, &ids)).await?)
+    let _kept = api.gate.read().await;
+    let (chunks, recent) = (Arc::clone(&api.chunks), Arc::clone(&api.recent));
+    let asked = move || {
+        recent.note(ids.as_chunks().0.iter().map(|id| Digest(*id)));
+        lacking_bits(&*chunks, &ids)
+    };
+    Ok(blocking(asked).await?)
 }
 
 fn lacking_bits(chunks: &dyn ChunkStore, ids: &[u8]) -> Result<Vec<u8>, Failure> {
@@ -41,6 +46,7 @@ fn lacking_bits(chunks: &dyn ChunkStore, ids: &[u8]) -> Result<Vec<u8>, Failure>
 
 /// Takes a stream of frames; answers when all are verified, stored and durable.
 pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> {
+    let _kept = api.gate.read().await;
     let mut body = body;
     let mut intake = Intake::default();
     while let Some(frame) = body.frame().await {
@@ -102,7 +108,7 @@ pub(super) async fn read(
 }
 
 /// Disk work, away from the runtime's own threads.
-async fn blocking<R: Send + 'static>(
+pub(super) async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, Failure> + Send + 'static,
 ) -> Result<R, Failure> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {

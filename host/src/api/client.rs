@@ -17,12 +17,14 @@ use serde::de::DeserializeOwned;
 use tokio::runtime::{Builder, Runtime};
 
 use super::model::{
-    Deliveries, Denial, FleetInfo, Hex, LogItem, NewGroup, NewMember, NewName, NewPassword,
-    NewRelease, NewRole, NewUser, NewVoucher, NextRelease, Password, PingItem, PingRequest,
-    ReceiverDetail, Stored, Submitted,
+    Checked, Deliveries, Denial, FleetInfo, Hex, LogItem, NewBackup, NewGroup, NewMember, NewName,
+    NewPassword, NewRelease, NewRole, NewUser, NewVoucher, NextRelease, Password, Paths, PingItem,
+    PingRequest, PruneRequest, Pruned, ReceiptItem, ReceiverDetail, ReleaseDocument, SendPending,
+    Stored, Submitted,
 };
 use super::socket;
 use crate::accounts::folded;
+use crate::backup::BackupItem;
 use crate::error::Failure;
 use crate::model::Role;
 use crate::status::{
@@ -221,6 +223,11 @@ impl Client {
         parse::<Item<AccountItem>>(&body).map(|document| document.item)
     }
 
+    /// By which path receivers would be reached now.
+    pub fn paths(&self) -> Outcome<Paths> {
+        self.get("/receivers/paths")
+    }
+
     /// Which of these chunks the server lacks: one answer per id.
     pub fn lacking(&self, ids: &[Digest]) -> Outcome<Vec<bool>> {
         let body: Vec<u8> = ids.iter().flat_map(|id| id.0).collect();
@@ -261,6 +268,41 @@ impl Client {
         self.get::<Item<ReleaseItem>>(&path).map(|document| document.item)
     }
 
+    /// A release's signed root.
+    pub fn release_document(&self, release: &str) -> Outcome<ReleaseDocument> {
+        self.get(&format!("/releases/{}/document", segment(release)))
+    }
+
+    /// Takes a release back.
+    pub fn cancel_release(&self, release: &str) -> Outcome<ReleaseItem> {
+        self.post(&format!("/releases/{}/cancel", segment(release)), &())
+    }
+
+    /// Reads all chunks of a release again.
+    pub fn verify_release(&self, release: &str) -> Outcome<Checked> {
+        self.get(&format!("/releases/{}/verify", segment(release)))
+    }
+
+    /// Forgets releases that nobody needs, and frees the room of their chunks.
+    pub fn prune(&self, request: PruneRequest) -> Outcome<Pruned> {
+        self.post("/releases/prune", &request)
+    }
+
+    /// Receipts from an offset on; empty at their end.
+    pub fn receipts(&self, offset: usize) -> Outcome<Vec<ReceiptItem>> {
+        self.items(&format!("/receipts?offset={offset}"))
+    }
+
+    /// Writes a backup to a new file, given by its whole path.
+    pub fn back_up(&self, file: &str) -> Outcome<BackupItem> {
+        self.post("/backup", &NewBackup { file: file.to_owned() })
+    }
+
+    /// An admin has looked at a catalog in doubt: it counts again.
+    pub fn confirm_catalog(&self) -> Outcome<()> {
+        self.post("/restore/confirm", &())
+    }
+
     /// The deliveries of releases, and what was sent for them.
     pub fn deliveries(&self, releases: &[String]) -> Outcome<Deliveries> {
         self.get(&format!("/deliveries?releases={}", releases.join(",")))
@@ -274,6 +316,22 @@ impl Client {
     /// Takes a delivery back.
     pub fn cancel(&self, delivery: u64) -> Outcome<DeliveryItem> {
         self.post(&format!("/pending/{delivery}/cancel"), &())
+    }
+
+    /// Stops a delivery until it is resumed.
+    pub fn pause(&self, delivery: u64) -> Outcome<DeliveryItem> {
+        self.post(&format!("/pending/{delivery}/pause"), &())
+    }
+
+    /// Lets a paused delivery go on.
+    pub fn resume(&self, delivery: u64) -> Outcome<DeliveryItem> {
+        self.post(&format!("/pending/{delivery}/resume"), &())
+    }
+
+    /// Lets deliveries go now; all that were only queued where none is named.
+    pub fn send_pending(&self, ids: &[u64]) -> Outcome<Vec<DeliveryItem>> {
+        let chosen = SendPending { ids: ids.to_vec() };
+        self.post::<Items<DeliveryItem>>("/pending/send", &chosen).map(|document| document.items)
     }
 
     /// Queues a delivery once more.

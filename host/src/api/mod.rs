@@ -14,10 +14,14 @@ pub mod client;
 mod fleet;
 mod frames;
 mod groups;
+mod history;
 pub mod model;
+mod pending;
 mod receivers;
+mod recent;
 mod releases;
 mod requests;
+mod retention;
 pub mod socket;
 mod state;
 mod users;
@@ -46,6 +50,7 @@ impl Api {
             .route("/requests", get(requests::list))
             .route("/receivers", get(receivers::list))
             .route("/receivers/ping", post(receivers::ping))
+            .route("/receivers/paths", get(receivers::paths))
             .route("/receivers/{receiver}", get(receivers::show).delete(receivers::remove))
             .route("/receivers/{receiver}/approve", post(receivers::approve))
             .route("/receivers/{receiver}/rename", post(receivers::rename))
@@ -53,17 +58,29 @@ impl Api {
             .route("/chunks", put(chunks::store))
             .route("/chunks/{id}", get(chunks::read))
             .route("/releases", get(releases::list).post(releases::submit))
+            .route("/releases/prune", post(retention::prune))
             .route("/releases/{release}", get(releases::show))
+            .route("/releases/{release}/document", get(releases::document))
+            .route("/releases/{release}/cancel", post(releases::cancel))
+            .route("/releases/{release}/verify", get(retention::verify))
+            .route("/receipts", get(history::receipts))
+            .route("/backup", post(history::backup))
+            .route("/restore/confirm", post(history::confirm))
             .route("/deliveries", get(releases::deliveries))
-            .route("/pending", get(releases::pending))
-            .route("/pending/{id}/cancel", post(releases::cancel))
-            .route("/pending/{id}/retry", post(releases::retry))
+            .route("/pending", get(pending::list))
+            .route("/pending/send", post(pending::send))
+            .route("/pending/{id}/cancel", post(pending::cancel))
+            .route("/pending/{id}/pause", post(pending::pause))
+            .route("/pending/{id}/resume", post(pending::resume))
+            .route("/pending/{id}/retry", post(pending::retry))
             .route("/users", get(users::list).post(users::add))
             .route("/users/{user}", axum::routing::delete(users::remove))
             .route("/users/{user}/password", post(users::password))
             .route("/users/{user}/role", post(users::role))
             .layer(axum::extract::DefaultBodyLimit::max(model::MAX_BODY));
-        Router::new().nest("/api/v1", v1).fallback(answer::no_route).with_state(self)
+        let guard = axum::middleware::from_fn_with_state(self.clone(), history::guard);
+        let all = Router::new().nest("/api/v1", v1).fallback(answer::no_route);
+        all.layer(guard).with_state(self)
     }
 }
 

@@ -7,17 +7,20 @@ use std::fmt;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Role, UnixTime};
-use crate::status::{DeliveryItem, InstalledItem, ReceiverItem};
-use crate::units::rfc3339;
+use crate::error::Failure;
+use crate::model::{Role, Terms, UnixTime};
+use crate::status::{DeliveryItem, InstalledItem, ReceiverItem, ReleaseItem};
+use crate::units::{maybe_time, rfc3339};
 
 /// Largest body of a request other than a stream of chunks, in bytes.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
+/// The greatest priority of a release.
+pub const MAX_PRIORITY: u8 = 9;
 /// Most ids that one request asks about.
 pub const MAX_IDS: usize = MAX_BODY / 32;
 
 /// Bytes as hex.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hex(pub Vec<u8>);
 
 impl Hex {
@@ -183,6 +186,24 @@ pub struct PingItem {
     pub round_trip_us: Option<u64>,
 }
 
+/// `GET /receivers/paths`: by which path receivers would be reached now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paths {
+    /// The server's rate, in bytes per second.
+    pub rate: u64,
+    /// All receivers.
+    pub receivers: Vec<PathItem>,
+}
+
+/// How a receiver would be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathItem {
+    /// Its name.
+    pub receiver: String,
+    /// `multicast`, `unicast`, or `later` where it is away.
+    pub path: String,
+}
+
 /// `POST /vouchers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewVoucher {
@@ -210,6 +231,126 @@ pub struct NewRelease {
     pub rate: Option<u64>,
     /// Send every chunk, whatever receivers hold.
     pub full: bool,
+    /// What is greater goes first, 0 to [`MAX_PRIORITY`].
+    #[serde(default)]
+    pub priority: u8,
+    /// All receivers switch to it at this time.
+    #[serde(default, with = "maybe_time")]
+    pub at: Option<UnixTime>,
+    /// They do so when so many per cent of them have it, 1 to 100.
+    #[serde(default)]
+    pub ready: Option<u8>,
+    /// Its deliveries wait for `pending send`, or for their receivers to appear.
+    #[serde(default)]
+    pub queue: bool,
+}
+
+impl NewRelease {
+    /// How it is to be sent.
+    ///
+    /// # Errors
+    /// `malformed` for a priority or a share out of range.
+    pub fn terms(&self) -> Result<Terms, Failure> {
+        let share = self.ready.is_none_or(|share| (1..=100).contains(&share));
+        if self.priority > MAX_PRIORITY || !share {
+            let hint = "priorities go from 0 to 9, shares from 1 to 100 per cent";
+            return Err(Failure::failed("malformed", "a number is out of range", hint));
+        }
+        let Self { rate, full, priority, at, ready, .. } = *self;
+        Ok(Terms { rate, full, priority, at, ready })
+    }
+}
+
+/// `POST /pending/send`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendPending {
+    /// Deliveries that go, whatever they wait for; empty: all that were only queued.
+    pub ids: Vec<u64>,
+}
+
+/// `GET /releases/{release}/document`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseDocument {
+    /// The release as in lists.
+    pub release: ReleaseItem,
+    /// Its signed root.
+    pub document: Hex,
+}
+
+/// `GET /releases/{release}/verify`: what reading all of its chunks again has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// The release as in lists.
+    pub release: Option<ReleaseItem>,
+    /// Its signed root, as it is stored.
+    pub document: Hex,
+    /// Chunks read.
+    pub chunks: u64,
+    /// Bytes of those that are whole, as they are stored.
+    pub bytes: u64,
+    /// Chunks that are missing or not what their names say.
+    pub bad: u64,
+    /// The first hundred of them.
+    pub bad_chunks: Vec<String>,
+    /// Why its index cannot be read, or empty.
+    pub fault: String,
+}
+
+/// `POST /releases/prune`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneRequest {
+    /// How many releases of each group stay at least; [`Self::KEEP`] where none is told.
+    pub keep: Option<u32>,
+    /// Tell what would go, and take nothing away.
+    pub dry_run: bool,
+}
+
+impl PruneRequest {
+    /// How many releases of each group stay by default.
+    pub const KEEP: u32 = 5;
+}
+
+/// What was taken away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// The releases.
+    pub releases: Vec<ReleaseItem>,
+    /// By how many bytes the packs shrank.
+    pub freed_bytes: u64,
+}
+
+/// `POST /backup`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBackup {
+    /// The new file, with its whole path.
+    pub file: String,
+}
+
+/// A receipt, with all that checking it needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptItem {
+    /// Name of the receiver when it came.
+    pub receiver: String,
+    /// Identity of the receiver, which follows from its device key.
+    pub id: String,
+    /// X25519 device key, which the receipt names.
+    pub device_key: Hex,
+    /// Ed25519 key that signed it.
+    pub signing_key: Hex,
+    /// Name of the group when it came.
+    pub group: String,
+    /// Identity of the group.
+    pub group_id: Hex,
+    /// Reset epoch of the release.
+    pub reset_epoch: u32,
+    /// Sequence number of the release.
+    pub sequence: u64,
+    /// Digest of the release's root.
+    pub release: Hex,
+    /// When it was installed, by the device's clock in seconds since 1970; 0 without one.
+    pub installed: u64,
+    /// The device's signature.
+    pub signature: Hex,
 }
 
 /// What a submitted release has become.

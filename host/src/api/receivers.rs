@@ -6,8 +6,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 
 use super::answer::{ACTOR, Answer};
-use super::model::{Hex, NewName, PingItem, PingRequest, ReceiverDetail};
+use super::model::{Hex, NewName, PathItem, Paths, PingItem, PingRequest, ReceiverDetail};
 use super::state::Api;
+use crate::model::ReceiverRecord;
 use crate::status::{Items, ReceiverItem};
 
 /// How long a ping may take.
@@ -45,6 +46,18 @@ pub(super) async fn rename(
 
 pub(super) async fn remove(State(api): State<Api>, Path(receiver): Path<String>) -> Answer<()> {
     Ok(Json(api.run(move |node, now| node.remove_receiver(now, ACTOR, &receiver)).await?))
+}
+
+pub(super) async fn paths(State(api): State<Api>) -> Answer<Paths> {
+    let paths = api.run(|node, _| {
+        let receivers = node.registry().receivers();
+        let item = |receiver: &ReceiverRecord| PathItem {
+            receiver: receiver.name.clone(),
+            path: node.path_of(&receiver.id).to_owned(),
+        };
+        Ok(Paths { rate: node.rate(), receivers: receivers.map(item).collect() })
+    });
+    Ok(Json(paths.await?))
 }
 
 /// Answers when all that are here have answered, or after [`PING_TIME`].

@@ -8,7 +8,7 @@ use fleetcast_core::digest::Digest;
 use serde::Deserialize;
 
 use super::answer::{ACTOR, Answer, malformed};
-use super::model::{Deliveries, NewRelease, Submitted, TrafficItem};
+use super::model::{Deliveries, Hex, NewRelease, ReleaseDocument, Submitted, TrafficItem};
 use super::state::Api;
 use crate::error::Failure;
 use crate::model::DeliveryRecord;
@@ -48,7 +48,43 @@ pub(super) async fn show(
 /// Shortest beginning of a digest that names a release.
 const MIN_PREFIX: usize = 6;
 
-fn find(items: Vec<ReleaseItem>, wanted: &str) -> Result<ReleaseItem, Failure> {
+/// The signed root of a release.
+pub(super) async fn document(
+    State(api): State<Api>,
+    Path(wanted): Path<String>,
+) -> Answer<ReleaseDocument> {
+    let found = api.run(move |node, _| {
+        let release = find(node.release_items(None), &wanted)?;
+        let document = digest_of(&release).and_then(|digest| node.registry().release(&digest));
+        let document = document.map(|record| Hex(record.document.clone()));
+        Ok(ReleaseDocument { release, document: document.ok_or_else(no_release)? })
+    });
+    Ok(Json(found.await?))
+}
+
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    Path(wanted): Path<String>,
+) -> Answer<ReleaseItem> {
+    let cancelled = api.run(move |node, now| {
+        let release = find(node.release_items(None), &wanted)?;
+        let digest = digest_of(&release).ok_or_else(no_release)?;
+        node.cancel_release(now, ACTOR, &digest)?;
+        find(node.release_items(None), &release.release)
+    });
+    Ok(Json(cancelled.await?))
+}
+
+fn digest_of(release: &ReleaseItem) -> Option<Digest> {
+    let hex: Hex = serde_json::from_value(release.release.clone().into()).ok()?;
+    hex.array().map(Digest)
+}
+
+fn no_release() -> Failure {
+    Failure::failed("release-unknown", "the release is gone", "fleetcast releases list")
+}
+
+pub(super) fn find(items: Vec<ReleaseItem>, wanted: &str) -> Result<ReleaseItem, Failure> {
     let fits = |item: &ReleaseItem| match wanted.rsplit_once('#') {
         Some((group, sequence)) => item.group == group && sequence.parse() == Ok(item.sequence),
         None => {
@@ -73,8 +109,9 @@ pub(super) async fn submit(
     State(api): State<Api>,
     Json(release): Json<NewRelease>,
 ) -> Answer<Submitted> {
+    let _kept = api.gate.read().await;
     let submitted = api.run(move |node, now| {
-        let options = SendOptions { rate: release.rate, full: release.full };
+        let options = SendOptions { terms: release.terms()?, queue: release.queue };
         let ids = node.submit_release(now, ACTOR, release.document.0, options)?;
         let records: Vec<&DeliveryRecord> =
             ids.iter().filter_map(|id| node.registry().delivery(*id)).collect();
@@ -91,9 +128,12 @@ pub(super) async fn submit(
             let hint = "add receivers with `fleetcast groups add`; they get it then";
             Failure::failed("group-empty", "no receiver is in the group any more", hint)
         })?;
-        Ok(Submitted { release, deliveries })
+        let chunks = newest.map(|name| node.chunks_of(&name)).unwrap_or_default();
+        Ok((Submitted { release, deliveries }, chunks))
     });
-    Ok(Json(submitted.await?))
+    let (submitted, chunks) = submitted.await?;
+    api.recent.settle(chunks);
+    Ok(Json(submitted))
 }
 
 /// Which deliveries: of these releases, digests with commas between.
@@ -142,35 +182,6 @@ const fn traffic_item(traffic: &Traffic) -> TrafficItem {
         repair_symbols: traffic.repairs,
         nacks: traffic.nacks,
     }
-}
-
-pub(super) async fn pending(State(api): State<Api>) -> Answer<Items<DeliveryItem>> {
-    let items = api.run(|node, _| Ok(node.pending_items())).await?;
-    Ok(Json(Items::new("pending", items)))
-}
-
-pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
-    let cancelled = api.run(move |node, now| {
-        node.cancel_delivery(now, ACTOR, id)?;
-        let record = node.registry().delivery(id).ok_or_else(|| gone(id))?;
-        Ok(node.delivery_item(record))
-    });
-    Ok(Json(cancelled.await?))
-}
-
-/// Answers with the new delivery that takes the failed one's place.
-pub(super) async fn retry(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
-    let queued = api.run(move |node, now| {
-        node.retry_delivery(now, ACTOR, id)?;
-        let newest = node.registry().deliveries().last();
-        Ok(node.delivery_item(newest.ok_or_else(|| gone(id))?))
-    });
-    Ok(Json(queued.await?))
-}
-
-fn gone(id: u64) -> Failure {
-    let message = format!("there is no such open delivery: {id}");
-    Failure::failed("delivery-unknown", message, "fleetcast pending list")
 }
 
 #[cfg(test)]

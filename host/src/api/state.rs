@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fleetcast_core::time::Instant;
+use tokio::sync::RwLock;
 
+use super::recent::Recent;
 use crate::catalog::Catalog;
 use crate::driver::server::{Node, ServerHandle};
 use crate::error::Failure;
 use crate::packs::ChunkStore;
+use crate::state::StateDir;
 
 /// What handlers reach.
 #[derive(Clone)]
@@ -17,6 +20,11 @@ pub struct Api {
     pub(super) chunks: Arc<dyn ChunkStore>,
     pub(super) catalog: Catalog,
     pub(super) listen: SocketAddr,
+    /// The state directory, for backups of it.
+    pub(super) directory: Option<StateDir>,
+    /// Shared by what counts on chunks; alone, what takes them away.
+    pub(super) gate: Arc<RwLock<()>>,
+    pub(super) recent: Arc<Recent>,
 }
 
 impl Api {
@@ -29,7 +37,14 @@ impl Api {
         catalog: Catalog,
         listen: SocketAddr,
     ) -> Self {
-        Self { handle, chunks, catalog, listen }
+        let (gate, recent) = (Arc::default(), Arc::default());
+        Self { handle, chunks, catalog, listen, directory: None, gate, recent }
+    }
+
+    /// The same API of a server whose state lies in `directory`.
+    #[must_use]
+    pub fn in_directory(self, directory: StateDir) -> Self {
+        Self { directory: Some(directory), ..self }
     }
 
     /// Does `work` on the data thread; its answer comes when it is durable.

@@ -172,7 +172,15 @@ fn only_what_an_admin_has_signed_is_taken() {
     assert_eq!(post(Context::Release).unwrap_err().code, "not-trusted");
     assert_eq!(post(Context::Voucher).unwrap().0, Context::Voucher.digest(&body).0);
     let document = Hex(signed(Context::Release, b"no release"));
-    let release = NewRelease { document, rate: None, full: false };
+    let release = NewRelease {
+        document,
+        rate: None,
+        full: false,
+        priority: 0,
+        at: None,
+        ready: None,
+        queue: false,
+    };
     assert_eq!(client.submit(&release).unwrap_err().code, "not-trusted");
 }
 

@@ -22,7 +22,7 @@ use sqlx::sqlite::{
 
 pub use error::CatalogError;
 
-use crate::model::{Change, LogRecord, Snapshot};
+use crate::model::{Change, LogRecord, ReceiptRecord, Snapshot};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -88,6 +88,19 @@ impl Catalog {
     pub async fn log_after(&self, after: u64, limit: u32) -> Result<Vec<LogRecord>, CatalogError> {
         let mut connection = self.pool.acquire().await?;
         read::log_after(&mut connection, after, limit).await
+    }
+
+    /// At most `limit` receipts, in the order of installation, from `offset` on.
+    ///
+    /// # Errors
+    /// [`CatalogError`].
+    pub async fn receipts(
+        &self,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<ReceiptRecord>, CatalogError> {
+        let mut connection = self.pool.acquire().await?;
+        read::receipts(&mut connection, offset, limit).await
     }
 
     /// Writes a whole and consistent copy of the database to the new file `path` (mode 0600).

@@ -10,7 +10,7 @@ use super::error::CatalogError;
 use super::words;
 use crate::model::{
     AccountRecord, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
-    ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot, VoucherRecord,
+    ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot, Terms, VoucherRecord,
 };
 
 /// Reads all tables, within the connection's transaction.
@@ -32,6 +32,7 @@ pub(super) async fn snapshot(db: &mut SqliteConnection) -> Result<Snapshot, Cata
         deliveries: all(db, "SELECT * FROM deliveries ORDER BY id", delivery).await?,
         held: all(db, "SELECT * FROM held ORDER BY receiver, group_id", held).await?,
         authorities: all(db, "SELECT * FROM authorities ORDER BY version", authority).await?,
+        marks: all(db, "SELECT * FROM marks ORDER BY name", mark).await?,
         last_log: all(db, "SELECT * FROM audit_log ORDER BY number DESC LIMIT 1", log).await?.pop(),
     })
 }
@@ -45,6 +46,18 @@ pub(super) async fn log_after(
     let statement = "SELECT * FROM audit_log WHERE number > $1 ORDER BY number LIMIT $2";
     let query = sqlx::query(statement).bind(after.cast_signed()).bind(i64::from(limit));
     query.fetch_all(db).await?.iter().map(log).collect()
+}
+
+/// Reads at most `limit` receipts from `offset` on.
+pub(super) async fn receipts(
+    db: &mut SqliteConnection,
+    offset: u64,
+    limit: u32,
+) -> Result<Vec<ReceiptRecord>, CatalogError> {
+    let statement = "SELECT * FROM receipts ORDER BY installed, receiver, group_id, reset_epoch, \
+                     sequence, digest LIMIT $1 OFFSET $2";
+    let query = sqlx::query(statement).bind(i64::from(limit)).bind(offset.cast_signed());
+    query.fetch_all(db).await?.iter().map(receipt).collect()
 }
 
 async fn all<T>(
@@ -151,6 +164,20 @@ fn release(row: &SqliteRow) -> Result<ReleaseRecord, CatalogError> {
         created: number(row, "created")?,
         expires: number(row, "expires")?,
         state: word(row, "state", words::parse_release_state)?,
+        terms: terms(row)?,
+    })
+}
+
+fn terms(row: &SqliteRow) -> Result<Terms, CatalogError> {
+    let optional = |column| value::<Option<i64>>(row, column).map(|n| n.map(i64::cast_unsigned));
+    let ready = value::<Option<i64>>(row, "activate_ready")?;
+    let ready = ready.map(|share| u8::try_from(share).map_err(|_| damaged("activate_ready")));
+    Ok(Terms {
+        rate: optional("rate")?,
+        full: value(row, "send_whole")?,
+        priority: small(row, "priority")?,
+        at: optional("activate_at")?,
+        ready: ready.transpose()?,
     })
 }
 
@@ -160,6 +187,7 @@ fn delivery(row: &SqliteRow) -> Result<DeliveryRecord, CatalogError> {
         receiver: ReceiverId(bytes(row, "receiver")?),
         release: name(row)?,
         state: word(row, "state", words::parse_delivery_state)?,
+        hold: word(row, "hold", words::parse_hold)?,
         code: value(row, "code")?,
         reason: value(row, "reason")?,
         bytes: number(row, "bytes")?,
@@ -176,6 +204,23 @@ fn held(row: &SqliteRow) -> Result<HeldRecord, CatalogError> {
         at: number(row, "held_at")?,
         receipt: value(row, "receipt")?,
     })
+}
+
+fn receipt(row: &SqliteRow) -> Result<ReceiptRecord, CatalogError> {
+    Ok(ReceiptRecord {
+        receiver: ReceiverId(bytes(row, "receiver")?),
+        receiver_name: value(row, "receiver_name")?,
+        device: StaticKey(bytes(row, "device_key")?),
+        signing: VerifyingKey(bytes(row, "signing_key")?),
+        release: name(row)?,
+        group_name: value(row, "group_name")?,
+        at: number(row, "installed")?,
+        signature: value(row, "signature")?,
+    })
+}
+
+fn mark(row: &SqliteRow) -> Result<(String, u64), CatalogError> {
+    Ok((value(row, "name")?, number(row, "value")?))
 }
 
 fn authority(row: &SqliteRow) -> Result<(u32, Vec<u8>), CatalogError> {

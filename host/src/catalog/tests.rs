@@ -50,6 +50,13 @@ fn release(group: u8, sequence: u64) -> ReleaseRecord {
         created: 100 + sequence,
         expires: 200,
         state: ReleaseState::Current,
+        terms: Terms {
+            rate: Some(u64::MAX),
+            full: true,
+            priority: 9,
+            at: (group == 1).then_some(1_800_000_000),
+            ready: (group == 2).then_some(90),
+        },
     }
 }
 
@@ -59,6 +66,7 @@ fn delivery(id: u64, receiver: u8, group: u8, sequence: u64) -> DeliveryRecord {
         receiver: ReceiverId([receiver; 16]),
         release: name(group, sequence),
         state: DeliveryState::Queued,
+        hold: Hold::Free,
         code: String::new(),
         reason: String::new(),
         bytes: 0,
@@ -121,6 +129,7 @@ fn fleet() -> Snapshot {
         deliveries: vec![delivery(1, 1, 1, 1), delivery(2, 1, 2, 2), delivery(3, 2, 1, 1)],
         held: vec![held(1, 1, 1), held(2, 9, 4)],
         authorities: vec![(1, vec![1; 500]), (2, vec![2; 600])],
+        marks: vec![("doubt".into(), u64::MAX), ("floor".into(), 7)],
         last_log: Some(audit::next_line(None, 3, ["ann", "approved", "\u{1b}[31m", "ok"])),
     }
 }
@@ -137,6 +146,8 @@ fn changes(fleet: &Snapshot) -> Vec<Change> {
     changes.extend(fleet.deliveries.iter().cloned().map(Change::Delivery));
     changes.extend(fleet.held.iter().cloned().map(Change::Held));
     changes.extend(fleet.authorities.iter().cloned().map(|(n, text)| Change::Authority(n, text)));
+    let marks = fleet.marks.iter().cloned();
+    changes.extend(marks.map(|(name, value)| Change::Mark(name, Some(value))));
     changes.extend(fleet.last_log.iter().cloned().map(Change::Log));
     changes
 }
@@ -198,6 +209,8 @@ async fn a_record_written_again_takes_the_place_of_its_former_self() {
     fleet.vouchers[0].revoked = true;
     fleet.releases[0].state = ReleaseState::Superseded;
     fleet.deliveries[1].state = DeliveryState::Failed;
+    fleet.deliveries[0].hold = Hold::Staged;
+    fleet.releases[1].terms = Terms::default();
     fleet.deliveries[1].code = "no-space".into();
     fleet.deliveries[1].path = DeliveryPath::Local;
     fleet.held[0] = held(1, 1, 2);
@@ -238,6 +251,77 @@ async fn a_group_takes_its_memberships_releases_and_deliveries_along() {
         ..fleet()
     };
     assert_eq!(left, expected);
+}
+
+#[tokio::test]
+async fn a_release_takes_its_deliveries_along_and_a_mark_goes_alone() {
+    let fixture = Fixture::with_fleet().await;
+    let gone = [Change::ReleaseGone(name(1, 1)), Change::Mark("doubt".into(), None)];
+    fixture.catalog.apply(&gone).await.unwrap();
+    let left = fixture.catalog.load().await.unwrap();
+    let expected = Snapshot {
+        releases: vec![release(2, 2)],
+        deliveries: vec![delivery(2, 1, 2, 2)],
+        marks: vec![("floor".into(), 7)],
+        ..fleet()
+    };
+    assert_eq!(left, expected);
+}
+
+#[tokio::test]
+async fn receipts_stay_when_all_that_they_are_about_is_gone() {
+    let fixture = Fixture::with_fleet().await;
+    let receipt = |sequence| ReceiptRecord {
+        receiver: ReceiverId([1; 16]),
+        receiver_name: "kiosk-1".into(),
+        device: StaticKey([2; 32]),
+        signing: VerifyingKey([3; 32]),
+        release: name(1, sequence),
+        group_name: "g1".into(),
+        at: 100 - sequence,
+        signature: vec![4; 64],
+    };
+    let both = [Change::Receipt(receipt(1)), Change::Receipt(receipt(2))];
+    fixture.catalog.apply(&both).await.unwrap();
+    // Again on the next channel.
+    fixture.catalog.apply(&both).await.unwrap();
+    fixture.catalog.apply(&[Change::ReceiverGone(ReceiverId([1; 16]))]).await.unwrap();
+    assert_eq!(fixture.catalog.receipts(0, 9).await.unwrap(), [receipt(2), receipt(1)]);
+    assert_eq!(fixture.catalog.receipts(1, 9).await.unwrap(), [receipt(1)]);
+}
+
+#[tokio::test]
+async fn a_catalog_of_the_first_version_comes_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalog.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let mut first = sqlx::migrate!("./migrations");
+    first.migrations.to_mut().truncate(1);
+    first.run(&pool).await.unwrap();
+    // As the first version wrote them.
+    let old = [
+        "INSERT INTO receivers VALUES (x'01010101010101010101010101010101', zeroblob(32), \
+         zeroblob(32), 'kiosk', 'member', FALSE, 1, 1, 5, 6, NULL, '0.1.0', 7, 3)",
+        "INSERT INTO groups VALUES (x'02020202020202020202020202020202', 'g', FALSE, 5)",
+        "INSERT INTO releases VALUES (x'02020202020202020202020202020202', 0, 1, \
+         zeroblob(32), 'label', x'00', 1, 2, 3, 4, 'current')",
+        "INSERT INTO deliveries VALUES (1, x'01010101010101010101010101010101', \
+         x'02020202020202020202020202020202', 0, 1, zeroblob(32), 'queued', '', '', 0, \
+         'local', 8, 9)",
+        "INSERT INTO held VALUES (x'01010101010101010101010101010101', \
+         x'02020202020202020202020202020202', 0, 1, zeroblob(32), 10, zeroblob(64))",
+    ];
+    for statement in old {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let catalog = Catalog::open(&path).await.unwrap();
+    let loaded = catalog.load().await.unwrap();
+    assert_eq!(loaded.releases[0].terms, Terms::default());
+    assert_eq!((loaded.deliveries[0].id, loaded.deliveries[0].hold), (1, Hold::Free));
+    let receipts = catalog.receipts(0, 9).await.unwrap();
+    assert_eq!((receipts[0].group_name.as_str(), receipts[0].at), ("g", 10));
 }
 
 #[tokio::test]

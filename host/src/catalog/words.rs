@@ -2,7 +2,7 @@
 
 use fleetcast_core::wire::control::Standing;
 
-use crate::model::{DeliveryPath, DeliveryState, ReleaseState, Role};
+use crate::model::{DeliveryPath, DeliveryState, Hold, ReleaseState, Role};
 
 const STANDINGS: [Standing; 3] = [Standing::Waiting, Standing::Member, Standing::Revoked];
 const RELEASE_STATES: [ReleaseState; 3] =
@@ -64,4 +64,8 @@ pub(super) fn parse_delivery_state(word: &str) -> Option<DeliveryState> {
 
 pub(super) fn parse_delivery_path(word: &str) -> Option<DeliveryPath> {
     DELIVERY_PATHS.into_iter().find(|other| other.word() == word)
+}
+
+pub(super) fn parse_hold(word: &str) -> Option<Hold> {
+    Hold::ALL.into_iter().find(|other| other.word() == word)
 }

@@ -10,7 +10,7 @@ use super::error::CatalogError;
 use super::words;
 use crate::model::{
     AccountRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
-    ReceiverRecord, ReleaseRecord, RequestRecord, VoucherRecord,
+    ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord, VoucherRecord,
 };
 
 /// A statement that takes its values by copy.
@@ -37,6 +37,9 @@ pub(super) async fn change(
         Change::Delivery(record) => delivery(record),
         Change::Held(record) => held(record),
         Change::Authority(version, document) => authority(*version, document),
+        Change::ReleaseGone(name) => release_gone(name),
+        Change::Receipt(record) => receipt(record),
+        Change::Mark(name, value) => mark(name, *value),
         Change::Log(record) => log(record),
     };
     statement.execute(connection).await?;
@@ -181,12 +184,15 @@ fn named(statement: Statement, name: &ReleaseName) -> Statement {
 fn release(record: &ReleaseRecord) -> Statement {
     let statement = sqlx::query(
         "INSERT INTO releases (group_id, reset_epoch, sequence, digest, label, document, files, \
-         bytes, created, expires, state) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         bytes, created, expires, state, rate, send_whole, priority, activate_at, \
+         activate_ready) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
          ON CONFLICT (group_id, reset_epoch, sequence, digest) DO UPDATE SET \
          label = excluded.label, document = excluded.document, files = excluded.files, \
          bytes = excluded.bytes, created = excluded.created, expires = excluded.expires, \
-         state = excluded.state",
+         state = excluded.state, rate = excluded.rate, send_whole = excluded.send_whole, \
+         priority = excluded.priority, activate_at = excluded.activate_at, \
+         activate_ready = excluded.activate_ready",
     );
     named(statement, &record.name)
         .bind(record.label.clone())
@@ -196,18 +202,24 @@ fn release(record: &ReleaseRecord) -> Statement {
         .bind(record.created.cast_signed())
         .bind(record.expires.cast_signed())
         .bind(words::release_state(record.state))
+        .bind(record.terms.rate.map(u64::cast_signed))
+        .bind(record.terms.full)
+        .bind(i16::from(record.terms.priority))
+        .bind(record.terms.at.map(u64::cast_signed))
+        .bind(record.terms.ready.map(i16::from))
 }
 
 fn delivery(record: &DeliveryRecord) -> Statement {
     let statement = sqlx::query(
         "INSERT INTO deliveries (group_id, reset_epoch, sequence, digest, id, receiver, state, \
-         code, reason, bytes, path, created, updated) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         code, reason, bytes, path, created, updated, hold) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
          ON CONFLICT (id) DO UPDATE SET group_id = excluded.group_id, \
          reset_epoch = excluded.reset_epoch, sequence = excluded.sequence, \
          digest = excluded.digest, receiver = excluded.receiver, state = excluded.state, \
          code = excluded.code, reason = excluded.reason, bytes = excluded.bytes, \
-         path = excluded.path, created = excluded.created, updated = excluded.updated",
+         path = excluded.path, created = excluded.created, updated = excluded.updated, \
+         hold = excluded.hold",
     );
     named(statement, &record.release)
         .bind(record.id.cast_signed())
@@ -219,6 +231,7 @@ fn delivery(record: &DeliveryRecord) -> Statement {
         .bind(record.path.word())
         .bind(record.created.cast_signed())
         .bind(record.updated.cast_signed())
+        .bind(record.hold.word())
 }
 
 fn held(record: &HeldRecord) -> Statement {
@@ -242,6 +255,41 @@ fn authority(version: u32, document: &[u8]) -> Statement {
     )
     .bind(i64::from(version))
     .bind(document.to_vec())
+}
+
+fn release_gone(name: &ReleaseName) -> Statement {
+    let statement = "DELETE FROM releases WHERE group_id = $1 AND reset_epoch = $2 \
+                     AND sequence = $3 AND digest = $4";
+    named(sqlx::query(statement), name)
+}
+
+/// The same receipt again says nothing new.
+fn receipt(record: &ReceiptRecord) -> Statement {
+    let statement = sqlx::query(
+        "INSERT INTO receipts (group_id, reset_epoch, sequence, digest, receiver, receiver_name, \
+         device_key, signing_key, group_name, installed, signature) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+    );
+    named(statement, &record.release)
+        .bind(record.receiver.0.to_vec())
+        .bind(record.receiver_name.clone())
+        .bind(record.device.0.to_vec())
+        .bind(record.signing.0.to_vec())
+        .bind(record.group_name.clone())
+        .bind(record.at.cast_signed())
+        .bind(record.signature.clone())
+}
+
+fn mark(name: &str, value: Option<u64>) -> Statement {
+    match value {
+        Some(value) => sqlx::query(
+            "INSERT INTO marks (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name.to_owned())
+        .bind(value.cast_signed()),
+        None => sqlx::query("DELETE FROM marks WHERE name = $1").bind(name.to_owned()),
+    }
 }
 
 /// A line of the log is written once: a second one of its number is an error.

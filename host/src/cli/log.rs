@@ -33,6 +33,46 @@ pub(super) struct Options {
     /// As comma-separated values (RFC 4180)
     #[arg(long)]
     csv: bool,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+/// Which lines.
+#[derive(Debug, Default, Args)]
+struct Filter {
+    /// Only what this account, receiver or `server` did
+    #[arg(long, value_name = "WHO")]
+    actor: Option<String>,
+    /// Only what concerns this group
+    #[arg(long, value_name = "G")]
+    group: Option<String>,
+    /// Only what concerns this receiver
+    #[arg(long, value_name = "R")]
+    receiver: Option<String>,
+}
+
+impl Filter {
+    fn takes(&self, line: &LogItem) -> bool {
+        self.actor.as_ref().is_none_or(|actor| line.actor == *actor)
+            && self.group.as_ref().is_none_or(|group| names(line, group))
+            && self.receiver.as_ref().is_none_or(|receiver| names(line, receiver))
+    }
+}
+
+/// Whether a line is about something of this name: it stands whole in a field, before the
+/// number of a release, or as its receiver.
+fn names(line: &LogItem, name: &str) -> bool {
+    [&line.actor, &line.subject, &line.result].into_iter().any(|field| {
+        let rest = field.strip_prefix(name);
+        let release = |rest: &str| rest.strip_prefix('#').is_some_and(|n| n.starts_with(is_digit));
+        field == name
+            || rest.is_some_and(release)
+            || field.strip_suffix(name).is_some_and(|before| before.ends_with(" to "))
+    })
+}
+
+const fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
 }
 
 /// Commands of `log`.
@@ -49,11 +89,12 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     }
     let since = options.since.unwrap_or(0);
     if options.follow {
-        return follow(context, &client, since);
+        return follow(context, &client, since, &options.filter);
     }
     let mut lines = Vec::new();
     pages(&client, 0, &mut |page| {
-        lines.extend(page.into_iter().filter(|line| line.time >= since));
+        let chosen = |line: &LogItem| line.time >= since && options.filter.takes(line);
+        lines.extend(page.into_iter().filter(chosen));
         Ok(())
     })?;
     if options.csv && !context.json {
@@ -78,11 +119,12 @@ fn pages(
     }
 }
 
-fn follow(context: &Context, client: &Client, since: UnixTime) -> Outcome {
+fn follow(context: &Context, client: &Client, since: UnixTime, filter: &Filter) -> Outcome {
     let mut after = 0;
     loop {
         after = pages(client, after, &mut |page| {
-            for line in page.into_iter().filter(|line| line.time >= since) {
+            let chosen = |line: &LogItem| line.time >= since && filter.takes(line);
+            for line in page.into_iter().filter(chosen) {
                 let text = format!(
                     "{} {} {} {} {}",
                     format_time(line.time),
@@ -101,8 +143,19 @@ fn follow(context: &Context, client: &Client, since: UnixTime) -> Outcome {
 
 /// Checks the chain of digests from the first line to the last.
 fn verify(context: &Context, client: &Client) -> Outcome {
+    let lines = check(client)?;
+    let item = serde_json::json!({ "ok": true, "lines": lines });
+    printer::item(context, "log-verified", item, |_| format!("{lines} lines, unbroken\n"));
+    Ok(DONE)
+}
+
+/// Checks the chain of digests; returns how many lines there are.
+///
+/// # Errors
+/// `log-broken`.
+pub(super) fn check(client: &Client) -> Result<u64, Failure> {
     let mut last: Option<LogRecord> = None;
-    let lines = pages(client, 0, &mut |page| {
+    pages(client, 0, &mut |page| {
         let records = page.into_iter().map(record).collect::<Result<Vec<_>, _>>()?;
         audit::verify(last.as_ref(), &records).map_err(|broken| {
             let hint = "somebody has written to the catalog; compare it with a backup";
@@ -110,10 +163,7 @@ fn verify(context: &Context, client: &Client) -> Outcome {
         })?;
         last = records.into_iter().next_back();
         Ok(())
-    })?;
-    let item = serde_json::json!({ "ok": true, "lines": lines });
-    printer::item(context, "log-verified", item, |_| format!("{lines} lines, unbroken\n"));
-    Ok(DONE)
+    })
 }
 
 fn record(line: LogItem) -> Result<LogRecord, Failure> {
@@ -170,6 +220,27 @@ fn quoted(field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_concerns_whom_it_names_and_nobody_whose_name_begins_alike() {
+        let line = |actor: &str, subject: &str, result: &str| LogItem {
+            number: 1,
+            time: 0,
+            actor: actor.into(),
+            action: String::new(),
+            subject: subject.into(),
+            result: result.into(),
+            digest: crate::api::model::Hex(Vec::new()),
+        };
+        assert!(names(&line("admin", "kiosks#3", "ok"), "kiosks"));
+        assert!(names(&line("admin", "17", "kiosks#3 to north 2"), "kiosks"));
+        assert!(names(&line("admin", "17", "kiosks#3 to north 2"), "north 2"));
+        assert!(names(&line("north 2", "", ""), "north 2"));
+        assert!(!names(&line("admin", "kiosks-2#3", "ok"), "kiosks"));
+        assert!(!names(&line("admin", "kiosks#x", "north 22"), "north 2"));
+        let filter = Filter { actor: Some("admin".into()), ..Filter::default() };
+        assert!(filter.takes(&line("admin", "", "")) && !filter.takes(&line("north 2", "", "")));
+    }
 
     #[test]
     fn fields_are_quoted_by_rfc_4180_and_no_formula_is_run() {

@@ -4,10 +4,12 @@
 //! reach the server through its API only; what needs the admin key (invitations,
 //! memberships, releases) is signed here, never there.
 
+mod backup;
 mod completions;
 mod context;
 mod demo;
 mod discover;
+mod doctor;
 mod founding;
 mod groups;
 mod interrupt;
@@ -19,6 +21,7 @@ mod password;
 mod pending;
 mod printer;
 mod prompt;
+mod receipts;
 mod receive;
 mod receivers;
 mod releases;
@@ -81,6 +84,15 @@ enum Command {
     Status(status::Options),
     /// The audit log
     Log(log::Options),
+    /// What receivers have signed
+    #[command(subcommand)]
+    Receipts(receipts::Command),
+    /// Look at everything, and say what to do
+    Doctor(doctor::Options),
+    /// Write the server's state to a file: catalog, keys, packs
+    Backup(backup::BackupOptions),
+    /// Put a backup into an empty state directory; `--confirm` once it was looked at
+    Restore(backup::RestoreOptions),
     /// Show the main job on this machine: a server, receivers, real multicast
     Demo(demo::Options),
     /// Print completions for a shell
@@ -132,6 +144,10 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::My(command) => my::run(context, command),
         Command::Status(options) => status::run(context, &options),
         Command::Log(options) => log::run(context, &options),
+        Command::Receipts(command) => receipts::run(context, &command),
+        Command::Doctor(options) => doctor::run(context, &options),
+        Command::Backup(options) => backup::run_backup(context, &options),
+        Command::Restore(options) => backup::run_restore(context, &options),
         // They were dispatched before.
         Command::Serve(_) | Command::Receive(_) | Command::Completions(_) | Command::Demo(_) => {
             Ok(DONE)

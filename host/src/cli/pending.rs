@@ -3,18 +3,39 @@
 use clap::Subcommand;
 
 use super::context::{Context, DONE, Outcome};
-use super::printer;
 use super::table::Table;
+use super::{printer, send};
+use crate::api::client::Client;
+use crate::error::Failure;
 use crate::status::DeliveryItem;
-use crate::units::format_size;
+use crate::units::{format_size, format_time};
 
 /// Commands of `pending`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Queue files and folders; they go by `pending send`, or when a receiver appears
+    Add(Box<send::Options>),
     /// List deliveries that are not final, and failed ones
     List,
+    /// Let deliveries go now: all that were only queued, or those named, whatever they wait for
+    Send {
+        /// Numbers of deliveries
+        ids: Vec<u64>,
+    },
     /// Take deliveries back
     Cancel {
+        /// Numbers of deliveries
+        #[arg(required = true)]
+        ids: Vec<u64>,
+    },
+    /// Stop deliveries until they are resumed
+    Pause {
+        /// Numbers of deliveries
+        #[arg(required = true)]
+        ids: Vec<u64>,
+    },
+    /// Let paused deliveries go on where they were
+    Resume {
         /// Numbers of deliveries
         #[arg(required = true)]
         ids: Vec<u64>,
@@ -29,14 +50,17 @@ pub(super) enum Command {
 
 pub(super) fn run(context: &Context, command: &Command) -> Outcome {
     let client = context.client()?;
+    let each = |ids: &[u64], act: fn(&Client, u64) -> Result<DeliveryItem, Failure>| {
+        ids.iter().map(|id| act(&client, *id)).collect::<Result<Vec<_>, _>>()
+    };
     let items = match command {
+        Command::Add(options) => return send::queue(context, options),
         Command::List => client.pending()?,
-        Command::Cancel { ids } => {
-            ids.iter().map(|id| client.cancel(*id)).collect::<Result<_, _>>()?
-        }
-        Command::Retry { ids } => {
-            ids.iter().map(|id| client.retry(*id)).collect::<Result<_, _>>()?
-        }
+        Command::Send { ids } => client.send_pending(ids)?,
+        Command::Cancel { ids } => each(ids, Client::cancel)?,
+        Command::Pause { ids } => each(ids, Client::pause)?,
+        Command::Resume { ids } => each(ids, Client::resume)?,
+        Command::Retry { ids } => each(ids, Client::retry)?,
     };
     printer::items(context, "deliveries", items, table);
     Ok(DONE)
@@ -56,10 +80,24 @@ pub(super) fn table(deliveries: &[DeliveryItem]) -> Table {
             delivery.id.to_string(),
             delivery.receiver.clone(),
             format!("{}#{}", delivery.group, delivery.sequence),
-            delivery.state.clone(),
+            state(delivery),
             format_size(delivery.bytes),
             reason,
         ]);
     }
     table
+}
+
+/// How far a delivery is, and what it waits for.
+fn state(delivery: &DeliveryItem) -> String {
+    let state = &delivery.state;
+    let when = || delivery.at.map_or_else(|| "enough receivers".to_owned(), format_time);
+    match delivery.waits.as_str() {
+        "" => state.clone(),
+        "send" => format!("{state}, until sent"),
+        "resume" => format!("{state}, paused"),
+        "activation" => format!("{state}, for {}", when()),
+        "staged" => format!("staged, for {}", when()),
+        other => format!("{state}, for {other}"),
+    }
 }

@@ -340,14 +340,15 @@ fn release_words(event: &AgentEvent) -> Option<Words> {
         AgentEvent::Progress { bytes, total } => {
             ("progress", json!({ "bytes": bytes, "total": total }), String::new())
         }
-        AgentEvent::Verified { release } => {
+        AgentEvent::Verified { release } | AgentEvent::Staged { release } => {
+            let staged = matches!(event, AgentEvent::Staged { .. });
             let sequence = release.order.sequence;
             let body = json!({
                 "group_id": release.group.to_string(),
                 "sequence": sequence,
                 "release": release.digest.to_string(),
             });
-            ("verified", body, String::new())
+            (if staged { "staged" } else { "verified" }, body, String::new())
         }
         AgentEvent::Installed { group, sequence, release } => (
             "installed",

@@ -4,7 +4,9 @@
 //! admin key happens here; the server gets records and signed roots.
 
 mod build;
+mod plan;
 mod report;
+mod rollback;
 mod wait;
 
 use std::collections::HashSet;
@@ -17,16 +19,19 @@ use fleetcast_core::wire::control::CODEC_LZ4;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::build::Target;
+pub(super) use self::build::tree_of;
+pub(super) use self::rollback::{RollbackOptions, rollback};
 use super::context::{Context, DONE, Outcome};
 use super::printer;
 use super::upload::Upload;
 use crate::api::client::Client;
-use crate::api::model::{Hex, NewRelease, Submitted};
+use crate::api::model::{Hex, MAX_PRIORITY, NewRelease, Submitted};
 use crate::error::Failure;
 use crate::files::{FileError, Walk, check_given, walk};
 use crate::ingest::{Encoding, IngestError, Ingested, ingest};
+use crate::model::UnixTime;
 use crate::status::ReceiverState;
-use crate::units::{parse_duration, parse_rate};
+use crate::units::{now, parse_duration, parse_moment, parse_rate};
 
 /// Options of `send`.
 #[derive(Debug, Args)]
@@ -46,6 +51,17 @@ pub(super) struct Options {
     /// Most that is sent for it, such as 50MB/s or 400Mbit/s
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<u64>,
+    /// Receivers have it before, and all switch to it then: RFC 3339, the next HH:MM (UTC),
+    /// or how long from now (90m)
+    #[arg(long, value_name = "TIME", value_parser = parse_at)]
+    at: Option<UnixTime>,
+    /// The same, when so many per cent of the receivers have it
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    ready: Option<u8>,
+    /// What is greater goes first, and takes receivers out of what is less urgent
+    #[arg(long, value_name = "P", default_value_t = 0,
+          value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_PRIORITY)))]
+    priority: u8,
     /// Wait until all receivers that are active now have it, at most this long
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true,
           default_missing_value = "", value_parser = parse_wait)]
@@ -79,10 +95,28 @@ impl Options {
     }
 }
 
+fn parse_at(text: &str) -> Result<UnixTime, crate::units::BadUnit> {
+    parse_moment(text, now())
+}
+
 /// How often a release is made anew when somebody else sends to the group too.
 const ATTEMPTS: u32 = 5;
 
+/// Sends.
 pub(super) fn run(context: &Context, options: &Options) -> Outcome {
+    send(context, options, false)
+}
+
+/// Makes a release whose deliveries wait for `pending send`, or for their receivers.
+pub(super) fn queue(context: &Context, options: &Options) -> Outcome {
+    if options.wait.is_some() {
+        let hint = "leave --wait out, or use `fleetcast send`";
+        return Err(Failure::usage("usage", "what is only queued cannot be waited for", hint));
+    }
+    send(context, options, true)
+}
+
+fn send(context: &Context, options: &Options, queue: bool) -> Outcome {
     let begin = Instant::now();
     let client = context.client()?;
     let label = label(options)?;
@@ -103,15 +137,22 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     let key = if options.dry_run { None } else { Some(context.admin_key()?.signing()) };
     let mut sink = Upload::new(&client, options.dry_run);
     let ingested = take_in(context, &walked, encoding, &mut sink)?;
+    let job = build::Job { client: &client, label: &label, encoding, mirror: options.mirror };
     let Some(key) = key else {
-        report::dry_run(context, &client, &targets, &walked, &sink)?;
+        let paths = client.paths()?;
+        let known = (&paths, options.rate);
+        let plans = targets.iter().map(|t| plan::plan(&job, t, &ingested.sent, known, &mut sink));
+        let plans = plans.collect::<Result<Vec<_>, _>>()?;
+        report::dry_run(context, plans, &walked, &sink);
         return Ok(DONE);
     };
     let active = active_receivers(&client)?;
     let mut submitted = Vec::new();
     for target in targets {
-        let job = build::Job { client: &client, label: &label, encoding, mirror: options.mirror };
-        submitted.push(submit(&job, target, &ingested, options, &key, &mut sink)?);
+        submitted.push(submit(&job, target, &ingested, (options, queue), &key, &mut sink)?);
+    }
+    if queue {
+        return report::queued(context, submitted);
     }
     let ingest_seconds = begin.elapsed().as_secs_f64();
     wait::wait(context, &client, &submitted, &active, options.wait())?;
@@ -123,7 +164,7 @@ fn submit(
     job: &build::Job<'_>,
     mut target: Target,
     ingested: &Ingested,
-    options: &Options,
+    (options, queue): (&Options, bool),
     key: &fleetcast_core::crypto::sign::SigningKey,
     sink: &mut Upload<'_>,
 ) -> Result<Submitted, Failure> {
@@ -132,7 +173,9 @@ fn submit(
         let release = build::release(job, &target, &ingested.sent, key, sink)?;
         sink.flush()?;
         let (document, full) = (Hex(release.document), options.no_delta);
-        let answer = job.client.submit(&NewRelease { document, rate: options.rate, full });
+        let Options { rate, priority, at, ready, .. } = *options;
+        let new = NewRelease { document, rate, full, priority, at, ready, queue };
+        let answer = job.client.submit(&new);
         match answer {
             Err(failure) if failure.code == "out-of-order" && attempt < ATTEMPTS => attempt += 1,
             answer => return answer,

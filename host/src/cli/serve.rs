@@ -122,7 +122,17 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     init_log(context);
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("runtime", &error))?;
-    let outcome = runtime.block_on(serve_until_told(context, &serve, options.seal));
+    let seal = match (options.seal, context.settings.seal.as_deref()) {
+        (Some(seal), _) => Some(seal),
+        (None, Some("passphrase")) => Some(SealBy::Passphrase),
+        (None, Some("file")) => Some(SealBy::File),
+        (None, None) => None,
+        (None, Some(_)) => {
+            let message = "seal is neither `file` nor `passphrase`";
+            return Err(Failure::usage("settings-malformed", message, "correct fleetcast.toml"));
+        }
+    };
+    let outcome = runtime.block_on(serve_until_told(context, &serve, seal));
     // What blocks on the disk has had its time.
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
@@ -139,6 +149,7 @@ fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, F
         let hint = "correct the rate in fleetcast.toml";
         Failure::usage("settings-malformed", error.to_string(), hint)
     })?;
+    let dscp = settings.dscp.filter(|mark| *mark < 64);
     Ok(ServeOptions {
         listen: choose(options.listen, None, listen, || LISTEN),
         interface: options.interface.clone().or_else(|| settings.interface.clone()),
@@ -146,7 +157,7 @@ fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, F
         pool_prefix: pool.prefix,
         port: pool.port,
         ttl: choose(options.ttl, None, settings.ttl, || 1),
-        dscp: options.dscp.unwrap_or(DSCP),
+        dscp: choose(options.dscp, None, dscp, || DSCP),
         rate: choose(options.rate, None, rate, || RATE),
         beacon: !options.no_beacon,
     })
@@ -223,6 +234,7 @@ async fn begin(
     };
     server.handle.run(note).await?;
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
+    let api = api.in_directory(state.clone());
     Ok((server, api))
 }
 

@@ -76,6 +76,13 @@ pub trait ChunkStore: Send + Sync {
     /// `Io`: then what was put since the last success is forgotten, and must be put again.
     fn sync(&self) -> Result<(), StoreError>;
 
+    /// Frees the room of chunks that `keep` does not name, where that is worth it;
+    /// returns how many bytes.
+    ///
+    /// # Errors
+    /// `Io`, and `Damaged` for a wanted record that is rotten.
+    fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError>;
+
     /// Whether the chunk is stored.
     ///
     /// # Errors
@@ -117,6 +124,13 @@ impl ChunkStore for MemoryChunks {
 
     fn sync(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+        let freed = records.iter().filter(|(id, _)| !keep(id)).map(|(_, r)| r.len() as u64).sum();
+        records.retain(|id, _| keep(id));
+        Ok(freed)
     }
 }
 

@@ -306,6 +306,11 @@ impl ChunkStore for Packs {
     fn sync(&self) -> Result<(), StoreError> {
         self.sync_active(&mut self.writer())
     }
+
+    fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        // The inherent one.
+        Self::collect(self, keep)
+    }
 }
 
 /// The entries that `keep` names, and their bytes in a pack.

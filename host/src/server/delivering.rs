@@ -10,7 +10,7 @@ use fleetcast_core::wire::control::{Down, ReleaseName, WantRun};
 
 use super::hearing::Hears;
 use super::{ServerNode, Wanted};
-use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
+use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState, Hold};
 
 /// What is planned together: deliveries that come up within this time.
 pub(super) const MERGE: Duration = Duration::from_millis(30);
@@ -23,7 +23,13 @@ impl<A: Aead> ServerNode<A> {
     // --- owing ---
 
     /// Queues a release for a receiver, in place of older ones of its group.
-    pub(super) fn owe(&mut self, now: Instant, receiver: ReceiverId, release: ReleaseName) {
+    pub(super) fn owe(
+        &mut self,
+        now: Instant,
+        receiver: ReceiverId,
+        release: ReleaseName,
+        hold: Hold,
+    ) {
         let older: Vec<DeliveryRecord> = self
             .registry
             .deliveries()
@@ -40,6 +46,7 @@ impl<A: Aead> ServerNode<A> {
             receiver,
             release,
             state: DeliveryState::Queued,
+            hold,
             code: String::new(),
             reason: String::new(),
             bytes: 0,
@@ -59,14 +66,17 @@ impl<A: Aead> ServerNode<A> {
             let Some(release) = self.registry.current_release(group).map(|r| r.name) else {
                 continue;
             };
-            let holds = self.registry.held(receiver, group).map(|held| held.release);
+            // Never back: a release that was taken back may be installed here and there.
+            let held = self.registry.held(receiver, group).map(|held| held.release);
+            let has = held.is_some_and(|held| held == release || held.order > release.order);
             let owed = self.registry.delivery_of(receiver, &release.digest);
             let open = owed.is_some_and(|d| {
                 !d.state.is_final()
                     || matches!(d.state, DeliveryState::Failed | DeliveryState::Cancelled)
             });
-            if holds != Some(release) && !open {
-                self.owe(now, receiver, release);
+            if !has && !open {
+                let hold = self.hold_of_new(&release.digest);
+                self.owe(now, receiver, release, hold);
             }
         }
         self.plan_soon(now, MERGE_LATE);
@@ -82,7 +92,7 @@ impl<A: Aead> ServerNode<A> {
         let (receiver, release) = (delivery.receiver, delivery.release);
         self.registry.put_delivery(DeliveryRecord { state, ..delivery });
         self.leave_sessions(&receiver, &release);
-        self.wanted.remove(&receiver);
+        self.wanted.remove(&(receiver, release.digest));
         if let Some(&slot) = self.connected.get(&receiver) {
             let busy = self.links.get(&slot).and_then(|link| link.busy);
             if busy
@@ -103,7 +113,8 @@ impl<A: Aead> ServerNode<A> {
 
     pub(super) fn advance_delivery(&mut self, receiver: ReceiverId, state: DeliveryState) {
         let Some(delivery) = self.busy_delivery(&receiver) else { return };
-        if !delivery.state.is_final() {
+        // What was said before it heard of a pause changes nothing.
+        if !delivery.state.is_final() && self.may_go(&delivery) {
             self.registry.put_delivery(DeliveryRecord { state, ..delivery });
         }
     }
@@ -138,7 +149,7 @@ impl<A: Aead> ServerNode<A> {
         let bytes = if state == DeliveryState::Installed { total } else { delivery.bytes };
         let (code, reason) = (code.to_owned(), reason.chars().take(200).collect());
         self.registry.put_delivery(DeliveryRecord { state, code, reason, bytes, ..delivery });
-        self.wanted.remove(&receiver);
+        self.wanted.remove(&(receiver, release.digest));
         true
     }
 
@@ -155,11 +166,13 @@ impl<A: Aead> ServerNode<A> {
         for session in &mut self.sessions {
             session.leave(&receiver);
         }
-        self.wanted.remove(&receiver);
+        self.wanted.retain(|(of, _), _| *of != receiver);
         let open: Vec<DeliveryRecord> = self
             .registry
             .deliveries()
             .filter(|d| d.receiver == receiver && !d.state.is_final())
+            // What is staged stays so.
+            .filter(|d| d.hold != Hold::Staged)
             .cloned()
             .collect();
         for delivery in open {
@@ -246,19 +259,23 @@ impl<A: Aead> ServerNode<A> {
         if delivery.state.is_final() {
             return;
         }
-        let rounds = self.wanted.get(&receiver).map_or(0, |wanted| wanted.rounds);
-        let wanted = self.wanted.entry(receiver).or_insert_with(|| Wanted {
-            release: release.digest,
+        if delivery.hold == Hold::Staged {
+            // It has lost what it had staged.
+            let hold = self.hold_of_new(&release.digest);
+            self.registry.put_delivery(DeliveryRecord { hold, ..delivery.clone() });
+        }
+        let goes = self.may_go(&delivery);
+        let wanted = self.wanted.entry((receiver, release.digest)).or_insert_with(|| Wanted {
             runs: Vec::new(),
             complete: false,
-            rounds,
+            rounds: 0,
         });
         if page == 0 {
             wanted.runs.clear();
             wanted.complete = false;
-            wanted.rounds += 1;
+            // Nobody has given it anything while it waited.
+            wanted.rounds += u32::from(goes);
         }
-        wanted.release = release.digest;
         wanted.runs.extend_from_slice(runs);
         wanted.complete = !more;
         if wanted.rounds > MAX_ROUNDS {

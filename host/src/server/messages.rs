@@ -6,16 +6,18 @@ use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::ids::{PeerSlot, ReceiverId, SessionId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_NAME};
 use fleetcast_core::time::Instant;
+use fleetcast_core::trust::document;
+use fleetcast_core::trust::membership::{MAX_MEMBERSHIP, Membership};
 use fleetcast_core::trust::statement::{Freshness, Receipt};
 use fleetcast_core::wire::control::{
-    Down, FailCode, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
+    Down, FailCode, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode, encode,
 };
 use fleetcast_core::wire::nack::{self, Nack};
 
 use super::ServerNode;
 use super::hearing::Hears;
 use super::live::LiveSession;
-use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord, fail_word};
+use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
 
 /// Receivers that may wait for approval at a time.
 const MAX_WAITING: usize = 1_000;
@@ -67,6 +69,7 @@ impl<A: Aead> ServerNode<A> {
                 self.on_installed(now, slot, id, &release, at, receipt);
             }
             Up::Failed { release, code, reason } => self.on_failed(now, id, &release, code, reason),
+            Up::Staged { release } => self.on_staged(now, (slot, id), &release),
             other => self.on_session_message(now, slot, id, &other),
         }
     }
@@ -330,6 +333,7 @@ impl<A: Aead> ServerNode<A> {
         more: bool,
     ) {
         for &release in releases {
+            self.weigh(id, &release);
             let at = self.registry.time();
             self.registry.put_held(HeldRecord { receiver: id, release, at, receipt: Vec::new() });
             self.settle_delivery(id, &release, DeliveryState::Installed, "", "");
@@ -338,62 +342,12 @@ impl<A: Aead> ServerNode<A> {
             if let Some(link) = self.links.get_mut(&slot) {
                 link.ready = true;
             }
+            self.release_to(now, id);
             self.owe_current(now, id);
         }
     }
 
-    // --- the end of a delivery ---
-
-    fn on_installed(
-        &mut self,
-        now: Instant,
-        slot: PeerSlot,
-        id: ReceiverId,
-        release: &ReleaseName,
-        at: u64,
-        receipt: &[u8],
-    ) {
-        let Some(record) = self.registry.receiver(&id) else { return };
-        let statement = Receipt { device: record.key, release: *release, at };
-        let signed = receipt.try_into().is_ok_and(|signature| {
-            record.signing.is_some_and(|key| statement.verify(&key, signature).is_ok())
-        });
-        if !signed {
-            return;
-        }
-        let title = self.registry.release_title(release);
-        let name = self.name_of(&id);
-        let receipt = receipt.to_vec();
-        self.registry.put_held(HeldRecord { receiver: id, release: *release, at, receipt });
-        if self.settle_delivery(id, release, DeliveryState::Installed, "", "") {
-            self.registry.log(&name, "installed", &title, "ok");
-        }
-        self.leave_sessions(&id, release);
-        // A receipt is repeated on every new channel: that ends nothing.
-        if self.busy_delivery(&id).is_some_and(|busy| busy.release == *release) {
-            self.idle(now, slot, id);
-        }
-    }
-
-    fn on_failed(
-        &mut self,
-        now: Instant,
-        id: ReceiverId,
-        release: &ReleaseName,
-        code: FailCode,
-        reason: &str,
-    ) {
-        let word = fail_word(code);
-        let title = self.registry.release_title(release);
-        let name = self.name_of(&id);
-        if self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {
-            self.registry.log(&name, "failed", &title, &format!("{word}: {reason}"));
-        }
-        self.leave_sessions(&id, release);
-        if let Some(&slot) = self.connected.get(&id) {
-            self.idle(now, slot, id);
-        }
-    }
+    // --- pings ---
 
     fn on_pong(&mut self, now: Instant, slot: PeerSlot, nonce: u64) {
         self.follow(slot);

@@ -17,8 +17,9 @@ use fleetcast_core::wire::control::{ReleaseName, Standing};
 use crate::accounts::folded;
 use crate::audit;
 use crate::model::{
-    AccountRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
-    ReceiverRecord, ReleaseRecord, ReleaseState, RequestRecord, Snapshot, UnixTime, VoucherRecord,
+    AccountRecord, Change, DeliveryRecord, DeliveryState, GroupRecord, HeldRecord, Hold, LogRecord,
+    MembershipRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, ReleaseState, RequestRecord,
+    Snapshot, Terms, UnixTime, VoucherRecord,
 };
 
 /// Facts by their keys.
@@ -36,6 +37,7 @@ pub struct Registry {
     /// Number of the newest delivery, of which nothing else may be left.
     last_delivery: u64,
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
+    marks: BTreeMap<String, u64>,
     last_log: Option<LogRecord>,
     recent_log: VecDeque<LogRecord>,
     changes: Vec<Change>,
@@ -58,7 +60,7 @@ impl Registry {
         let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
         let releases = snapshot.releases.into_iter().map(|r| (r.name.digest, r)).collect();
         let deliveries: BTreeMap<_, _> =
-            snapshot.deliveries.into_iter().map(|d| (d.id, d)).collect();
+            snapshot.deliveries.into_iter().map(|d| (d.id, afresh(d))).collect();
         let last_delivery = deliveries.last_key_value().map_or(0, |(id, _)| *id);
         let held = snapshot.held.into_iter().map(|h| ((h.receiver, h.release.group), h)).collect();
         Self {
@@ -72,6 +74,7 @@ impl Registry {
             deliveries,
             last_delivery,
             held,
+            marks: snapshot.marks.into_iter().collect(),
             last_log: snapshot.last_log,
             ..Self::default()
         }
@@ -260,6 +263,12 @@ impl Registry {
         self.releases.get(digest)
     }
 
+    /// How a release is sent; as usual where it is not known.
+    #[must_use]
+    pub fn terms(&self, digest: &Digest) -> Terms {
+        self.releases.get(digest).map_or_else(Terms::default, |release| release.terms)
+    }
+
     /// The newest release of a group that was not taken back.
     #[must_use]
     pub fn current_release(&self, group: GroupId) -> Option<&ReleaseRecord> {
@@ -271,6 +280,14 @@ impl Registry {
     pub fn put_release(&mut self, record: ReleaseRecord) {
         self.changes.push(Change::Release(record.clone()));
         self.releases.insert(record.name.digest, record);
+    }
+
+    /// Forgets a release and its deliveries.
+    pub fn remove_release(&mut self, name: &ReleaseName) {
+        if self.releases.remove(&name.digest).is_some() {
+            self.deliveries.retain(|_, delivery| delivery.release != *name);
+            self.changes.push(Change::ReleaseGone(*name));
+        }
     }
 
     // --- deliveries ---
@@ -299,11 +316,11 @@ impl Registry {
         self.last_delivery + 1
     }
 
-    /// Writes a delivery; only new and final states are made durable.
+    /// Writes a delivery; only new and final states are made durable, and what it waits for.
     pub fn put_delivery(&mut self, mut record: DeliveryRecord) {
         record.updated = self.now;
-        let known = self.deliveries.get(&record.id).map(|was| was.state);
-        if known.is_none() || record.state.is_final() {
+        let known = self.deliveries.get(&record.id).map(|was| was.hold);
+        if known != Some(record.hold) || record.state.is_final() {
             self.changes.push(Change::Delivery(record.clone()));
         }
         self.last_delivery = self.last_delivery.max(record.id);
@@ -328,15 +345,36 @@ impl Registry {
         self.held.values()
     }
 
-    /// Notes what a receiver holds, unless that says no more than what is known.
-    pub fn put_held(&mut self, record: HeldRecord) {
+    /// Keeps a receipt, for ever.
+    pub fn put_receipt(&mut self, record: ReceiptRecord) {
+        self.changes.push(Change::Receipt(record));
+    }
+
+    /// A number of the whole fleet.
+    #[must_use]
+    pub fn mark(&self, name: &str) -> Option<u64> {
+        self.marks.get(name).copied()
+    }
+
+    /// Sets a number of the whole fleet, or takes it away.
+    pub fn put_mark(&mut self, name: &str, value: Option<u64>) {
+        self.changes.push(Change::Mark(name.to_owned(), value));
+        match value {
+            Some(value) => self.marks.insert(name.to_owned(), value),
+            None => self.marks.remove(name),
+        };
+    }
+
+    /// Notes what a receiver holds; `false` when that says no more than what is known.
+    pub fn put_held(&mut self, record: HeldRecord) -> bool {
         let key = (record.receiver, record.release.group);
         let known = self.held.get(&key).filter(|known| known.release == record.release);
         if known.is_some_and(|known| !known.receipt.is_empty() || record.receipt.is_empty()) {
-            return;
+            return false;
         }
         self.changes.push(Change::Held(record.clone()));
         self.held.insert(key, record);
+        true
     }
 
     /// Makes a signed authority document durable.
@@ -369,6 +407,14 @@ impl Registry {
         let group = self.groups.get(&name.group).map_or("?", |group| group.name.as_str());
         format!("{group}#{}", name.order.sequence)
     }
+}
+
+/// A delivery after a restart: nobody works on it any more.
+fn afresh(record: DeliveryRecord) -> DeliveryRecord {
+    if record.state.is_final() || record.hold == Hold::Staged {
+        return record;
+    }
+    DeliveryRecord { state: DeliveryState::Queued, ..record }
 }
 
 impl Directory for Registry {

@@ -10,16 +10,17 @@ use fleetcast_core::trust::release::ReleaseRoot;
 
 use super::ServerNode;
 use super::contents::Contents;
+use super::doubt::above;
 use crate::error::Failure;
-use crate::model::{DeliveryRecord, DeliveryState, ReleaseRecord, ReleaseState};
+use crate::model::{DeliveryRecord, DeliveryState, Hold, ReleaseRecord, ReleaseState, Terms};
 
 /// How a release is to be sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SendOptions {
-    /// Cap in bytes per second, below the server's.
-    pub rate: Option<u64>,
-    /// Send every chunk, whatever receivers hold.
-    pub full: bool,
+    /// What stays with the release.
+    pub terms: Terms,
+    /// Its deliveries wait for `pending send`, or for their receivers to appear.
+    pub queue: bool,
 }
 
 impl<A: Aead> ServerNode<A> {
@@ -29,10 +30,8 @@ impl<A: Aead> ServerNode<A> {
     /// `group-unknown`.
     pub fn next_order(&self, group: &str) -> Result<ReleaseOrder, Failure> {
         let group = self.group(group)?.id;
-        let of_group = self.registry.releases().filter(|release| release.name.group == group);
-        let highest = of_group.map(|release| release.name.order.sequence).max().unwrap_or(0);
         let reset_epoch = self.authority.document().reset_epoch;
-        Ok(ReleaseOrder { reset_epoch, sequence: highest + 1 })
+        Ok(ReleaseOrder { reset_epoch, sequence: above(&self.registry, group) + 1 })
     }
 
     /// Takes a signed release whose chunks are all stored, and owes it to the
@@ -47,7 +46,7 @@ impl<A: Aead> ServerNode<A> {
         document: Vec<u8>,
         options: SendOptions,
     ) -> Result<Vec<u64>, Failure> {
-        let record = self.check_release(&document)?;
+        let record = ReleaseRecord { terms: options.terms, ..self.check_release(&document)? };
         let contents = Contents::read(&document, &*self.chunks)
             .map_err(|fault| chunks_missing(&fault.to_string()))?;
         for chunk in contents.chunks() {
@@ -61,18 +60,16 @@ impl<A: Aead> ServerNode<A> {
         self.registry.log(actor, "release-sent", &title, &record.label);
         self.registry.put_release(record);
         self.contents.insert(name.digest, contents.into());
-        if let Some(rate) = options.rate {
-            self.caps.insert(name.digest, rate);
-        }
-        if options.full {
-            self.full_sends.insert(name.digest);
+        if options.terms.is_scheduled() {
+            self.scheduled.insert(name.digest);
         }
         let mut members: Vec<ReceiverId> =
             self.registry.members(name.group).map(|member| member.receiver).collect();
         members.sort_unstable();
         let first = self.registry.next_delivery();
+        let hold = if options.queue { Hold::Send } else { self.hold_of_new(&name.digest) };
         for member in members {
-            self.owe(now, member, name);
+            self.owe(now, member, name, hold);
         }
         self.forget_contents();
         Ok((first..self.registry.next_delivery()).collect())
@@ -111,6 +108,7 @@ impl<A: Aead> ServerNode<A> {
             created: root.created,
             expires: root.expires,
             state: ReleaseState::Current,
+            terms: Terms::default(),
         })
     }
 
@@ -134,7 +132,8 @@ impl<A: Aead> ServerNode<A> {
     pub fn cancel_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
         let delivery = self.open_delivery(id)?;
         self.withdraw(now, delivery, DeliveryState::Cancelled);
-        self.registry.log(actor, "delivery-cancelled", &id.to_string(), "ok");
+        let what = self.delivery_title(id);
+        self.registry.log(actor, "delivery-cancelled", &id.to_string(), &what);
         Ok(())
     }
 
@@ -151,12 +150,23 @@ impl<A: Aead> ServerNode<A> {
             let hint = "the newest release contains everything: fleetcast pending list";
             return Err(Failure::failed("release-superseded", message, hint));
         }
-        self.registry.log(actor, "delivery-retried", &id.to_string(), "ok");
-        self.owe(now, delivery.receiver, delivery.release);
+        let what = self.delivery_title(id);
+        self.registry.log(actor, "delivery-retried", &id.to_string(), &what);
+        let hold = self.hold_of_new(&delivery.release.digest);
+        self.owe(now, delivery.receiver, delivery.release, hold);
         Ok(())
     }
 
-    fn open_delivery(&self, id: u64) -> Result<DeliveryRecord, Failure> {
+    /// Which release to whom, for the log.
+    pub(super) fn delivery_title(&self, id: u64) -> String {
+        let title = |delivery: &DeliveryRecord| {
+            let release = self.registry.release_title(&delivery.release);
+            format!("{release} to {}", self.name_of(&delivery.receiver))
+        };
+        self.registry.delivery(id).map(title).unwrap_or_default()
+    }
+
+    pub(super) fn open_delivery(&self, id: u64) -> Result<DeliveryRecord, Failure> {
         let found = self.registry.delivery(id).filter(|delivery| !delivery.state.is_final());
         found.cloned().ok_or_else(|| unknown_delivery(id))
     }

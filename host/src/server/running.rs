@@ -176,6 +176,9 @@ impl<A: Aead> ServerNode<A> {
 
     /// Plans sessions for all receivers that are here, idle, and owed something.
     pub(super) fn plan(&mut self, now: Instant) {
+        if self.in_doubt().is_some() {
+            return;
+        }
         let mut needs = Vec::new();
         let ready: Vec<(PeerSlot, ReceiverId, Hears)> = self
             .links
@@ -184,6 +187,7 @@ impl<A: Aead> ServerNode<A> {
             .filter_map(|(&slot, link)| Some((slot, link.receiver?, link.hears)))
             .collect();
         self.forgive_slow(now);
+        self.preempt(now);
         for (slot, receiver, hears) in ready {
             let Some(delivery) = self.next_delivery_of(receiver) else { continue };
             if let Some(link) = self.links.get_mut(&slot) {
@@ -201,17 +205,6 @@ impl<A: Aead> ServerNode<A> {
         self.share_rate();
     }
 
-    fn next_delivery_of(&self, receiver: ReceiverId) -> Option<DeliveryRecord> {
-        let mut deliveries = self.registry.deliveries();
-        deliveries
-            // Nobody works on it, whatever was under way when its session ended.
-            .find(|d| d.receiver == receiver && !d.state.is_final())
-            .filter(|d| self.registry.is_member(receiver, d.release.group))
-            // A crash must not free the number of a release that somebody knows.
-            .filter(|d| self.batches.has_delivery(d.id))
-            .cloned()
-    }
-
     /// Takes a late receiver into a running session of its release.
     fn join_running(
         &mut self,
@@ -221,7 +214,8 @@ impl<A: Aead> ServerNode<A> {
         hears: Hears,
     ) -> bool {
         let pace = self.pace_of(&delivery.receiver);
-        if pace.is_some() || self.wanted.contains_key(&delivery.receiver) {
+        let asked = (delivery.receiver, delivery.release.digest);
+        if pace.is_some() || self.wanted.contains_key(&asked) {
             return false;
         }
         let running = self.sessions.iter_mut().find_map(|session| {
@@ -234,18 +228,19 @@ impl<A: Aead> ServerNode<A> {
         });
         let Some(invitation) = running else { return false };
         self.offer(delivery, DeliveryPath::Multicast);
+        self.hold_back(now, slot, delivery);
         self.tell(now, slot, &Down::Invitation(invitation));
         true
     }
 
     fn need(&mut self, delivery: &DeliveryRecord, hears: Hears) -> Option<Need> {
         let release = self.contents_of(&delivery.release)?;
-        let asked = self.wanted.get(&delivery.receiver);
-        let asked = asked.filter(|wanted| wanted.complete && wanted.release == release.name.digest);
+        let asked = self.wanted.get(&(delivery.receiver, release.name.digest));
+        let asked = asked.filter(|wanted| wanted.complete);
         let wants = asked.map(|wanted| wanted.runs.clone());
         let held: Vec<ReleaseName> =
             self.registry.held_by(delivery.receiver).map(|held| held.release).collect();
-        let full = self.full_sends.contains(&release.name.digest);
+        let full = self.registry.terms(&release.name.digest).full;
         let held = held.iter().filter(|_| !full);
         let holds = held.filter_map(|name| self.contents_of(name)).collect();
         let pace = self.pace_of(&delivery.receiver);
@@ -254,7 +249,11 @@ impl<A: Aead> ServerNode<A> {
 
     /// Starts a planned session and invites its members; or lets it wait.
     fn run(&mut self, now: Instant, planned: Planned) {
-        let kind = self.sessions.iter().filter(|s| s.is_multicast() == planned.multicast).count();
+        let slots = slot_names(&planned);
+        // What is less urgent is no reason to wait.
+        let urgency = self.urgency(&slots);
+        let rivals = self.sessions.iter().filter(|s| s.is_multicast() == planned.multicast);
+        let kind = rivals.filter(|s| self.urgency(s.releases()) >= urgency).count();
         let most = if planned.multicast { MAX_MULTICASTS } else { MAX_CATCH_UPS };
         let to = self.destination(&planned);
         let Some(to) = to.filter(|_| kind < most) else {
@@ -269,7 +268,6 @@ impl<A: Aead> ServerNode<A> {
         self.rng.fill_bytes(&mut salt);
         // PROTOCOL S1: no number twice while this server lives, and a new key each time.
         self.next_session = self.next_session.wrapping_add(1);
-        let slots = slot_names(&planned);
         let tardy = |id: &ReceiverId| self.link_of(id).is_some_and(|(_, link)| link.tardy);
         let tardy = planned.members.iter().map(|&(id, _)| id).filter(|id| tardy(id)).collect();
         let config = LiveConfig {
@@ -284,7 +282,7 @@ impl<A: Aead> ServerNode<A> {
             members: planned.members.clone(),
             tardy,
             symbol: planned.symbol,
-            full: slots.iter().any(|release| self.full_sends.contains(&release.digest)),
+            full: slots.iter().any(|release| self.registry.terms(&release.digest).full),
             limits: self.limits_of_new(planned.multicast, planned.pace, &slots),
             pace: planned.pace,
         };
@@ -293,9 +291,10 @@ impl<A: Aead> ServerNode<A> {
         for &(receiver, _) in &planned.members {
             let Some(&slot) = self.connected.get(&receiver) else { continue };
             let Some(delivery) = self.busy_delivery(&receiver) else { continue };
-            if !self.wanted.contains_key(&receiver) {
+            if !self.wanted.contains_key(&(receiver, delivery.release.digest)) {
                 self.offer(&delivery, path);
             }
+            self.hold_back(now, slot, &delivery);
             if let Some(invitation) = session.invitation(&receiver, BlockIndex(0)) {
                 self.tell(now, slot, &Down::Invitation(invitation));
             }

@@ -1,5 +1,7 @@
 //! The rate cap shared among sessions, and receivers that cannot follow.
 
+use std::collections::BTreeMap;
+
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::session::rate::RateLimits;
@@ -7,9 +9,10 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::{Down, ReleaseName};
 
 use super::ServerNode;
-use super::lanes::{Claim, LANE_TIME, shares};
+use super::lanes::{Claim, LANE_TIME};
 use super::live::LiveSession;
 use super::slow::Slow;
+use super::urgency::urgent_shares;
 
 /// Slowest rate of a session in bytes per second.
 const FLOOR: u64 = 64 * 1_024;
@@ -95,9 +98,13 @@ impl<A: Aead> ServerNode<A> {
     /// of a release by the sessions that send something of it.
     fn limits(&self, sessions: Vec<(Claim, &[ReleaseName])>) -> Vec<RateLimits> {
         let claims: Vec<Claim> = sessions.iter().map(|(claim, _)| *claim).collect();
-        let mut shares = shares(self.config.rate, &claims);
-        for (release, &cap) in &self.caps {
-            let of = |releases: &[ReleaseName]| releases.iter().any(|r| r.digest == *release);
+        let urgency: Vec<u8> =
+            sessions.iter().map(|(_, releases)| self.urgency(releases)).collect();
+        let mut shares = urgent_shares(self.config.rate, &claims, &urgency);
+        let sent = sessions.iter().flat_map(|(_, releases)| releases.iter());
+        let caps = sent.filter_map(|r| Some((r.digest, self.registry.terms(&r.digest).rate?)));
+        for (release, cap) in caps.collect::<BTreeMap<_, _>>() {
+            let of = |releases: &[ReleaseName]| releases.iter().any(|r| r.digest == release);
             let own = || shares.iter().zip(&sessions).filter(|(_, (_, r))| of(r));
             let sum: u64 = own().map(|(share, _)| *share).sum();
             if sum > cap {

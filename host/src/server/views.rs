@@ -96,6 +96,22 @@ impl<A: Aead> ServerNode<A> {
         self.connected.contains_key(receiver)
     }
 
+    /// By which path a receiver would be reached now.
+    #[must_use]
+    pub fn path_of(&self, receiver: &ReceiverId) -> &'static str {
+        match self.link_of(receiver) {
+            None => "later",
+            Some((_, link)) if link.slow.is_some() || link.hears.is_deaf() => "unicast",
+            Some(_) => "multicast",
+        }
+    }
+
+    /// Cap of all that is sent, in bytes per second.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.config.rate
+    }
+
     /// All groups, by name.
     #[must_use]
     pub fn group_items(&self) -> Vec<GroupItem> {
@@ -151,6 +167,7 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn delivery_item(&self, delivery: &DeliveryRecord) -> DeliveryItem {
         let group = self.registry.group(&delivery.release.group);
+        let terms = self.registry.terms(&delivery.release.digest);
         DeliveryItem {
             id: delivery.id,
             receiver: self.name_of(&delivery.receiver),
@@ -162,6 +179,9 @@ impl<A: Aead> ServerNode<A> {
             reason: delivery.reason.clone(),
             bytes: delivery.bytes,
             path: delivery.path.word().to_owned(),
+            waits: delivery.hold.word().to_owned(),
+            at: terms.at,
+            priority: terms.priority,
         }
     }
 
@@ -285,10 +305,18 @@ impl<A: Aead> ServerNode<A> {
         for (id, since) in self.clones.shown(now) {
             health.raise(Condition::OrderRegressed, &self.name_of(id), since);
         }
+        if let Some(since) = self.in_doubt() {
+            health.raise(Condition::CatalogInDoubt, "server", since);
+        }
         for condition in &self.conditions {
             health.raise(*condition, "server", now);
         }
         health
+    }
+
+    /// Writes a line of the log about what was done beside this machine.
+    pub fn note(&mut self, actor: &str, action: &str, subject: &str, result: &str) {
+        self.registry.log(actor, action, subject, result);
     }
 
     /// Adds a condition that only the driver can know, such as an unsealed key.

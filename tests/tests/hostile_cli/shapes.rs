@@ -12,7 +12,8 @@ const GROUP: &str = "name,open,receivers,sequence";
 const RECEIVER: &str = "name,id,fingerprint,state,last_seen,address,version,profile,groups,\
     free_bytes,installed";
 const RELEASE_OF: &str = "group,sequence,release";
-const DELIVERY: &str = "id,receiver,group,release,sequence,state,code,reason,bytes,path";
+const DELIVERY: &str = "id,receiver,group,release,sequence,state,code,reason,bytes,path,waits,at,\
+    priority";
 const SEND: &str = "releases,deliveries,payload_bytes,wire_bytes,multicast_bytes,unicast_bytes,\
     seconds,ingest_seconds";
 const RELEASE: &str = "release,group,sequence,name,files,bytes,created,expires,signatures,\
@@ -106,7 +107,10 @@ fn documents_have_the_keys_of_the_contract() {
     let id = pending[0]["id"].to_string();
     items(&fleet, &["pending", "cancel", &id], DELIVERY);
     let lacking = "groups,files,bytes,lacking_chunks,lacking_bytes";
-    item(&fleet, &["send", path, "--to", "g", "--dry-run"], lacking);
+    let plan = item(&fleet, &["send", path, "--to", "g", "--dry-run"], lacking);
+    let group = "name,sequence,receivers,plan,multicast_bytes,unicast_bytes,later_bytes,seconds";
+    assert_keys(&plan["groups"][0], group);
+    assert_keys(&plan["groups"][0]["plan"][0], "receiver,path,bytes");
 }
 
 #[test]

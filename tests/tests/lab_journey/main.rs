@@ -6,8 +6,13 @@
 
 mod accounts;
 mod discovery;
+mod history;
+mod kills;
+mod membership;
 mod membership;
 mod namespaces;
+mod namespaces;
 mod people;
+mod queue;
 mod restarts;
 mod versions;

@@ -12,7 +12,10 @@ use crate::api::client::{Client, misunderstood};
 use crate::api::model::NextRelease;
 use crate::cli::upload::{Upload, failure_of, read_chunk};
 use crate::error::Failure;
-use crate::ingest::{Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError};
+use crate::ingest::{
+    Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError, UnsignedRelease,
+};
+use crate::status::ReleaseItem;
 use crate::units::{now, quoted};
 
 /// How long a release may be installed for the first time, in seconds: a year.
@@ -57,12 +60,47 @@ pub(super) fn release(
     key: &SigningKey,
     sink: &mut Upload<'_>,
 ) -> Result<SignedRelease, Failure> {
-    let next = &target.next;
-    let mut tree = match &next.current {
+    let tree = content(job, target, sent)?;
+    seal(job, &target.next, &tree, key, sink)
+}
+
+/// What the next release of a group contains.
+///
+/// # Errors
+/// As [`release`].
+pub(super) fn content(job: &Job<'_>, target: &Target, sent: &[Sent]) -> Result<Tree, Failure> {
+    let mut tree = match &target.next.current {
         Some(current) if !job.mirror => current_tree(job.client, &current.0)?,
         _ => Tree::default(),
     };
     tree.merge(sent.iter().cloned()).map_err(tree_failure)?;
+    Ok(tree)
+}
+
+/// Makes and signs the next release of a group with this content.
+///
+/// # Errors
+/// As [`release`].
+pub(super) fn seal(
+    job: &Job<'_>,
+    next: &NextRelease,
+    tree: &Tree,
+    key: &SigningKey,
+    sink: &mut Upload<'_>,
+) -> Result<SignedRelease, Failure> {
+    unsigned(job, next, tree, sink)?.sign(&[key]).map_err(release_failure)
+}
+
+/// Makes the next release of a group with this content.
+///
+/// # Errors
+/// As [`release`].
+pub(super) fn unsigned(
+    job: &Job<'_>,
+    next: &NextRelease,
+    tree: &Tree,
+    sink: &mut Upload<'_>,
+) -> Result<UnsignedRelease, Failure> {
     let created = now();
     let draft = ReleaseDraft {
         fleet: FleetId(next.fleet.array().ok_or_else(misunderstood)?),
@@ -74,8 +112,20 @@ pub(super) fn release(
         expires: created + LIFETIME,
         label: job.label,
     };
-    let unsigned = draft.build(&tree, job.encoding, sink).map_err(release_failure)?;
-    unsigned.sign(&[key]).map_err(release_failure)
+    draft.build(tree, job.encoding, sink).map_err(release_failure)
+}
+
+/// A release by its digest or `GROUP#SEQUENCE`, and what it contains.
+///
+/// # Errors
+/// `release-unknown`, `release-damaged`, and as the server says.
+pub(in crate::cli) fn tree_of(
+    client: &Client,
+    wanted: &str,
+) -> Result<(ReleaseItem, Tree), Failure> {
+    let found = client.release_document(wanted)?;
+    let tree = current_tree(client, &found.document.0)?;
+    Ok((found.release, tree))
 }
 
 fn current_tree(client: &Client, document: &[u8]) -> Result<Tree, Failure> {

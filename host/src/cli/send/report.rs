@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::build::Target;
+use super::plan::GroupPlan;
 use crate::api::client::Client;
 use crate::api::model::Submitted;
 use crate::cli::context::{Context, DONE, Outcome};
+use crate::cli::table::Table;
 use crate::cli::upload::Upload;
 use crate::cli::{pending, printer};
-use crate::error::{EXIT_BEHIND, Failure};
+use crate::error::EXIT_BEHIND;
 use crate::files::{Kind, Walk};
 use crate::status::{DeliveryItem, SendItem};
 use crate::units::{format_size, printable};
@@ -19,7 +20,7 @@ use crate::units::{format_size, printable};
 /// What a dry run tells.
 #[derive(Debug, Serialize)]
 struct DryRunItem {
-    groups: Vec<DryRunGroup>,
+    groups: Vec<GroupPlan>,
     /// Files that would be sent.
     files: u64,
     /// Bytes of them.
@@ -30,27 +31,8 @@ struct DryRunItem {
     lacking_bytes: u64,
 }
 
-/// A group that a dry run would send to.
-#[derive(Debug, Serialize)]
-struct DryRunGroup {
-    name: String,
-    sequence: u64,
-    receivers: Vec<String>,
-}
-
 /// Tells what would be sent.
-pub(super) fn dry_run(
-    context: &Context,
-    client: &Client,
-    targets: &[Target],
-    walked: &Walk,
-    sink: &Upload<'_>,
-) -> Result<(), Failure> {
-    let mut groups = Vec::new();
-    for Target { next } in targets {
-        let receivers = client.members(&next.name)?.into_iter().map(|r| r.name).collect();
-        groups.push(DryRunGroup { name: next.name.clone(), sequence: next.sequence, receivers });
-    }
+pub(super) fn dry_run(context: &Context, groups: Vec<GroupPlan>, walked: &Walk, sink: &Upload<'_>) {
     let sizes = walked.entries.iter().filter_map(|entry| match entry.kind {
         Kind::File { size, .. } => Some(size),
         Kind::Directory => None,
@@ -67,13 +49,26 @@ pub(super) fn dry_run(
             format_size(item.lacking_bytes)
         );
         for group in &item.groups {
-            let (name, receivers) = (printable(&group.name), group.receivers.join(", "));
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{name}#{} to {}", group.sequence, printable(&receivers));
+            text.push_str(&describe_plan(group));
         }
         text
     });
-    Ok(())
+}
+
+fn describe_plan(group: &GroupPlan) -> String {
+    let mut table = Table::new(&["RECEIVER", "PATH", ">BYTES"], "no receivers");
+    for plan in &group.plan {
+        table.row([plan.receiver.clone(), plan.path.clone(), format_size(plan.bytes)]);
+    }
+    format!(
+        "\n{}#{}: {} once by multicast, {} to single receivers, at least {:.1} s; {} later\n{table}",
+        printable(&group.name),
+        group.sequence,
+        format_size(group.multicast_bytes),
+        format_size(group.unicast_bytes),
+        group.seconds,
+        format_size(group.later_bytes)
+    )
 }
 
 /// Tells what was sent; exit code 3 when it was waited for and not all have it.
@@ -101,6 +96,14 @@ pub(super) fn sent(
     };
     printer::item(context, "send", item, |item| describe(item, waited));
     Ok(if waited && behind { EXIT_BEHIND } else { DONE })
+}
+
+/// Tells what waits from now on.
+pub(super) fn queued(context: &Context, submitted: Vec<Submitted>) -> Outcome {
+    let deliveries: Vec<DeliveryItem> =
+        submitted.into_iter().flat_map(|submitted| submitted.deliveries).collect();
+    printer::items(context, "deliveries", deliveries, pending::table);
+    Ok(DONE)
 }
 
 fn describe(item: &SendItem, waited: bool) -> String {

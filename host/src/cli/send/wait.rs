@@ -71,6 +71,9 @@ mod tests {
             reason: String::new(),
             bytes: 0,
             path: "multicast".into(),
+            waits: String::new(),
+            at: None,
+            priority: 0,
         };
         let active = HashSet::from(["a".to_owned(), "b".to_owned(), "c".to_owned()]);
         let deliveries = [

@@ -1,0 +1,108 @@
+//! What happened and what is kept of it: receipts, backups, a catalog in doubt.
+
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::extract::{Query, Request, State};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
+
+use super::answer::{ACTOR, Answer, Refusal};
+use super::model::{Hex, NewBackup, ReceiptItem};
+use super::state::Api;
+use crate::backup::{BackupItem, back_up};
+use crate::error::Failure;
+use crate::model::ReceiptRecord;
+use crate::status::Items;
+
+/// Most receipts in one answer.
+const PAGE: u32 = 1_000;
+
+/// Which page of receipts.
+#[derive(Deserialize)]
+pub(super) struct ReceiptQuery {
+    #[serde(default)]
+    offset: u64,
+}
+
+pub(super) async fn receipts(
+    State(api): State<Api>,
+    Query(query): Query<ReceiptQuery>,
+) -> Answer<Items<ReceiptItem>> {
+    let receipts = api.catalog.receipts(query.offset, PAGE).await.map_err(Failure::from)?;
+    Ok(Json(Items::new("receipts", receipts.into_iter().map(item).collect())))
+}
+
+fn item(record: ReceiptRecord) -> ReceiptItem {
+    let name = record.release;
+    ReceiptItem {
+        receiver: record.receiver_name,
+        id: record.receiver.to_string(),
+        device_key: Hex(record.device.0.to_vec()),
+        signing_key: Hex(record.signing.0.to_vec()),
+        group: record.group_name,
+        group_id: Hex(name.group.0.to_vec()),
+        reset_epoch: name.order.reset_epoch,
+        sequence: name.order.sequence,
+        release: Hex(name.digest.0.to_vec()),
+        installed: record.at,
+        signature: Hex(record.signature),
+    }
+}
+
+/// Writes a backup where the server can.
+pub(super) async fn backup(
+    State(api): State<Api>,
+    Json(wanted): Json<NewBackup>,
+) -> Answer<BackupItem> {
+    let none = || {
+        let hint = "stop the server, and make the backup then";
+        Failure::failed("no-state-directory", "the server does not know its directory", hint)
+    };
+    let state = api.directory.clone().ok_or_else(none)?;
+    // Nothing is taken out of packs meanwhile.
+    let _kept = api.gate.read().await;
+    let made = back_up(&state, &api.catalog, &PathBuf::from(wanted.file)).await?;
+    let told = made.file.clone();
+    api.run(move |node, _| {
+        node.note(ACTOR, "backup-made", &told, "ok");
+        Ok(())
+    })
+    .await?;
+    Ok(Json(made))
+}
+
+pub(super) async fn confirm(State(api): State<Api>) -> Answer<()> {
+    let confirmed = api.run(|node, now| {
+        node.confirm_catalog(now, ACTOR);
+        Ok(())
+    });
+    Ok(Json(confirmed.await?))
+}
+
+/// What may be asked for while the catalog is in doubt, besides reading.
+const ALLOWED: [&str; 4] = [
+    "/api/v1/restore/confirm",
+    "/api/v1/backup",
+    "/api/v1/receivers/ping",
+    "/api/v1/chunks/lacking",
+];
+
+/// Lets nothing be changed while the catalog is in doubt.
+pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    if request.method() == Method::GET || ALLOWED.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    match api.run(|node, _| Ok(node.in_doubt())).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(_)) => {
+            let message = "the catalog was restored from an older copy: nothing is changed or \
+                           sent before somebody has looked at it";
+            let hint = "compare groups and receivers, then `fleetcast restore --confirm`";
+            Refusal::from(Failure::failed("catalog-in-doubt", message, hint)).into_response()
+        }
+        Err(failure) => Refusal::from(failure).into_response(),
+    }
+}

@@ -1,0 +1,76 @@
+//! How a delivery ends, by the word of its receiver.
+
+use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::ids::{PeerSlot, ReceiverId};
+use fleetcast_core::time::Instant;
+use fleetcast_core::trust::statement::Receipt;
+use fleetcast_core::wire::control::{FailCode, ReleaseName};
+
+use super::ServerNode;
+use crate::model::{DeliveryState, HeldRecord, ReceiptRecord, fail_word};
+
+impl<A: Aead> ServerNode<A> {
+    pub(super) fn on_installed(
+        &mut self,
+        now: Instant,
+        slot: PeerSlot,
+        id: ReceiverId,
+        release: &ReleaseName,
+        at: u64,
+        receipt: &[u8],
+    ) {
+        let Some(record) = self.registry.receiver(&id) else { return };
+        let statement = Receipt { device: record.key, release: *release, at };
+        let signed = receipt.try_into().is_ok_and(|signature| {
+            record.signing.is_some_and(|key| statement.verify(&key, signature).is_ok())
+        });
+        if !signed {
+            return;
+        }
+        let title = self.registry.release_title(release);
+        let name = self.name_of(&id);
+        let (device, signing) = (record.key, record.signing);
+        let receipt = receipt.to_vec();
+        let held = HeldRecord { receiver: id, release: *release, at, receipt: receipt.clone() };
+        if let (true, Some(signing)) = (self.registry.put_held(held), signing) {
+            self.registry.put_receipt(ReceiptRecord {
+                receiver: id,
+                receiver_name: name.clone(),
+                device,
+                signing,
+                release: *release,
+                group_name: self.group_name(release.group),
+                at,
+                signature: receipt,
+            });
+        }
+        if self.settle_delivery(id, release, DeliveryState::Installed, "", "") {
+            self.registry.log(&name, "installed", &title, "ok");
+        }
+        self.leave_sessions(&id, release);
+        // A receipt is repeated on every new channel: that ends nothing.
+        if self.busy_delivery(&id).is_some_and(|busy| busy.release == *release) {
+            self.idle(now, slot, id);
+        }
+    }
+
+    pub(super) fn on_failed(
+        &mut self,
+        now: Instant,
+        id: ReceiverId,
+        release: &ReleaseName,
+        code: FailCode,
+        reason: &str,
+    ) {
+        let word = fail_word(code);
+        let title = self.registry.release_title(release);
+        let name = self.name_of(&id);
+        if self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {
+            self.registry.log(&name, "failed", &title, &format!("{word}: {reason}"));
+        }
+        self.leave_sessions(&id, release);
+        if let Some(&slot) = self.connected.get(&id) {
+            self.idle(now, slot, id);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What was sent and what became of it: releases compared, checked, taken back and
+//! forgotten; the log; receipts; copies of the whole and what they cannot know.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use fleetcast_tests::processes::{Fleet, noise, tree};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Sends a folder with these files in place of what was there.
+fn mirror(fleet: &Fleet, files: &[(&str, &[u8])]) -> Value {
+    let folder = fleet.path("content");
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
+    fleet.send(&folder, &["--mirror"])
+}
+
+fn health(fleet: &Fleet) -> String {
+    fleet.run(["status"]).done()["item"]["health"].to_string()
+}
+
+#[test]
+fn releases_are_compared_checked_taken_back_and_brought_back() {
+    let fleet = Fleet::start();
+    let receiver = fleet.receiver("r");
+    mirror(&fleet, &[("same", b"same"), ("old", b"old")]);
+    let first = tree(&receiver.into.join("g"));
+    mirror(&fleet, &[("same", b"changed"), ("new", b"brand new")]);
+    let diff = fleet.run(["releases", "diff", "g#1", "g#2"]).done();
+    let items = diff["items"].as_array().unwrap().iter();
+    let told: Vec<String> =
+        items.map(|item| format!("{} {}", item["change"], item["path"]).replace('"', "")).collect();
+    let expected =
+        ["added content/new", "removed content/old", "changed content/same"].map(String::from);
+    assert_eq!(told, expected, "{diff}");
+    assert_eq!(diff["items"][0]["new_bytes"], 9);
+    let checked = fleet.run(["releases", "verify", "g#2"]).done();
+    assert_eq!((&checked["item"]["ok"], &checked["item"]["signatures"]), (&json!(true), &json!(1)));
+    // Back to the first: as a new release.
+    let back = fleet.run(["releases", "rollback", "g", "1", "--wait"]).done();
+    assert_eq!(back["item"]["releases"][0]["sequence"], 3, "{back}");
+    assert!(tree(&receiver.into.join("g")) == first, "the old content");
+    fleet.run(["releases", "rollback", "g", "g#9"]).refused(1, "release-unknown");
+    // Taken back: nobody else gets it, and who has it stays as it is.
+    fleet.run(["releases", "cancel", "g#3"]).refused(2, "not-confirmed");
+    let cancelled = fleet.run(["--yes", "releases", "cancel", "g#3"]).done();
+    assert_eq!(cancelled["item"]["state"], "cancelled");
+    let mut late = fleet.receiver("late");
+    let installed = late.process().wait_for("installed");
+    assert_eq!(installed["sequence"], 2, "the newest that was not taken back");
+    assert!(tree(&receiver.into.join("g")) == first, "it does not go back by itself");
+    // The number of what was taken back is not given again.
+    assert_eq!(mirror(&fleet, &[("x", b"x")])["releases"][0]["sequence"], 4);
+    // Rot at the server.
+    let pack = fleet.state().join("packs/000001.pack");
+    let mut bytes = fs::read(&pack).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"brand new").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let rotten = fleet.run(["releases", "verify", "g#2"]);
+    assert_eq!((rotten.code, &rotten.document()["item"]["bad"]), (1, &json!(1)), "{rotten:?}");
+}
+
+#[test]
+fn releases_that_nobody_needs_are_forgotten_and_their_room_is_freed() {
+    let fleet = Fleet::start();
+    let receiver = fleet.receiver("r");
+    for seed in 0..4 {
+        mirror(&fleet, &[("noise", &noise(seed, 2 << 20))]);
+    }
+    let size = || -> u64 {
+        let packs = fs::read_dir(fleet.state().join("packs")).unwrap();
+        packs.map(|pack| pack.unwrap().metadata().unwrap().len()).sum()
+    };
+    let before = size();
+    let plan = fleet.run(["releases", "prune", "--keep", "1", "--dry-run"]).done();
+    assert_eq!(plan["item"]["releases"].as_array().unwrap().len(), 3, "{plan}");
+    fleet.run(["releases", "prune", "--keep", "1"]).refused(2, "not-confirmed");
+    assert_eq!(size(), before);
+    let done = fleet.run(["--yes", "releases", "prune", "--keep", "1"]).done();
+    assert!(done["item"]["freed_bytes"].as_u64().unwrap() > 5 << 20, "{done}");
+    assert!(before - size() > 5 << 20, "{before} before, {} after", size());
+    assert_eq!(fleet.run(["releases", "list"]).done()["items"].as_array().unwrap().len(), 1);
+    fleet.run(["releases", "verify", "g#4"]).done();
+    // What is left is enough for whoever comes, and for what comes next.
+    let mut late = fleet.receiver("late");
+    late.process().wait_for("installed");
+    assert!(fs::read(late.file("content/noise")).unwrap() == noise(3, 2 << 20), "identical");
+    assert_eq!(mirror(&fleet, &[("x", b"x")])["releases"][0]["sequence"], 5);
+    assert_eq!(fs::read(receiver.file("content/x")).unwrap(), b"x");
+    fleet.run(["log", "verify"]).done();
+}
+
+#[test]
+fn receipts_are_taken_away_and_checked_without_a_server() {
+    let mut fleet = Fleet::start();
+    let _receivers = [fleet.receiver("a"), fleet.receiver("b")];
+    mirror(&fleet, &[("x", b"1")]);
+    mirror(&fleet, &[("x", b"2")]);
+    let file = fleet.path("receipts.json");
+    let path = file.to_str().unwrap();
+    assert_eq!(fleet.run(["receipts", "export", "--to", path]).done()["item"]["receipts"], 4);
+    let of_b = fleet.run(["receipts", "export", "--receiver", "b"]).done();
+    assert_eq!(of_b["items"].as_array().unwrap().len(), 2, "{of_b}");
+    // By name, by group, by who did it.
+    let lines = |options: &[&str]| {
+        let log = fleet.run([&["log"], options].concat()).done();
+        log["items"].as_array().unwrap().len()
+    };
+    assert_eq!(lines(&["--actor", "a", "--group", "g"]), 2, "a installed two of g");
+    assert_eq!(lines(&["--receiver", "nobody"]), 0);
+    let csv = fleet.command(["log", "--csv"]).output().unwrap();
+    assert!(!csv.stdout.is_empty());
+    fleet.stop_server(Signal::TERM);
+    let verified = fleet.run(["receipts", "verify", path]).done();
+    assert_eq!(verified["item"], json!({ "ok": true, "receipts": 4, "bad": [] }));
+    // Nobody can say that something else was installed.
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen("\"sequence\":1", "\"sequence\":7", 1)).unwrap();
+    let forged = fleet.run(["receipts", "verify", path]);
+    assert_eq!((forged.code, &forged.document()["item"]["ok"]), (1, &json!(false)));
+    fs::write(&file, "{}").unwrap();
+    fleet.run(["receipts", "verify", path]).refused(1, "receipts-malformed");
+}
+
+#[test]
+fn a_fleet_restored_from_an_old_backup_sends_nothing_before_somebody_has_looked() {
+    let mut fleet = Fleet::start();
+    let mut receiver = fleet.receiver("r");
+    mirror(&fleet, &[("x", b"1")]);
+    let file = fleet.path("fleet.backup");
+    let path = file.to_str().unwrap();
+    let made = fleet.run(["backup", path]).done();
+    assert!(made["item"]["files"].as_u64().unwrap() >= 4, "{made}");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    fleet.run(["backup", path]).refused(1, "file-exists");
+    mirror(&fleet, &[("x", b"2")]);
+    mirror(&fleet, &[("x", b"3")]);
+    fleet.run(["restore", path]).refused(1, "state-locked");
+    fleet.kill_server();
+    fleet.run(["restore", path]).refused(1, "state-not-empty");
+    fs::rename(fleet.state(), fleet.path("lost")).unwrap();
+    let torn = fleet.path("torn.backup");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&torn, &bytes[..bytes.len() - 2_000]).unwrap();
+    fleet.run(["restore", torn.to_str().unwrap()]).refused(1, "backup-damaged");
+    fleet.run(["restore", path]).done();
+    fleet.start_server();
+    assert!(health(&fleet).contains("catalog-in-doubt"));
+    fleet.run(["groups", "create", "h"]).refused(1, "catalog-in-doubt");
+    fleet.run(["releases", "verify", "g#1"]).done();
+    receiver.process().wait_for("connected");
+    let content = fleet.path("content");
+    let content = content.to_str().unwrap();
+    fleet.run(["send", content, "--to", "g"]).refused(1, "catalog-in-doubt");
+    assert_eq!(fs::read(receiver.file("content/x")).unwrap(), b"3", "it is never set back");
+    fleet.run(["restore", "--confirm"]).refused(2, "not-confirmed");
+    fleet.run(["--yes", "restore", "--confirm"]).done();
+    assert!(!health(&fleet).contains("catalog-in-doubt"));
+    let sent = mirror(&fleet, &[("x", b"4")]);
+    // 2 and 3 are somebody else's for ever.
+    assert_eq!(sent["releases"][0]["sequence"], 1_004, "{sent}");
+    assert_eq!(fs::read(receiver.file("content/x")).unwrap(), b"4");
+    fleet.run(["log", "verify"]).done();
+    fleet.run(["doctor", "--interface", "lo"]).done();
+}
+
+#[test]
+fn a_catalog_that_was_secretly_set_back_is_noticed_by_what_receivers_hold() {
+    let mut fleet = Fleet::start();
+    let mut receiver = fleet.receiver("r");
+    mirror(&fleet, &[("x", b"1")]);
+    fleet.stop_server(Signal::TERM);
+    let (catalog, old) = (fleet.state().join("catalog.db"), fleet.path("old.db"));
+    fs::copy(&catalog, &old).unwrap();
+    fleet.start_server();
+    receiver.process().wait_for("connected");
+    mirror(&fleet, &[("x", b"2")]);
+    fleet.stop_server(Signal::TERM);
+    set_back(&catalog, &old);
+    fleet.start_server();
+    receiver.process().wait_for("connected");
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(health(&fleet).contains("catalog-in-doubt"));
+    let content = fleet.path("content");
+    let refused = fleet.run(["send", content.to_str().unwrap(), "--to", "g"]);
+    refused.refused(1, "catalog-in-doubt");
+    assert_eq!(fs::read(receiver.file("content/x")).unwrap(), b"2");
+    // The doubt outlives a restart.
+    fleet.kill_server();
+    fleet.start_server();
+    assert!(health(&fleet).contains("catalog-in-doubt"));
+    let found = fleet.run(["doctor", "--interface", "lo"]);
+    assert_eq!(found.code, 1, "{found:?}");
+}
+
+fn set_back(catalog: &Path, old: &Path) {
+    for suffix in ["-wal", "-shm"] {
+        let mut name = catalog.as_os_str().to_owned();
+        name.push(suffix);
+        let _ = fs::remove_file(name);
+    }
+    fs::copy(old, catalog).unwrap();
+}
