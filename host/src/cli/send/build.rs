@@ -5,6 +5,8 @@ use std::io;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::ids::{FleetId, GroupId, ReleaseOrder};
 use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::tree::index::TreeTop;
+use fleetcast_core::tree::reference::ChunkRef;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::release::ReleaseRoot;
 
@@ -12,6 +14,7 @@ use crate::api::client::{Client, misunderstood};
 use crate::api::model::NextRelease;
 use crate::cli::upload::{Upload, failure_of, read_chunk};
 use crate::error::Failure;
+use crate::ingest::twin::{Before, twin};
 use crate::ingest::{Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError};
 use crate::units::{now, quoted};
 
@@ -58,10 +61,13 @@ pub(super) fn release(
     sink: &mut Upload<'_>,
 ) -> Result<SignedRelease, Failure> {
     let next = &target.next;
-    let mut tree = match &next.current {
-        Some(current) if !job.mirror => current_tree(job.client, &current.0)?,
-        _ => Tree::default(),
+    let before = match &next.current {
+        Some(current) if !job.mirror || next.constrained => {
+            current_trees(job.client, &current.0, next.constrained)?
+        }
+        _ => Before::default(),
     };
+    let mut tree = if job.mirror { Tree::default() } else { before.standard.clone() };
     tree.merge(sent.iter().cloned()).map_err(tree_failure)?;
     let created = now();
     let draft = ReleaseDraft {
@@ -74,15 +80,31 @@ pub(super) fn release(
         expires: created + LIFETIME,
         label: job.label,
     };
-    let unsigned = draft.build(&tree, job.encoding, sink).map_err(release_failure)?;
+    let twin = match next.constrained {
+        false => None,
+        true => {
+            // What was put must be there to be read back.
+            sink.flush()?;
+            let mut chunk = |chunk: &ChunkRef| read_chunk(job.client, chunk);
+            Some(twin(&tree, &before, job.encoding, &mut chunk, sink).map_err(tree_failure)?)
+        }
+    };
+    let unsigned =
+        draft.build_both(&tree, twin.as_ref(), job.encoding, sink).map_err(release_failure)?;
     unsigned.sign(&[key]).map_err(release_failure)
 }
 
-fn current_tree(client: &Client, document: &[u8]) -> Result<Tree, Failure> {
+/// The trees of the current release; that of boards only where one is asked for.
+fn current_trees(client: &Client, document: &[u8], boards: bool) -> Result<Before, Failure> {
     let signed = SignedDocument::parse(document, MAX_ROOT);
     let signed = signed.map_err(|fault| damaged(&fault))?;
     let root = ReleaseRoot::decode(signed.body()).map_err(|fault| damaged(&fault))?;
-    Tree::from_release(&root.standard, &mut |chunk| read_chunk(client, chunk)).map_err(tree_failure)
+    let tree = |top: &TreeTop<'_>| {
+        Tree::from_release(top, &mut |chunk| read_chunk(client, chunk)).map_err(tree_failure)
+    };
+    let constrained = root.constrained.as_ref().filter(|_| boards).map(tree).transpose()?;
+    let constrained = constrained.unwrap_or_default();
+    Ok(Before { standard: tree(&root.standard)?, constrained })
 }
 
 fn tree_failure(error: TreeError) -> Failure {
