@@ -13,7 +13,7 @@ use crate::wire::transport::OVERHEAD;
 /// Blocks that it receives at a time.
 pub const SLOTS: usize = 2;
 /// Source symbols of such a block.
-pub const SOURCES: usize = 16;
+pub const SOURCES: usize = 10;
 /// Segments that it keeps state for.
 pub const SEGMENTS: usize = 2;
 /// Bytes of all blocks that it receives at a time.

@@ -11,16 +11,16 @@ use crate::partition::Disk;
 const TURNS: u32 = 32;
 
 /// A receiver on its network.
-pub struct Driver<'m, D: Nic, S> {
+pub struct Driver<'p, 'm, D: Nic, S> {
     /// The network.
-    pub net: Net<'m, D>,
+    pub net: &'p mut Net<'m, D>,
     /// The receiver.
-    pub appliance: Appliance<'m, S>,
+    pub appliance: &'p mut Appliance<'m, S>,
     /// The datagram that came, or goes out.
     pub datagram: &'m mut [u8; DATAGRAM],
 }
 
-impl<D: Nic, S: Disk> Driver<'_, D, S> {
+impl<D: Nic, S: Disk> Driver<'_, '_, D, S> {
     /// One round: takes what waits in the device, does what is due, sends what is to be
     /// sent, and tells each event. Returns whether there may be more at once; else the
     /// board may sleep until a frame comes or [`Self::poll_timeout`] is reached.
@@ -57,6 +57,7 @@ impl<D: Nic, S: Disk> Driver<'_, D, S> {
         net.into_iter().chain(self.appliance.poll_timeout()).min()
     }
 
+    #[inline(never)]
     fn drain(&mut self, now: Instant, tell: &mut impl FnMut(&Event)) {
         // 3.
         while let Some(event) = self.appliance.poll_event() {

@@ -182,10 +182,10 @@ mod tests {
         for (sectors, fat) in
             [(2_000, FatType::Fat12), (20_000, FatType::Fat16), (140_000, FatType::Fat32)]
         {
-            let files = [("a long name.text", &b"x"[..]), ("enrol.bak", b"y"), ("ENROL.TXT", &text)];
+            let files =
+                [("a long name.text", &b"x"[..]), ("enrol.bak", b"y"), ("ENROL.TXT", &text)];
             let mut disk = card(sectors, fat, &files);
-            let expected =
-                Place { kind: 0x0E, base: BASE as u64, len: u64::from(sectors) * 512 };
+            let expected = Place { kind: 0x0E, base: BASE as u64, len: u64::from(sectors) * 512 };
             assert_eq!(partitions(&mut disk).unwrap(), [Some(expected), None, None, None]);
             let mut read = [0; 1_024];
             let found = read_file(&mut disk, BASE as u64, b"ENROL   TXT", &mut read);

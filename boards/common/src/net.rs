@@ -55,7 +55,6 @@ pub struct NetMemory {
     unicast_tx: [u8; DATAGRAM],
     session_rx: [u8; SESSION_DATAGRAM],
     session_tx: [u8; 1],
-    metadata: [udp::PacketMetadata; 4],
 }
 
 impl NetMemory {
@@ -67,7 +66,6 @@ impl NetMemory {
             unicast_tx: [0; DATAGRAM],
             session_rx: [0; SESSION_DATAGRAM],
             session_tx: [0; 1],
-            metadata: [udp::PacketMetadata::EMPTY; 4],
         }
     }
 }
@@ -78,13 +76,26 @@ impl Default for NetMemory {
     }
 }
 
-/// Places of the sockets.
-pub type Sockets<'a> = [SocketStorage<'a>; 3];
+/// Places of the sockets, and of what their buffers are told by.
+///
+/// Apart from [`NetMemory`], which is all zeros: an image need not hold that.
+pub struct Sockets<'a> {
+    places: [SocketStorage<'a>; 3],
+    metadata: [udp::PacketMetadata; 4],
+}
 
-/// Empty places.
-#[must_use]
-pub const fn sockets<'a>() -> Sockets<'a> {
-    [SocketStorage::EMPTY; 3]
+impl Sockets<'_> {
+    /// Empty places.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { places: [SocketStorage::EMPTY; 3], metadata: [udp::PacketMetadata::EMPTY; 4] }
+    }
+}
+
+impl Default for Sockets<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// The stack over a device.
@@ -100,8 +111,12 @@ pub struct Net<'a, D: Nic> {
 }
 
 impl<'a, D: Nic> Net<'a, D> {
-    /// A stack with the MAC address `mac`, which is a unicast address.
-    pub fn new(
+    /// A stack with the MAC address `mac`, which is a unicast address. It is made in
+    /// `place`: a board's stack has no room for it.
+    #[expect(clippy::too_many_arguments, reason = "all of it is the board's")]
+    #[inline(never)]
+    pub fn open<'p>(
+        place: &'p mut Option<Self>,
         mut device: D,
         mac: [u8; 6],
         addressing: Addressing,
@@ -109,17 +124,16 @@ impl<'a, D: Nic> Net<'a, D> {
         memory: &'a mut NetMemory,
         storage: &'a mut Sockets<'a>,
         now: Instant,
-    ) -> Self {
+    ) -> &'p mut Self {
         // A group bit would make the stack refuse it.
         let mac = [mac[0] & !1, mac[1], mac[2], mac[3], mac[4], mac[5]];
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(mac)));
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut device, stack_time(now));
-        let mut sockets = SocketSet::new(&mut storage[..]);
-        let [a, b, c, d] = &mut memory.metadata;
-        let buffer = |metadata, bytes| {
-            udp::PacketBuffer::new(core::slice::from_mut(metadata), bytes)
-        };
+        let mut sockets = SocketSet::new(&mut storage.places[..]);
+        let [a, b, c, d] = &mut storage.metadata;
+        let buffer =
+            |metadata, bytes| udp::PacketBuffer::new(core::slice::from_mut(metadata), bytes);
         let mut unicast = udp::Socket::new(
             buffer(a, &mut memory.unicast_rx[..]),
             buffer(b, &mut memory.unicast_tx[..]),
@@ -139,10 +153,12 @@ impl<'a, D: Nic> Net<'a, D> {
                 None
             }
         };
-        Self { device, interface, sockets, unicast, session, dhcp, mac, group: None }
+        let group = None;
+        place.insert(Self { device, interface, sockets, unicast, session, dhcp, mac, group })
     }
 
     /// Takes at most one frame from the device; whether there was one.
+    #[inline(never)]
     pub fn ingress(&mut self, now: Instant) -> bool {
         let now = stack_time(now);
         let result = self.interface.poll_ingress_single(now, &mut self.device, &mut self.sockets);
@@ -179,6 +195,7 @@ impl<'a, D: Nic> Net<'a, D> {
     }
 
     /// Sends what waits, and does what is due by the clock.
+    #[inline(never)]
     pub fn egress(&mut self, now: Instant) {
         let time = stack_time(now);
         self.interface.poll_maintenance(time);

@@ -99,17 +99,15 @@ impl<S: Spi> SdCard<S> {
         self.read_data(9, 0, &mut csd)?;
         let sectors = match csd[0] >> 6 {
             0 => {
-                let size = u64::from(csd[6] & 3) << 10
-                    | u64::from(csd[7]) << 2
-                    | u64::from(csd[8] >> 6);
+                let size =
+                    u64::from(csd[6] & 3) << 10 | u64::from(csd[7]) << 2 | u64::from(csd[8] >> 6);
                 let factor = u32::from(csd[9] & 3) << 1 | u32::from(csd[10] >> 7);
                 let block = u32::from(csd[5] & 0xF);
                 (size + 1) << (factor + 2 + block) >> 9
             }
             1 => {
-                let size = u64::from(csd[7] & 0x3F) << 16
-                    | u64::from(csd[8]) << 8
-                    | u64::from(csd[9]);
+                let size =
+                    u64::from(csd[7] & 0x3F) << 16 | u64::from(csd[8]) << 8 | u64::from(csd[9]);
                 (size + 1) << 10
             }
             _ => return Err(ErrorKind::Unsupported),

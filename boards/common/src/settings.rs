@@ -20,7 +20,7 @@ use crate::code::{CodeError, Enrolment};
 use crate::net::Addressing;
 
 /// Longest file that is read, in bytes.
-pub const MAX_FILE: usize = 1_024;
+pub const MAX_FILE: usize = 512;
 /// Longest name of a board, in bytes.
 pub const MAX_NAME: usize = 32;
 /// Fewest characters of a seed.
@@ -97,7 +97,11 @@ impl<'f> Settings<'f> {
 
 fn name(value: &str) -> Result<&str, BadSettings> {
     let visible = value.bytes().all(|byte| byte.is_ascii_graphic());
-    if visible && (1..=MAX_NAME).contains(&value.len()) { Ok(value) } else { Err(BadSettings::Name) }
+    if visible && (1..=MAX_NAME).contains(&value.len()) {
+        Ok(value)
+    } else {
+        Err(BadSettings::Name)
+    }
 }
 
 fn ipv4(value: &str) -> Result<Ipv4Addr, BadSettings> {

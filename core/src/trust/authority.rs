@@ -140,10 +140,10 @@ impl AuthorityDocument {
     ///
     /// # Errors
     /// [`AuthorityRefused`] when it contradicts itself.
+    // What this takes of the stack must be free again before signatures take theirs.
+    #[inline(never)]
     pub fn decode(body: &[u8]) -> Result<Self, AuthorityRefused> {
-        let mut scratch = [0; MAX_AUTHORITY];
-        let document: Self =
-            control::decode_with(body, &mut scratch).map_err(AuthorityRefused::Malformed)?;
+        let document: Self = control::decode_body(body).map_err(AuthorityRefused::Malformed)?;
         document.check()?;
         Ok(document)
     }

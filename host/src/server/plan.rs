@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use fleetcast_core::constrained;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{BlockIndex, Ordinal, SegmentIndex};
-use fleetcast_core::constrained;
 use fleetcast_core::limits::{
     CONSTRAINED_SYMBOL, MAX_BLOCK_RUNS, MAX_SEGMENT_BLOCKS, MAX_SLOTS, MAX_SOURCES, RECORD_HEADER,
     SYMBOL_HEADER,

@@ -138,10 +138,7 @@ pub(super) fn plan_sessions(
 
 /// Plans sessions for boards: a lane of their own, whatever their number, so that
 /// neither they nor the hosts slow the other; rests go one by one.
-fn plan_boards(
-    needs: Vec<Need>,
-    chunks: &Arc<dyn ChunkStore>,
-) -> Result<Vec<Planned>, StoreError> {
+fn plan_boards(needs: Vec<Need>, chunks: &Arc<dyn ChunkStore>) -> Result<Vec<Planned>, StoreError> {
     let (alone, together): (Vec<Need>, Vec<Need>) =
         needs.into_iter().partition(|need| need.hears == Hears::Nothing || need.wants.is_some());
     let pace = |need: &Need| need.pace.unwrap_or(BOARD_PACE);

@@ -26,6 +26,8 @@
 
 mod tool;
 
+pub mod card;
+
 mod namespace;
 mod plan;
 

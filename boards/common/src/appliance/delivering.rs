@@ -77,6 +77,7 @@ impl<D: Disk> Appliance<'_, D> {
         self.work_at = Some(now);
     }
 
+    #[inline(never)]
     fn begin_session(&mut self, now: Instant, invitation: &Invitation, config: ReceiverConfig) {
         let Some(delivery) = &mut self.delivery else { return };
         let (Some(lent), None) = (self.buffers.take(), &delivery.running) else { return };
@@ -92,6 +93,7 @@ impl<D: Disk> Appliance<'_, D> {
     }
 
     /// What the session is made from; `None` where this board cannot take part in it.
+    #[inline(never)]
     fn session_config(&mut self, invitation: &Invitation) -> Option<ReceiverConfig> {
         let seed = self.next_random();
         let authority = self.authority.as_ref()?;
@@ -128,6 +130,7 @@ impl<D: Disk> Appliance<'_, D> {
         VerifiedMembership::verify(authority, &self.device, kept.0, kept.1).ok()
     }
 
+    #[inline(never)]
     pub(super) fn on_session_datagram(&mut self, now: Instant, datagram: &mut [u8]) {
         let Ok(header) = Header::parse(datagram) else { return };
         let (Some(delivery), Some(authority)) = (&mut self.delivery, &self.authority) else {
@@ -144,6 +147,7 @@ impl<D: Disk> Appliance<'_, D> {
         self.work(now);
     }
 
+    #[inline(never)]
     pub(super) fn session_timeout(&mut self, now: Instant) {
         let (Some(delivery), Some(authority)) = (&mut self.delivery, &self.authority) else {
             return;
@@ -161,6 +165,7 @@ impl<D: Disk> Appliance<'_, D> {
     }
 
     /// Passes on what the session has to say.
+    #[inline(never)]
     pub(super) fn drain_session(&mut self, now: Instant) {
         loop {
             let running = self.delivery.as_mut().and_then(|delivery| delivery.running.as_mut());
@@ -259,6 +264,7 @@ impl<D: Disk> Appliance<'_, D> {
     }
 
     /// A bounded piece of the store's work, and what follows when there is no more.
+    #[inline(never)]
     pub(super) fn work(&mut self, now: Instant) {
         for _ in 0..STEPS {
             let Some(delivery) = &self.delivery else { return };
@@ -293,6 +299,7 @@ impl<D: Disk> Appliance<'_, D> {
         self.work_at = Some(now + WANT_AGAIN);
     }
 
+    #[inline(never)]
     fn install(&mut self, release: ReleaseName) {
         self.finish_session();
         // PROTOCOL T4: the store persists the order before it activates.

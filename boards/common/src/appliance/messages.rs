@@ -81,9 +81,18 @@ impl<D: Disk> Appliance<'_, D> {
         let fits = total <= DOCUMENT && end <= total;
         let Some(room) = self.document.get_mut(here..end).filter(|_| fits) else { return };
         room.copy_from_slice(bytes);
-        if end < total {
-            self.pieces = Some((version, total, end));
-        } else {
+        // A whole one is judged when the message is gone from the stack.
+        self.pieces = Some((version, total, end));
+    }
+
+    /// Whether an authority document waits to be judged.
+    pub(super) fn has_document(&self) -> bool {
+        self.pieces.is_some_and(|(_, total, here)| total == here)
+    }
+
+    /// Judges an authority document that is whole.
+    pub(super) fn judge_document(&mut self) {
+        if let Some((_, total, _)) = self.pieces.take_if(|(_, total, here)| total == here) {
             self.trust(total);
         }
     }
@@ -91,7 +100,7 @@ impl<D: Disk> Appliance<'_, D> {
     /// PROTOCOL T2: the pinned document first, then only successors.
     #[inline(never)]
     fn trust(&mut self, len: usize) {
-        let document = &self.document[..len];
+        let Some(document) = self.document.get(..len) else { return };
         let next = match &self.authority {
             Some(trusted) => trusted.advance(document).ok(),
             None => TrustedAuthority::pin(document, self.identity.enrolment.authority).ok(),

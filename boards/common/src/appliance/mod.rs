@@ -81,6 +81,7 @@ impl<'m, D: Disk> Appliance<'m, D> {
     // --- inputs ---
 
     /// Takes a datagram of either socket; decrypts it in place.
+    #[inline(never)]
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         if datagram.first() == Some(&session::TYPE) {
             self.on_session_datagram(now, datagram);
@@ -94,11 +95,13 @@ impl<'m, D: Disk> Appliance<'m, D> {
     }
 
     /// The time told by `poll_timeout` has come.
+    #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
         while let Some(event) = self.endpoint.poll_event() {
             self.on_endpoint_event(now, event, &[]);
         }
+        self.judge_document();
         self.session_timeout(now);
         if self.work_at.is_some_and(|at| at <= now) {
             self.work_at = None;
@@ -141,12 +144,15 @@ impl<'m, D: Disk> Appliance<'m, D> {
         &mut self.store
     }
 
+    #[inline(never)]
     fn on_endpoint_event(&mut self, now: Instant, event: ReceiverEvent, datagram: &[u8]) {
         match event {
             ReceiverEvent::Connected => self.greet(),
             ReceiverEvent::Message { body, .. } => {
                 if let Some(body) = datagram.get(body) {
                     self.on_message(now, body);
+                    // A whole authority document is judged from less deep in the stack.
+                    self.work_at = self.has_document().then_some(now).or(self.work_at);
                 }
             }
             // What waits is said in any case when datagrams are asked for.

@@ -3,7 +3,7 @@
 use fleetcast_core::constrained::{ConstrainedEndpoint, ConstrainedMemory, DATAGRAM};
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::receiver::ReceiverConfig;
-use fleetcast_core::store::{Store, StoreError, StoreMemory};
+use fleetcast_core::store::{Step, Store, StoreError, StoreMemory};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::authority::TrustedAuthority;
 use heapless::Deque;
@@ -61,20 +61,23 @@ impl From<StoreError> for CannotStart {
 }
 
 impl<'m, D: Disk> Appliance<'m, D> {
-    /// Opens the store, or makes one on a blank disk, and begins to connect. Lends the
-    /// room for datagrams to the driver.
+    /// Opens the store, or makes one on a blank disk, and begins to connect. The receiver
+    /// is made in `place`: a board's stack has no room for it. Lends the room for
+    /// datagrams to the driver.
     ///
     /// `fallback` names a board whose settings do not.
     ///
     /// # Errors
     /// [`CannotStart`].
-    pub fn open(
+    #[inline(never)]
+    pub fn open<'p>(
+        place: &'p mut Option<Self>,
         disk: D,
         memory: &'m mut Memory,
         settings: &Settings<'_>,
         fallback: &str,
         now: Instant,
-    ) -> Result<(Self, &'m mut [u8; DATAGRAM]), CannotStart> {
+    ) -> Result<(&'p mut Self, &'m mut [u8; DATAGRAM]), CannotStart> {
         let Memory { machines, store, document } = memory;
         let (buffers, messages, datagram) = machines.lend();
         let mut store = open_store(disk, store)?;
@@ -85,25 +88,17 @@ impl<'m, D: Disk> Appliance<'m, D> {
         let draw = Draw::from(&seed, boot);
         store.put_seed(&draw.next)?;
         let identity = identify(&mut store, settings, fallback, &draw)?;
-        let authority = trusted(&mut store, &identity, document)?;
-        let config = ReceiverConfig {
-            static_secret: identity.secret,
-            server_key: identity.enrolment.controller,
-            server: identity.enrolment.server,
-            token: identity.enrolment.token,
-            boot,
-            constrained: true,
-            max_datagram: DATAGRAM as u16,
-            seed: draw.endpoint,
-        };
-        let appliance = Self {
+        // What is free is known before the server is told.
+        while store.step()? == Step::More {}
+        let config = config(&identity, &draw, boot);
+        let appliance = place.insert(Self {
             device: identity.device(),
             signing: SigningKey::from_seed(&identity.signing),
             identity,
             boot,
             endpoint: ConstrainedEndpoint::over(&config, messages, now),
             store,
-            authority,
+            authority: None,
             delivery: None,
             buffers: Some(buffers),
             document,
@@ -116,16 +111,38 @@ impl<'m, D: Disk> Appliance<'m, D> {
             nonce: None,
             random: draw.small,
             member: false,
-        };
+        });
         Ok((appliance, datagram))
+    }
+
+    /// Trusts the authority document that is kept, checked again.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    #[inline(never)]
+    pub fn recall(&mut self) -> Result<(), CannotStart> {
+        let kept = self.store.authority(&mut self.document[..])?;
+        self.authority = TrustedAuthority::pin(kept, self.identity.trusted).ok();
+        Ok(())
+    }
+}
+
+fn config(identity: &Identity, draw: &Draw, boot: u64) -> ReceiverConfig {
+    ReceiverConfig {
+        static_secret: identity.secret,
+        server_key: identity.enrolment.controller,
+        server: identity.enrolment.server,
+        token: identity.enrolment.token,
+        boot,
+        constrained: true,
+        max_datagram: DATAGRAM as u16,
+        seed: draw.endpoint,
     }
 }
 
 /// Opens the store; makes one where there is nothing at all.
-fn open_store<D: Disk>(
-    mut disk: D,
-    memory: &mut StoreMemory,
-) -> Result<Store<'_, D>, CannotStart> {
+#[inline(never)]
+fn open_store<D: Disk>(mut disk: D, memory: &mut StoreMemory) -> Result<Store<'_, D>, CannotStart> {
     let found = Store::open(&mut disk, memory.lend()).map(drop).map_err(|(_, error)| error);
     if found == Err(StoreError::Blank) {
         Store::format(&mut disk, memory.lend()).map_err(|(_, error)| error)?;
@@ -134,6 +151,7 @@ fn open_store<D: Disk>(
 }
 
 /// The identity that is kept, under a new code if there is one; or a new one.
+#[inline(never)]
 fn identify<D: Disk>(
     store: &mut Store<'_, D>,
     settings: &Settings<'_>,
@@ -179,14 +197,4 @@ fn is_same(known: &Identity, wanted: &crate::code::Enrolment) -> bool {
     token
         && (known.server, known.controller, known.authority)
             == (wanted.server, wanted.controller, wanted.authority)
-}
-
-/// The authority document that is kept, checked again.
-fn trusted<D: Disk>(
-    store: &mut Store<'_, D>,
-    identity: &Identity,
-    document: &mut [u8; DOCUMENT],
-) -> Result<Option<TrustedAuthority>, CannotStart> {
-    let kept = store.authority(&mut document[..])?;
-    Ok(TrustedAuthority::pin(kept, identity.trusted).ok())
 }

@@ -35,6 +35,7 @@ pub(super) struct Want {
 
 impl<D: Disk> Appliance<'_, D> {
     /// Says what waits, as far as the channel takes it; `scratch` holds MAX_MESSAGE bytes.
+    #[inline(never)]
     pub(super) fn say_all(&mut self, now: Instant, scratch: &mut [u8]) {
         let Some(scratch) = scratch.get_mut(..MAX_MESSAGE) else { return };
         while let Some(word) = self.words.first() {
@@ -66,6 +67,7 @@ impl<D: Disk> Appliance<'_, D> {
     }
 
     /// Writes the message of a word: its length, and whether more of it follows.
+    #[inline(never)]
     fn message(&mut self, word: Word, out: &mut [u8]) -> Option<(usize, bool)> {
         let written = match word {
             Word::Hello => return self.hello(out).map(|len| (len, false)),
@@ -149,6 +151,7 @@ impl<D: Disk> Appliance<'_, D> {
     }
 
     /// Says something that may be lost.
+    #[inline(never)]
     pub(super) fn mention(&mut self, now: Instant, message: &Up<'_>) {
         let mut scratch = [0; SHORT];
         if let Ok(bytes) = encode(message, &mut scratch) {
