@@ -34,6 +34,7 @@ mod page;
 mod space;
 mod state;
 mod superblock;
+mod target;
 
 mod admit;
 mod intake;
@@ -45,9 +46,6 @@ mod records;
 mod resolve;
 mod scrub;
 
-#[cfg(test)]
-mod tests;
-
 use core::mem::size_of;
 
 use embedded_io::{Read, Seek, Write};
@@ -57,17 +55,16 @@ pub use self::intake::{Gate, Receiving, TrustGate};
 pub use self::memory::{Memory, StoreMemory};
 pub use self::order::Kept;
 pub use self::read::{File, Walk};
-pub use self::receiving::Step;
 pub use self::records::MembershipDocuments;
 pub use self::scrub::{Scrub, ScrubStep};
 pub use self::superblock::{KeptAs, STORE_MAGIC, STORE_VERSION};
+pub use self::target::Step;
 
 use self::card::Card;
 use self::disk::Disk;
-use self::receiving::{Target, Task};
-use self::resolve::Reader;
 use self::space::Space;
 use self::superblock::{LEAST, LOG, Superblock};
+use self::target::{Reader, Target, Task};
 use crate::limits::STORE_MEMORY;
 use crate::tree::entry::NameSlot;
 use crate::wire::control::ReleaseName;

@@ -5,8 +5,8 @@ use embedded_io::{Read, Seek, Write};
 use super::Store;
 use super::book::{Book, Head};
 use super::error::{Result, StoreError};
-use super::receiving::{Counts, Target, Task};
 use super::superblock::{KeptAs, Slot, Stage};
+use super::target::{Counts, Target, Task};
 use crate::ids::GroupId;
 use crate::trust::order::succession;
 use crate::wire::control::ReleaseName;
@@ -64,16 +64,17 @@ impl<D: Read + Write + Seek> Store<'_, D> {
         self.stop_resolving();
         (self.expected, self.target, self.failure) = (None, None, None);
         let found = self.slot_of(&name);
-        if found.is_none() {
+        let readable = found.is_some_and(|(slot, found)| self.aim(slot, &found).is_ok());
+        if found.is_some_and(|(_, found)| found.is_kept()) && !readable {
+            return Err(StoreError::Damaged);
+        }
+        if !readable {
             // PROTOCOL T3
             let highest = self.highest(name.group)?;
             succession(highest, name.order, name.digest).map_err(StoreError::Order)?;
             self.make_place(&name)?;
         }
         self.expected = Some(name);
-        if let Some((slot, found)) = found {
-            self.aim(slot, &found)?;
-        }
         self.task = Task::SCAN;
         self.card.space.clear();
         Ok(())

@@ -6,6 +6,7 @@ use super::Store;
 use super::book::{Book, Head, Line, State};
 use super::error::{Result, StoreError};
 use crate::digest::Digest;
+use crate::ids::Ordinal;
 use crate::limits::CHUNK_REF;
 use crate::tree::entry::{BadTree, FRONT, MAX_ENTRY, TreeEvent, entry_len, parse_entry};
 use crate::tree::path::Component;
@@ -182,6 +183,25 @@ impl<D: Read + Write + Seek> Store<'_, D> {
         chunk.map(Some).ok_or(StoreError::Lost { object, ordinal })
     }
 
+    /// One chunk of a release that is, or was, active.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] when it is not on the card any more, [`StoreError::Unknown`]
+    /// when the release has no such chunk.
+    pub fn chunk(
+        &mut self,
+        name: &ReleaseName,
+        object: Object,
+        ordinal: Ordinal,
+    ) -> Result<VerifiedChunk<'_>> {
+        let book = self.book_of(name)?;
+        let number = book.line(object, ordinal).ok_or(StoreError::Unknown)?;
+        let line = self.card.line(&book, number)?;
+        self.chunk_of = None;
+        let chunk = if line.len > 0 { self.card.load(&line, self.chunk)? } else { None };
+        chunk.ok_or(StoreError::Lost { object, ordinal })
+    }
+
     /// The line of a content chunk, by the finder or, where that is damaged, by looking.
     fn look_up(&mut self, book: &Book, id: &Digest) -> Result<(u32, Line)> {
         let content = book.index..book.lines();
@@ -194,7 +214,7 @@ impl<D: Read + Write + Seek> Store<'_, D> {
                 return Ok((number, line));
             }
         }
-        let ordinal = crate::ids::Ordinal(book.content);
+        let ordinal = Ordinal(book.content);
         Err(StoreError::Lost { object: Object::Content, ordinal })
     }
 

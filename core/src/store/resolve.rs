@@ -11,34 +11,14 @@ use super::Store;
 use super::book::{Book, Line, State};
 use super::card::Card;
 use super::error::{Result, StoreError};
-use super::receiving::{Step, Target, Task};
 use super::superblock::Stage;
+use super::target::{Progress, Reader, Step, Target, Task};
 use crate::tree::entry::{BadTree, EntryReader, FeedError, TreeEvent};
 use crate::tree::reference::{ChunkRef, ReferenceReader};
 use crate::wire::Malformed;
 
 /// Bytes of an index chunk that are read at a time.
 const PIECE: usize = 512;
-
-/// How far the index has been read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
-    level: usize,
-    /// The next chunk of the level, and the next byte of it.
-    chunk: u32,
-    byte: u32,
-    /// The line that the next new reference gets.
-    next: u32,
-    /// The next chunk is not here.
-    pub(super) stalled: bool,
-}
-
-/// What reads the present level.
-pub(super) enum Reader<'b> {
-    None,
-    List(ReferenceReader),
-    Table(EntryReader<'b>),
-}
 
 impl<'b, D: Read + Write + Seek> Store<'b, D> {
     /// Begins at the first level.
@@ -69,6 +49,9 @@ impl<'b, D: Read + Write + Seek> Store<'b, D> {
             return self.end_resolving();
         }
         let number = layout.ordinals(progress.level).start.saturating_add(progress.chunk);
+        if progress.level == 0 && self.card.line(&book, number)?.len == 0 {
+            return self.begin_anew();
+        }
         let Some(len) = self.load_index(&book, number)? else {
             progress.stalled = true;
             self.task = Task::Resolve(progress);
@@ -87,6 +70,23 @@ impl<'b, D: Read + Write + Seek> Store<'b, D> {
             self.end_level(&mut progress)?;
         }
         self.task = Task::Resolve(progress);
+        Ok(Step::More)
+    }
+
+    /// The chunks that the root names are not in the map any more: an unfinished release
+    /// begins again with its root, a kept one is for its owner to discard.
+    fn begin_anew(&mut self) -> Result<Step> {
+        let slot = self.target.as_ref().map_or(usize::MAX, |target| target.slot);
+        let place = self.card.superblock.slots.get_mut(slot);
+        match place {
+            Some(place) if place.as_ref().is_some_and(|slot| !slot.is_kept()) => *place = None,
+            _ => return Err(StoreError::Damaged),
+        }
+        self.stop_resolving();
+        self.target = None;
+        self.card.write_superblock()?;
+        self.card.space.clear();
+        self.task = Task::SCAN;
         Ok(Step::More)
     }
 
@@ -244,7 +244,7 @@ fn in_older_releases<D: Read + Write + Seek>(
 ) -> Result<Option<Line>> {
     for slot in 0..card.superblock.slots.len() {
         let Some(Some(other)) = card.superblock.slots.get(slot).copied() else { continue };
-        if slot == own || !matches!(other.stage, Stage::Previous | Stage::Active) {
+        if slot == own || !other.is_kept() {
             continue;
         }
         let book = Book::of(&other);

@@ -8,8 +8,8 @@ use embedded_io::{Read, Seek, Write};
 use super::Store;
 use super::book::{Book, State};
 use super::error::{Result, StoreError};
-use super::receiving::Task;
-use super::superblock::Stage;
+use super::superblock::Slot;
+use super::target::Task;
 use crate::ids::Ordinal;
 use crate::wire::control::{Object, ReleaseName};
 
@@ -47,7 +47,8 @@ impl Scrub {
 }
 
 impl<D: Read + Write + Seek> Store<'_, D> {
-    /// Hashes the next chunk of what is kept.
+    /// Hashes the next chunk of what is kept, and notes that it is lacking when it is
+    /// not what it was.
     ///
     /// # Errors
     /// [`StoreError::Busy`] until it is known what is free; when a map cannot be read,
@@ -56,10 +57,31 @@ impl<D: Read + Write + Seek> Store<'_, D> {
         if matches!(self.task, Task::Scan { .. }) {
             return Err(StoreError::Busy);
         }
+        let found = self.inspect(scrub)?;
+        if let ScrubStep::Damaged { release, object, ordinal } = found {
+            let book = self.book_of(&release)?;
+            let number = book.line(object, ordinal).ok_or(StoreError::Unknown)?;
+            let line = self.card.line(&book, number)?;
+            if line.state != State::Lacking {
+                match self.target.as_mut().filter(|target| target.book.tag == book.tag) {
+                    Some(target) => target.change(&mut self.card, number, &line.lacking())?,
+                    None => self.card.set(&book, number, &line.lacking())?,
+                }
+                self.card.commit()?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same without noting anything: the card may be read only.
+    ///
+    /// # Errors
+    /// When a map cannot be read.
+    pub fn inspect(&mut self, scrub: &mut Scrub) -> Result<ScrubStep> {
         let Some(slot) = self.card.superblock.slots.get(scrub.slot).copied() else {
             return Ok(ScrubStep::Done);
         };
-        let kept = slot.filter(|slot| matches!(slot.stage, Stage::Previous | Stage::Active));
+        let kept = slot.filter(Slot::is_kept);
         let Some(slot) = kept.filter(|slot| scrub.line < Book::of(slot).lines()) else {
             (scrub.slot, scrub.line) = (scrub.slot + 1, 0);
             return Ok(ScrubStep::Sound);
@@ -73,13 +95,6 @@ impl<D: Read + Write + Seek> Store<'_, D> {
             && matches!(self.card.load(&line, self.chunk), Ok(Some(_)));
         if sound {
             return Ok(ScrubStep::Sound);
-        }
-        if line.state != State::Lacking {
-            match self.target.as_mut().filter(|target| target.book.tag == book.tag) {
-                Some(target) => target.change(&mut self.card, number, &line.lacking())?,
-                None => self.card.set(&book, number, &line.lacking())?,
-            }
-            self.card.commit()?;
         }
         let (object, ordinal) = book.ordinal(number);
         Ok(ScrubStep::Damaged { release: slot.name, object, ordinal })

@@ -74,6 +74,13 @@ pub(super) struct Slot {
     pub(super) content: u32,
 }
 
+impl Slot {
+    /// Whether it is, or was, active.
+    pub(super) const fn is_kept(&self) -> bool {
+        matches!(self.stage, Stage::Previous | Stage::Active)
+    }
+}
+
 /// The superblock in memory.
 pub(super) struct Superblock {
     pub(super) slots: [Option<Slot>; STORE_RELEASES],

@@ -22,6 +22,7 @@ mod send;
 mod serve;
 mod signing;
 mod status;
+mod store;
 mod table;
 mod upload;
 
@@ -70,6 +71,9 @@ enum Command {
     Status(status::Options),
     /// The audit log
     Log(log::Options),
+    /// Read the chunk store of a board, from an image of its card
+    #[command(subcommand)]
+    Store(store::Command),
     /// Show the main job on this machine: a server, receivers, real multicast
     Demo(demo::Options),
     /// Print completions for a shell
@@ -101,6 +105,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Receive(options) => receive::run(context, options),
         Command::Completions(options) => completions::run(&options, Cli::command()),
         Command::Demo(options) => demo::run(context, options),
+        Command::Store(command) => store::run(context, &command),
         command => {
             interrupt::exit_when_interrupted()?;
             ask(context, command)
@@ -120,9 +125,11 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Status(options) => status::run(context, &options),
         Command::Log(options) => log::run(context, &options),
         // They were dispatched before.
-        Command::Serve(_) | Command::Receive(_) | Command::Completions(_) | Command::Demo(_) => {
-            Ok(DONE)
-        }
+        Command::Serve(_)
+        | Command::Receive(_)
+        | Command::Completions(_)
+        | Command::Demo(_)
+        | Command::Store(_) => Ok(DONE),
     }
 }
 
