@@ -135,3 +135,86 @@ impl Read for Chunks<'_, '_, '_> {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fleetcast_core::trust::release::ReleaseRoot;
+
+    use super::super::fixtures::{DRAFT, Memory, noise, path, tree};
+    use super::super::tree::Sent;
+    use super::*;
+
+    /// A file of 64 KiB chunks that are stored.
+    fn stored(at: &str, bytes: &[u8], sink: &mut Memory) -> Sent {
+        let of = |chunk: &[u8]| ChunkRef::of(chunk).unwrap();
+        let chunks: Vec<ChunkRef> = bytes.chunks(65_536).map(of).collect();
+        let pieces = chunks.iter().map(|chunk| chunk.id).zip(bytes.chunks(65_536));
+        sink.chunks.extend(pieces.map(|(id, piece)| (id, piece.to_vec())));
+        let size = bytes.len() as u64;
+        let node = FileNode { mtime: 7, executable: false, size, chunks };
+        Sent { path: path(at), node: Node::File(node) }
+    }
+
+    /// The tree for boards, and how many chunks were read for it.
+    fn made(tree: &Tree, before: &Before, sink: &mut Memory) -> (Tree, usize) {
+        let chunks = sink.chunks.clone();
+        let mut read = 0;
+        let mut chunk = |reference: &ChunkRef| {
+            read += 1;
+            Ok(chunks[&reference.id].clone())
+        };
+        (twin(tree, before, Encoding::HOSTS, &mut chunk, sink).unwrap(), read)
+    }
+
+    fn chunks_of<'t>(tree: &'t Tree, at: &str) -> &'t [ChunkRef] {
+        let Some(Node::File(file)) = tree.entry(&path(at)) else { panic!("no file {at}") };
+        &file.chunks
+    }
+
+    #[test]
+    fn boards_get_the_same_bytes_in_small_chunks_and_what_has_not_changed_is_not_read() {
+        let (mut sink, bytes) = (Memory::default(), noise(300_000));
+        let standard = tree([stored("a", &bytes, &mut sink), stored("b", b"small", &mut sink)]);
+        let (boards, read) = made(&standard, &Before::default(), &mut sink);
+        // Five chunks of 64 KiB, and the small one.
+        assert_eq!(read, 6);
+        assert_eq!(sink.read(chunks_of(&boards, "a")), bytes);
+        assert_eq!(sink.read(chunks_of(&boards, "b")), b"small");
+        assert!(chunks_of(&boards, "a").iter().all(|chunk| chunk.len <= 4_096));
+        let before = Before { standard, constrained: boards };
+        let mut changed = bytes.clone();
+        changed[0] ^= 1;
+        let next = tree([stored("a", &changed, &mut sink), stored("b", b"small", &mut sink)]);
+        sink.new.clear();
+        let (boards, read) = made(&next, &before, &mut sink);
+        assert_eq!(read, 5);
+        assert_eq!(sink.read(chunks_of(&boards, "a")), changed);
+        // One byte: the chunk around it.
+        assert!(sink.new.len() <= 2, "{:?}", sink.new);
+        assert_eq!(chunks_of(&boards, "b"), chunks_of(&before.constrained, "b"));
+    }
+
+    #[test]
+    fn a_root_with_two_trees_names_both_and_index_chunks_for_boards_are_small() {
+        let mut sink = Memory::default();
+        let files: Vec<Sent> = (0..400)
+            .map(|n| stored(&format!("file-{n:03}"), &noise(3_000 + n), &mut sink))
+            .collect();
+        let standard = tree(files);
+        let (boards, _) = made(&standard, &Before::default(), &mut sink);
+        sink.new.clear();
+        let release = DRAFT.build_both(&standard, Some(&boards), Encoding::HOSTS, &mut sink);
+        let release = release.unwrap();
+        let root = ReleaseRoot::decode(&release.body).unwrap();
+        let top = root.constrained.unwrap();
+        assert_eq!(top.content_bytes, root.standard.content_bytes);
+        let mut longest = 0;
+        let mut chunk = |reference: &ChunkRef| {
+            longest = longest.max(reference.len);
+            Ok(sink.chunks[&reference.id].clone())
+        };
+        assert_eq!(Tree::from_release(&top, &mut chunk).unwrap(), boards);
+        // What a board has room for (`STORE_CHUNK` of the core).
+        assert!(longest <= 4_096, "{longest}");
+    }
+}
