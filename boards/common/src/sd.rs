@@ -231,7 +231,7 @@ impl<S: Spi> SdCard<S> {
 
     /// The sector of the present place; anything between two is our caller's fault.
     fn sector(&self, len: usize) -> Result<u32, ErrorKind> {
-        let whole = self.at % SECTOR as u64 == 0 && len % SECTOR == 0;
+        let whole = self.at.is_multiple_of(SECTOR as u64) && len.is_multiple_of(SECTOR);
         let sector = u32::try_from(self.at / SECTOR as u64).ok().filter(|_| whole);
         sector.ok_or(ErrorKind::InvalidInput)
     }

@@ -55,7 +55,6 @@ impl Announcing {
 
 #[cfg(test)]
 mod tests {
-    use std::vec;
     use std::vec::Vec;
 
     use super::*;

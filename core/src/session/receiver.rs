@@ -292,6 +292,7 @@ where
     }
 
     /// Takes a datagram of the session; decrypts it in place.
+    #[inline(never)]
     pub fn handle_datagram(
         &mut self,
         now: Instant,
@@ -332,6 +333,7 @@ where
     }
 
     /// The time told by `poll_timeout` has come.
+    #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant, store: &mut impl Intake) {
         if self.phase == Phase::Finished {
             return;

@@ -387,9 +387,18 @@ pub fn decode_body<'a, M: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Resul
     if !rest.is_empty() {
         return Err(Malformed::Trailing);
     }
+    check_body(&message, bytes)?;
+    Ok(message)
+}
+
+/// Checks that `bytes` are what a body is encoded as, and nothing more.
+///
+/// # Errors
+/// [`Malformed::NotCanonical`] when they are not.
+pub fn check_body(message: &impl Serialize, bytes: &[u8]) -> Result<(), Malformed> {
     // PROTOCOL D4: postcard accepts overlong integers, so encode again and compare.
-    let same = postcard::serialize_with_flavor(&message, Same { left: bytes });
-    same.map(|()| message).map_err(|_| Malformed::NotCanonical)
+    let same = postcard::serialize_with_flavor(message, Same { left: bytes });
+    same.map_err(|_| Malformed::NotCanonical)
 }
 
 /// Takes an encoding only as far as it is the same as another: no memory is needed for

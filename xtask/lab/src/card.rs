@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, StreamSlice, format_volume};
+use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions, format_volume};
+use fscommon::StreamSlice;
 
 /// Bytes of a sector.
 const SECTOR: u64 = 512;

@@ -102,10 +102,10 @@ impl<D: Disk> Appliance<'_, D> {
     fn trust(&mut self, len: usize) {
         let Some(document) = self.document.get(..len) else { return };
         let next = match &self.authority {
-            Some(trusted) => trusted.advance(document).ok(),
-            None => TrustedAuthority::pin(document, self.identity.enrolment.authority).ok(),
+            Some(trusted) => trusted.advance(document),
+            None => TrustedAuthority::pin(document, self.identity.enrolment.authority),
         };
-        let Some(next) = next else { return };
+        let Ok(next) = next else { return };
         let is_first = self.authority.is_none();
         // The first one is trusted also where it cannot be kept: nothing older could
         // come back, and the server does not send it twice on one channel.
