@@ -68,6 +68,12 @@ impl Trust {
         TrustGate { authority, membership: &self.membership, circumstances }
     }
 
+    /// The signed authority document.
+    #[must_use]
+    pub fn authority(&self) -> &[u8] {
+        &self.admin.authority.0
+    }
+
     /// A signed release of a tree, in chunks for boards of at most `chunk` bytes.
     ///
     /// # Panics

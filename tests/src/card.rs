@@ -48,6 +48,8 @@ pub enum Survivors {
     All,
     /// None but the one at which the power failed.
     Last,
+    /// None at all.
+    Nothing,
     /// Half of them, by chance.
     Some(u64),
 }
@@ -173,15 +175,15 @@ impl Card {
         let mut bytes = state.durable.clone();
         let mut random = match survivors {
             Survivors::Some(seed) => Some(Random::new(seed)),
-            Survivors::All | Survivors::Last => None,
+            Survivors::All | Survivors::Last | Survivors::Nothing => None,
         };
         let last = state.pending.len().saturating_sub(1);
         for (n, (at, sector)) in state.pending.iter().enumerate() {
-            let survives = n == last
-                || match &mut random {
-                    Some(random) => random.chance(0.5),
-                    None => survivors == Survivors::All,
-                };
+            let survives = match &mut random {
+                Some(random) => n == last || random.chance(0.5),
+                None if n == last => survivors != Survivors::Nothing,
+                None => survivors == Survivors::All,
+            };
             if survives {
                 bytes[*at..*at + SECTOR].copy_from_slice(sector);
             }

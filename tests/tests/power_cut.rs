@@ -20,12 +20,14 @@ use fleetcast_tests::random::Random;
 
 /// Small, so that each write can be looked at.
 const SECTORS: usize = 640;
+/// Room for a release of which more than a few pages of the map are used.
+const LARGE: usize = 1_200;
 /// Bytes that may have to come again after a power cut.
 const AGAIN: usize = 64 * 1_024;
 
 struct World {
     trust: Trust,
-    releases: [BoardRelease; 2],
+    releases: Vec<BoardRelease>,
     empty: Vec<u8>,
 }
 
@@ -61,7 +63,17 @@ impl World {
         tree.insert("b".to_owned(), second);
         let two = trust.release(2, &tree, 2_048, true);
         let empty = Board::formatted(SECTORS).card.bytes();
-        Self { trust, releases: [one, two], empty }
+        Self { trust, releases: vec![one, two], empty }
+    }
+
+    /// One release of many of the largest chunks.
+    fn large() -> Self {
+        let mut noise = vec![0; 300_000];
+        Random::new(6).fill(&mut noise);
+        let tree: Tree = BTreeMap::from([("a".to_owned(), Node::File(false, 1, noise))]);
+        let trust = Trust::new();
+        let releases = vec![trust.release(1, &tree, 4_096, false)];
+        Self { trust, releases, empty: Board::formatted(LARGE).card.bytes() }
     }
 
     /// All that a board does from its start on, until the power fails or it has
@@ -106,7 +118,8 @@ impl World {
                 }
             }
         }
-        panic!("it never ends");
+        let kept: Vec<_> = store.releases().collect();
+        panic!("it never ends: {:?} of {kept:?}", lacking(store));
     }
 
     /// Lives until the power fails; what was seen until then, and the card after it.
@@ -208,6 +221,18 @@ fn at_every_write_a_power_cut_costs_at_most_64_kib_and_shows_no_wrong_byte() {
 }
 
 #[test]
+fn of_a_large_release_at_most_64_kib_come_again() {
+    let world = World::large();
+    let (whole, writes) = world.reference();
+    assert!(whole.came[0] > 300_000);
+    for write in (0..writes).step_by(3) {
+        let cut = Cut { write, kind: CutKind::Before };
+        let tried = world.try_cut(&|_| {}, cut, Survivors::Nothing, &whole);
+        assert_eq!(tried, Ok(()), "write {write} of {writes}");
+    }
+}
+
+#[test]
 fn a_second_cut_soon_after_the_first_does_no_more() {
     let world = World::new();
     let (whole, writes) = world.reference();
@@ -244,4 +269,30 @@ fn a_card_that_ignores_the_barrier_would_be_noticed() {
         !matches!(tried, Ok(Ok(())))
     });
     assert!(noticed.count() > 3);
+}
+
+#[test]
+fn a_record_of_several_sectors_is_the_old_one_or_the_new_one_at_every_cut() {
+    let (old, new) = ([0x0A; 1_600], [0xBB; 1_603]);
+    let mut board = Board::formatted(SECTORS);
+    board.open().unwrap().put_authority(&old).unwrap();
+    let before = board.card.bytes();
+    // Two copies of four sectors.
+    for write in 0..8 {
+        for kind in CutKind::ALL {
+            for seed in 0..12 {
+                let mut board = Board::with(Card::of(before.clone()));
+                board.card.cut_at(Cut { write, kind });
+                assert!(board.open().unwrap().put_authority(&new).is_err());
+                let mut board = Board::with(board.card.reboot(Survivors::Some(seed)));
+                let mut store = board.open().unwrap();
+                let mut out = [0; 1_700];
+                let found = store.authority(&mut out).unwrap();
+                assert!(found == old || (found == new && write > 2), "{write} {kind:?} {seed}");
+                // And it can be written again.
+                store.put_authority(&new).unwrap();
+                assert_eq!(store.authority(&mut out), Ok(&new[..]));
+            }
+        }
+    }
 }

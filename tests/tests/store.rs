@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 
 use fleetcast_core::ids::{GroupId, ReleaseOrder};
 use fleetcast_core::session::intake::Taken;
-use fleetcast_core::store::{
-    Fault, KeptAs, Scrub, ScrubStep, Step, Store, StoreError, StoreMemory,
-};
+use fleetcast_core::store::{Fault, KeptAs, Step, StoreError};
 use fleetcast_core::tree::entry::TreeEvent;
 use fleetcast_core::wire::control::Object;
 use fleetcast_tests::admin::{Tree, evolve, random_tree};
 use fleetcast_tests::board::{Board, GROUP, Trust, check, hand, lacking, read, receive, settle};
-use fleetcast_tests::card::{Card, SECTOR};
+use fleetcast_tests::card::{Card, SECTOR, Survivors};
 use fleetcast_tests::disk::Node;
 use fleetcast_tests::random::Random;
 
@@ -220,86 +218,25 @@ fn a_release_that_the_card_could_never_hold_is_refused_before_its_first_chunk() 
 }
 
 #[test]
-fn damage_is_found_named_and_repaired_by_asking_again() {
+fn complete_and_active_mean_durable_without_any_further_write() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, false);
+    let release = trust.release(1, &tree(), 2_048, true);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();
-    store.activate().unwrap();
     drop(store);
-    let chunk = &noise(1, 9_000)[2_048..2_148];
-    let bytes = board.card.bytes();
-    let at = bytes.windows(100).position(|window| window == chunk).unwrap();
-    board.card.rot(at + 50);
+    let cut = board.card.reboot(Survivors::Nothing);
+    let mut board = Board::with(cut);
     let mut store = board.open().unwrap();
-    let lost = read(&mut store, &release.name, "app/same");
-    assert!(matches!(lost, Err(StoreError::Lost { object: Object::Content, .. })), "{lost:?}");
-    assert_eq!(read(&mut store, &release.name, "tiny").unwrap(), b"x");
-    let (mut scrub, mut damaged) = (Scrub::new(), Vec::new());
-    loop {
-        match store.scrub(&mut scrub).unwrap() {
-            ScrubStep::Sound => {}
-            ScrubStep::Damaged { object, ordinal, .. } => damaged.push((object, ordinal.0)),
-            ScrubStep::Done => break,
-        }
-    }
-    assert_eq!(damaged, [(Object::Content, 1)]);
-    assert_eq!(receive(&mut store, &trust, &release).unwrap(), 2_048 + 7);
-    assert_eq!(store.activate(), Ok(release.name));
+    assert_eq!(receive(&mut store, &trust, &release), Ok(0), "nothing comes again");
+    store.activate().unwrap();
+    store.put_note(0, b"kept").unwrap();
+    drop(store);
+    let mut board = Board::with(board.card.reboot(Survivors::Nothing));
+    let mut store = board.open().unwrap();
+    assert_eq!(store.active(GROUP), Some(release.name));
+    assert_eq!(store.note(0, &mut [0; 9]), Ok(&b"kept"[..]));
     check(&mut store, &release);
-}
-
-#[test]
-fn a_sector_that_cannot_be_read_costs_what_is_in_it_and_nothing_else() {
-    let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, false);
-    let mut board = Board::formatted(SECTORS);
-    let mut store = board.open().unwrap();
-    store.put_note(3, b"name").unwrap();
-    receive(&mut store, &trust, &release).unwrap();
-    store.activate().unwrap();
-    drop(store);
-    let whole = board.card.bytes();
-    for sector in
-        (0..SECTORS as u32).filter(|&s| whole[s as usize * SECTOR..][..SECTOR] != [0; SECTOR])
-    {
-        let mut board = Board::with(Card::of(whole.clone()));
-        board.card.spoil_reading(sector);
-        let mut store = match board.open() {
-            Ok(store) => store,
-            // The map of a release lies in twins; no single sector hides it.
-            Err(error) => panic!("sector {sector}: {error:?}"),
-        };
-        assert_eq!(store.note(3, &mut [0; 9]), Ok(&b"name"[..]), "sector {sector}");
-        assert_eq!(store.highest(GROUP).unwrap().unwrap().0, release.name.order);
-        fleetcast_tests::board::check_readable(&mut store, &release);
-    }
-}
-
-#[test]
-fn a_failed_write_or_flush_stops_the_store_until_it_is_opened_again() {
-    let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, false);
-    let (_, flushes, _) = Board::formatted(SECTORS).card.counts();
-    for flush in flushes..flushes + 12 {
-        let mut board = Board::formatted(SECTORS);
-        board.card.spoil_flush(flush);
-        let mut store = board.open().unwrap();
-        match receive(&mut store, &trust, &release).and_then(|_| store.activate()) {
-            Ok(_) => {}
-            Err(error) => {
-                assert_eq!(error.fault(), Fault::Storage, "{error:?}");
-                assert_eq!(store.put_note(0, b"x"), Err(StoreError::Failed));
-            }
-        }
-        drop(store);
-        let mut again = Board::with(board.card.reboot(fleetcast_tests::card::Survivors::Last));
-        let mut store = again.open().unwrap();
-        receive(&mut store, &trust, &release).unwrap();
-        store.activate().unwrap();
-        check(&mut store, &release);
-    }
 }
 
 #[test]
@@ -338,53 +275,6 @@ fn small_records_are_what_was_written_last() {
 }
 
 #[test]
-fn cards_that_are_not_ours_are_named_and_not_touched() {
-    let open = |card: &Card| {
-        let mut memory = StoreMemory::new();
-        let opened = Store::open(card.clone(), memory.lend());
-        opened.err().map(|(_, error)| error)
-    };
-    assert_eq!(open(&Card::new(SECTORS)), Some(StoreError::Blank));
-    let mut fat = vec![0; SECTORS * SECTOR];
-    fat[..11].copy_from_slice(b"\xeb\x3c\x90MSDOS5.0");
-    let card = Card::of(fat.clone());
-    assert_eq!(open(&card), Some(StoreError::Foreign));
-    assert_eq!(card.bytes(), fat);
-    assert!(matches!(open(&Card::new(20)), Some(StoreError::Truncated { found: 20, .. })));
-    let board = Board::formatted(SECTORS);
-    let bytes = board.card.bytes();
-    let shorter = Card::of(bytes[..1_000 * SECTOR].to_vec());
-    let truncated = StoreError::Truncated { needed: 2_048, found: 1_000 };
-    assert_eq!(open(&shorter), Some(truncated));
-    // Both superblocks spoiled: it was ours.
-    let mut spoiled = bytes.clone();
-    spoiled[100] ^= 1;
-    assert_eq!(open(&Card::of(spoiled.clone())), None, "there is a second one");
-    spoiled[8 * SECTOR + 100] ^= 1;
-    assert_eq!(open(&Card::of(spoiled)), Some(StoreError::Damaged));
-}
-
-#[test]
-fn a_store_of_a_newer_version_is_refused_by_its_number() {
-    let mut bytes = Board::formatted(SECTORS).card.bytes();
-    for start in [0, 8 * SECTOR] {
-        bytes[start + 8] = 2;
-        // CRC-32 by its definition, bit by bit.
-        let mut crc = u32::MAX;
-        for &byte in &bytes[start..start + 508] {
-            crc ^= u32::from(byte);
-            for _ in 0..8 {
-                crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
-            }
-        }
-        bytes[start + 508..start + 512].copy_from_slice(&(!crc).to_le_bytes());
-    }
-    let mut memory = StoreMemory::new();
-    let opened = Store::open(Card::of(bytes), memory.lend());
-    assert_eq!(opened.err().map(|(_, error)| error), Some(StoreError::Newer { found: 2 }));
-}
-
-#[test]
 fn another_release_takes_the_place_of_one_that_was_not_finished() {
     let trust = Trust::new();
     let (first, second) =
@@ -403,4 +293,61 @@ fn another_release_takes_the_place_of_one_that_was_not_finished() {
     assert_eq!(store.free(), Some(store.capacity()));
     let order = ReleaseOrder { reset_epoch: 0, sequence: 2 };
     assert_eq!(store.highest(GROUP).unwrap().unwrap().0, order, "even of what is forgotten");
+}
+
+#[test]
+fn the_card_holds_what_the_document_says_byte_by_byte() {
+    let trust = Trust::new();
+    let tree = BTreeMap::from([("one".to_owned(), file(b"a single chunk"))]);
+    let release = trust.release(3, &tree, 2_048, false);
+    let mut board = Board::formatted(SECTORS);
+    let mut store = board.open().unwrap();
+    store.next_boot().unwrap();
+    receive(&mut store, &trust, &release).unwrap();
+    store.activate().unwrap();
+    drop(store);
+    let card = board.card.bytes();
+    let number = |at: usize| u32::from_le_bytes(card[at..at + 4].try_into().unwrap()) as usize;
+    // core/STORE.md, "Superblock": formatted twice, a number for
+    // the book, then stages 1, 2 and 4.
+    let newest = if number(504) > number(8 * SECTOR + 504) { 0 } else { 8 * SECTOR };
+    assert_eq!((&card[newest..newest + 8], number(newest + 8)), (&b"fcstore\0"[..], 1));
+    assert_eq!((number(newest + 12), &card[newest + 496..newest + 500]), (SECTORS, &b"fcSB"[..]));
+    assert_eq!(number(newest + 504), 6);
+    let slot = newest + 16;
+    assert_eq!((card[slot], &card[slot + 4..slot + 20]), (4, &GROUP.0[..]));
+    assert_eq!((number(slot + 20), number(slot + 24)), (0, 3));
+    assert_eq!(card[slot + 32..slot + 64], release.name.digest.0);
+    assert_eq!((number(slot + 72), number(slot + 76)), (1, 1));
+    let (book, root) = (
+        number(slot + 64) * SECTOR,
+        usize::from(card[slot + 2]) + 256 * usize::from(card[slot + 3]),
+    );
+    // "Books": two heads, the root, then the map.
+    assert_eq!(&card[book + 496..book + 500], b"fcBK");
+    assert_eq!((card[book], card[book + 1], &card[book + 56..book + 62]), (1, 6, &b"boards"[..]));
+    assert_eq!(card[book + 2 * SECTOR..][..root], release.document);
+    let map = book + (2 + root.div_ceil(SECTOR)) * SECTOR;
+    let twin = if number(map + 504) > number(map + SECTOR + 504) { map } else { map + SECTOR };
+    assert_eq!(
+        (&card[twin + 496..twin + 500], number(twin + 500)),
+        (&b"fcMP"[..], number(slot + 68))
+    );
+    // The second line: the content, held, as it is.
+    let line = twin + 48;
+    let id = fleetcast_core::digest::Digest::of(b"a single chunk");
+    assert_eq!((&card[line..line + 32], number(line + 32)), (&id.0[..], 14));
+    assert_eq!(card[line + 40..line + 44], [14, 0, 0, 2]);
+    let place = number(line + 36) * SECTOR;
+    assert_eq!(&card[place..place + 15], b"a single chunk\0");
+    // The finder: the bucket of the first four bytes, of two buckets.
+    let finder = map + 2 * SECTOR + number(line) % 2 * SECTOR;
+    assert_eq!(&card[finder + 496..finder + 500], b"fcFI");
+    let hint = &card[line..line + 4];
+    assert!(card[finder..finder + 496].chunks(8).any(|p| p[..4] == *hint && p[4] == 2));
+    // "State": the order is record 1, the boot counter record 2.
+    let orders = 24 * SECTOR;
+    assert_eq!((&card[orders..orders + 4], number(orders + 12)), (&b"fcST"[..], 60));
+    assert_eq!((card[orders + 20..orders + 36] == GROUP.0, number(orders + 40)), (true, 3));
+    assert_eq!((number(32 * SECTOR + 20), number(36 * SECTOR + 20)), (1, 1));
 }

@@ -1,7 +1,7 @@
 //! A whole release from a sender session to a board's constrained receiver and its
 //! store, over a link that loses datagrams: the machines of the core, nothing else.
 
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use fleetcast_core::constrained::{
     BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS, SOURCES,
@@ -110,117 +110,132 @@ impl BlockSource for Plan {
     }
 }
 
-/// Runs a session of these blocks until it ends; the share `loss` of its datagrams is lost.
-fn run(
-    store: &mut BoardStore<'_>,
-    trust: &Trust,
-    plan: &mut Plan,
-    (number, loss): (u32, f64),
-) -> u64 {
-    let (session, key, signing) =
-        (SessionId(number), [number as u8; 32], SigningKey::from_seed(&[9; 32]));
-    let receiver = ReceiverConfig {
-        session,
-        epoch: Epoch(1),
-        key,
-        fleet: FLEET,
-        controller: signing.verifying_key(),
-        slot: 0,
-        symbol: CONSTRAINED_SYMBOL,
-        sources: SOURCES,
-        first_block: BlockIndex(0),
-        unicast: false,
-        receivers: 1,
-        backoff: Duration::from_millis(4),
-        report: Duration::from_millis(200),
-        salt: SALT,
-        seed: number.into(),
-    };
-    let payload: usize = plan.blocks.iter().map(|(_, _, bytes)| bytes.len()).sum();
-    let config = SenderConfig {
-        session,
-        epoch: Epoch(1),
-        key,
-        fleet: FLEET,
-        signing,
-        to: "239.77.0.1:7413".parse().unwrap(),
-        symbol: CONSTRAINED_SYMBOL,
-        salt: SALT,
-        sources: SOURCES,
-        slots: 1,
-        members: 1,
-        payload: payload as u64,
-        limits: RateLimits { cap: 300_000, floor: 100_000, start: 300_000 },
-        report_interval: Duration::from_millis(200),
-    };
-    let (slots, memory) = (vec![BlockSlot::default(); 8], vec![0; 8 * BLOCK]);
-    let parity = vec![0; plan.blocks.len()];
-    let mut sender: SenderSession<ChaCha, Vec<BlockSlot>, Vec<u8>> =
-        SenderSession::new(config, slots, memory, parity, Instant::ZERO);
-    let mut slots = [ReceiveSlot::default(); SLOTS];
-    let (mut blocks, mut headers) = ([0; BLOCKS], [0; HEADERS]);
-    let mut segments: [_; SEGMENTS] = core::array::from_fn(|_| SegmentState::default());
-    let mut report = [0; REPORT];
-    let lent = Buffers {
-        slots: &mut slots[..],
-        blocks: &mut blocks[..],
-        segments: &mut segments[..],
-        headers: &mut headers[..],
-        report: &mut report[..],
-        digests: &mut [],
-    };
-    let mut board = ConstrainedSession::new(receiver, lent, Instant::ZERO);
-    let mut gate = trust.gate();
-    let mut random = Random::new(number.into());
-    let mut flights: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
-    let mut answers: BinaryHeap<std::cmp::Reverse<(u64, Vec<u8>)>> = BinaryHeap::new();
-    let (mut now, mut out) = (Instant::ZERO, vec![0; 65_536]);
-    while !sender.is_closed() && now < Instant::from_millis(120_000) {
-        while let Some(sent) = sender.poll_transmit(now, &mut out, plan, &Portable) {
-            let size = sent.segment_size.unwrap_or(sent.len);
-            for datagram in out[..sent.len].chunks(size) {
-                if !random.chance(loss) {
-                    flights.push_back((now + Duration::from_micros(500), datagram.to_vec()));
-                }
+type Sender = SenderSession<ChaCha, Vec<BlockSlot>, Vec<u8>>;
+
+/// What both sides of a session know.
+struct Session {
+    number: u32,
+    /// The share of its datagrams that is lost.
+    loss: f64,
+}
+
+impl Session {
+    fn signing() -> SigningKey {
+        SigningKey::from_seed(&[9; 32])
+    }
+
+    fn receiver(&self) -> ReceiverConfig {
+        ReceiverConfig {
+            session: SessionId(self.number),
+            epoch: Epoch(1),
+            key: [self.number as u8; 32],
+            fleet: FLEET,
+            controller: Self::signing().verifying_key(),
+            slot: 0,
+            symbol: CONSTRAINED_SYMBOL,
+            sources: SOURCES,
+            first_block: BlockIndex(0),
+            unicast: false,
+            receivers: 1,
+            backoff: Duration::from_millis(4),
+            report: Duration::from_millis(200),
+            salt: SALT,
+            seed: self.number.into(),
+        }
+    }
+
+    fn sender(&self, plan: &Plan) -> Sender {
+        let payload: usize = plan.blocks.iter().map(|(_, _, bytes)| bytes.len()).sum();
+        let config = SenderConfig {
+            session: SessionId(self.number),
+            epoch: Epoch(1),
+            key: [self.number as u8; 32],
+            fleet: FLEET,
+            signing: Self::signing(),
+            to: "239.77.0.1:7413".parse().unwrap(),
+            symbol: CONSTRAINED_SYMBOL,
+            salt: SALT,
+            sources: SOURCES,
+            slots: 1,
+            members: 1,
+            payload: payload as u64,
+            limits: RateLimits { cap: 300_000, floor: 100_000, start: 300_000 },
+            report_interval: Duration::from_millis(200),
+        };
+        let (slots, memory) = (vec![BlockSlot::default(); 8], vec![0; 8 * BLOCK]);
+        let parity = vec![0; plan.blocks.len()];
+        Sender::new(config, slots, memory, parity, Instant::ZERO)
+    }
+
+    /// Runs it until it ends.
+    fn run(&self, store: &mut BoardStore<'_>, trust: &Trust, plan: &mut Plan) {
+        let mut slots = [ReceiveSlot::default(); SLOTS];
+        let (mut blocks, mut headers) = ([0; BLOCKS], [0; HEADERS]);
+        let mut segments: [_; SEGMENTS] = core::array::from_fn(|_| SegmentState::default());
+        let mut report = [0; REPORT];
+        let lent = Buffers {
+            slots: &mut slots[..],
+            blocks: &mut blocks[..],
+            segments: &mut segments[..],
+            headers: &mut headers[..],
+            report: &mut report[..],
+            digests: &mut [],
+        };
+        let mut board = ConstrainedSession::new(self.receiver(), lent, Instant::ZERO);
+        let mut sender = self.sender(plan);
+        let (mut gate, mut random) = (trust.gate(), Random::new(self.number.into()));
+        let mut flights: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+        let mut answers: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+        let (mut now, mut out) = (Instant::ZERO, vec![0; 65_536]);
+        while !sender.is_closed() && now < Instant::from_millis(120_000) {
+            while let Some(sent) = sender.poll_transmit(now, &mut out, plan, &Portable) {
+                let size = sent.segment_size.unwrap_or(sent.len);
+                let kept = out[..sent.len].chunks(size).filter(|_| !random.chance(self.loss));
+                let arrives = now + Duration::from_micros(500);
+                flights.extend(kept.map(|datagram| (arrives, datagram.to_vec())));
             }
-        }
-        while let Some(event) = board.poll_event() {
-            let message = match event {
-                ReceiverEvent::Nack => board.nack().unwrap().to_vec(),
-                ReceiverEvent::Joined { heard: true } => vec![0xF0],
-                ReceiverEvent::HeaderRequest(block) => {
-                    [&[0xF1][..], &block.0.to_le_bytes()].concat()
-                }
-                ReceiverEvent::Finished { .. } => vec![0xF2],
-                _ => continue,
-            };
-            answers.push(std::cmp::Reverse((now.as_micros() + 1_000, message)));
-        }
-        now += Duration::from_micros(250);
-        while flights.front().is_some_and(|(at, _)| *at <= now) {
-            let (_, mut datagram) = flights.pop_front().unwrap();
-            board.handle_datagram(now, &mut datagram, &mut store.intake(&mut gate), &Portable);
-            // As a board does after each datagram.
-            store.step().unwrap();
-        }
-        if board.poll_timeout().is_some_and(|at| at <= now) {
-            board.handle_timeout(now, &mut store.intake(&mut gate));
-        }
-        sender.handle_timeout(now);
-        while answers.peek().is_some_and(|answer| answer.0.0 <= now.as_micros()) {
-            let std::cmp::Reverse((_, message)) = answers.pop().unwrap();
-            match message[0] {
-                0xF0 => sender.joined(now, 0),
-                0xF1 => {
-                    let block = u32::from_le_bytes(message[1..5].try_into().unwrap());
-                    sender.handle_header_request(now, BlockIndex(block), plan);
-                }
-                0xF2 => sender.members(0),
-                _ => sender.handle_nack(now, &Nack::parse(&message).unwrap(), plan),
+            while let Some(event) = board.poll_event() {
+                let message = answer(&board, event).map(|it| (now + Duration::from_millis(1), it));
+                answers.extend(message);
+            }
+            now += Duration::from_micros(250);
+            while let Some((_, mut datagram)) = flights.pop_front_if(|(at, _)| *at <= now) {
+                board.handle_datagram(now, &mut datagram, &mut store.intake(&mut gate), &Portable);
+                // As a board does after each datagram.
+                store.step().unwrap();
+            }
+            if board.poll_timeout().is_some_and(|at| at <= now) {
+                board.handle_timeout(now, &mut store.intake(&mut gate));
+            }
+            sender.handle_timeout(now);
+            while let Some((_, message)) = answers.pop_front_if(|(at, _)| *at <= now) {
+                hear(&mut sender, now, &message, plan);
             }
         }
     }
-    board.stats().received
+}
+
+/// What a receiver sends because of an event.
+fn answer(board: &ConstrainedSession<'_>, event: ReceiverEvent) -> Option<Vec<u8>> {
+    match event {
+        ReceiverEvent::Nack => board.nack().map(<[u8]>::to_vec),
+        ReceiverEvent::Joined { heard: true } => Some(vec![0xF0]),
+        ReceiverEvent::HeaderRequest(block) => Some([&[0xF1][..], &block.0.to_le_bytes()].concat()),
+        ReceiverEvent::Finished { .. } => Some(vec![0xF2]),
+        _ => None,
+    }
+}
+
+fn hear(sender: &mut Sender, now: Instant, message: &[u8], plan: &mut Plan) {
+    match message[0] {
+        0xF0 => sender.joined(now, 0),
+        0xF1 => {
+            let block = u32::from_le_bytes(message[1..5].try_into().unwrap());
+            sender.handle_header_request(now, BlockIndex(block), plan);
+        }
+        0xF2 => sender.members(0),
+        _ => sender.handle_nack(now, &Nack::parse(message).unwrap(), plan),
+    }
 }
 
 fn tree(len: usize) -> Tree {
@@ -247,7 +262,8 @@ fn deliver(board: &mut Board, trust: &Trust, release: &BoardRelease, loss: f64) 
     while store.step().unwrap() == Step::More {}
     let mut runs = all(release);
     for session in 1..8 {
-        run(&mut store, trust, &mut Plan::new(release, &runs), (session, loss));
+        let mut plan = Plan::new(release, &runs);
+        Session { number: session, loss }.run(&mut store, trust, &mut plan);
         let step = loop {
             match store.step().unwrap() {
                 Step::More => {}

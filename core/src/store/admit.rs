@@ -38,6 +38,8 @@ impl<D: Read + Write + Seek> Store<'_, D> {
         let sectors = self.check_size(&Book::of(&slot), tree)?;
         let (needed, free) = (u64::from(sectors) * SECTOR as u64, self.card.space.free());
         slot.book = self.card.space.take_run(sectors).ok_or(StoreError::Full { needed, free })?;
+        // A number that no earlier attempt can have had, even one that a cut has undone.
+        self.card.write_superblock()?;
         slot.tag = tag(&slot, self.card.superblock.next_sequence());
         let book = Book::of(&slot);
         let directory = release.root().group_name;

@@ -13,7 +13,7 @@ use embedded_io::{Read, Seek, Write};
 use super::disk::{Disk, Sector};
 use super::error::{Result, StoreError};
 use super::page::{Kind, read_twin, write_twin};
-use super::superblock::{Fields, Slot, put};
+use super::superblock::{Fields, LOG, Slot, put};
 use crate::digest::Digest;
 use crate::ids::Ordinal;
 use crate::limits::{MAX_CHUNK, MAX_NAME, SECTOR};
@@ -141,6 +141,12 @@ impl Book {
         let lines = self.index.checked_add(self.content)?;
         let map = lines.div_ceil(LINES).checked_mul(2)?;
         (2 + self.root_sectors()).checked_add(map)?.checked_add(self.buckets())
+    }
+
+    /// Whether all of it lies where books may lie.
+    pub(super) fn is_within(&self, sectors: u32) -> bool {
+        let end = self.sectors().and_then(|count| self.first.checked_add(count));
+        self.first >= LOG && end.is_some_and(|end| end <= sectors)
     }
 
     /// Its first sector.

@@ -60,6 +60,7 @@ pub use self::scrub::{Scrub, ScrubStep};
 pub use self::superblock::{KeptAs, STORE_MAGIC, STORE_VERSION};
 pub use self::target::Step;
 
+use self::book::Book;
 use self::card::Card;
 use self::disk::Disk;
 use self::space::Space;
@@ -95,6 +96,7 @@ impl<'b, D: Read + Write + Seek> Store<'b, D> {
     pub fn open(device: D, memory: Memory<'b>) -> core::result::Result<Self, (D, StoreError)> {
         let mut disk = Disk::new(device)?;
         match Superblock::read(&mut disk, memory.any) {
+            Ok(found) if !has_sound_books(&found) => Err((disk.into_device(), StoreError::Damaged)),
             Ok(superblock) => Ok(Self::new(disk, superblock, memory)),
             Err(error) => Err((disk.into_device(), error)),
         }
@@ -144,6 +146,12 @@ impl<'b, D: Read + Write + Seek> Store<'b, D> {
             failure: None,
         }
     }
+}
+
+/// Whether every book that a superblock names lies within the store.
+fn has_sound_books(superblock: &Superblock) -> bool {
+    let mut slots = superblock.slots.iter().flatten();
+    slots.all(|slot| Book::of(slot).is_within(superblock.sectors))
 }
 
 /// Forgets what was there, then writes both superblocks.

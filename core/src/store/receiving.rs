@@ -95,7 +95,8 @@ impl<D: Read + Write + Seek> Store<'_, D> {
 
     /// Whether it is known which chunks the files of the target are made of.
     pub(super) fn is_resolved(&self) -> bool {
-        let slot = self.target.as_ref().and_then(|target| self.card.superblock.slots[target.slot]);
+        let slots = &self.card.superblock.slots;
+        let slot = self.target.as_ref().and_then(|target| slots.get(target.slot)?.as_ref());
         slot.is_some_and(|slot| slot.stage != Stage::Index)
     }
 
@@ -175,7 +176,8 @@ impl<D: Read + Write + Seek> Store<'_, D> {
             self.card.space.mark(book.first(), book.sectors().unwrap_or(u32::MAX));
         }
         let mut target = self.target.as_mut().filter(|target| target.slot == slot);
-        for number in page * LINES..((page + 1) * LINES).min(book.lines()) {
+        let first = page.saturating_mul(LINES);
+        for number in first..first.saturating_add(LINES).min(book.lines()) {
             let line = self.card.line(&book, number)?;
             if line.state != State::Lacking && line.place >= LOG {
                 self.card.space.mark(line.place, line.sectors());

@@ -18,7 +18,7 @@ use crate::tree::reference::{ChunkRef, ReferenceReader};
 use crate::wire::Malformed;
 
 /// Bytes of an index chunk that are read at a time.
-const PIECE: usize = 512;
+const PIECE: usize = 256;
 
 impl<'b, D: Read + Write + Seek> Store<'b, D> {
     /// Begins at the first level.

@@ -1,25 +1,27 @@
 //! `store`: what a board keeps, read from an image of its card. Nothing is written to it.
 
 mod check;
+mod failure;
 mod image;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use fleetcast_core::limits::MAX_NAME;
 use fleetcast_core::store::{Kept, KeptAs, Store, StoreError};
 use fleetcast_core::tree::entry::TreeEvent;
 use fleetcast_core::tree::path::Component;
 use fleetcast_core::wire::control::ReleaseName;
 use serde::Serialize;
 
-use self::image::{Image, Lent, open};
+use self::failure::failure;
+use self::image::{Image, Lent, directory, open};
 use super::context::{Context, DONE, Outcome};
 use super::printer;
 use super::table::Table;
 use crate::error::Failure;
-use crate::units::{UnixTime, format_size, format_time, quoted, rfc3339};
+use crate::model::UnixTime;
+use crate::units::{format_size, format_time, quoted, rfc3339};
 
 /// Commands of `store`.
 #[derive(Debug, Subcommand)]
@@ -90,13 +92,6 @@ pub(super) fn run(context: &Context, command: &Command) -> Outcome {
 fn chosen(store: &Store<'_, Image>, previous: bool) -> Vec<Kept> {
     let wanted = if previous { KeptAs::Previous } else { KeptAs::Active };
     store.releases().filter(|kept| kept.kept_as == wanted).collect()
-}
-
-/// The directory of a release's group.
-fn directory(store: &mut Store<'_, Image>, name: &ReleaseName) -> Result<String, Failure> {
-    let mut memory = [0; MAX_NAME];
-    let directory = store.directory(name, &mut memory).map_err(failure)?;
-    Ok(String::from_utf8_lossy(directory).into_owned())
 }
 
 fn list(
@@ -176,35 +171,4 @@ fn cat(store: &mut Store<'_, Image>, releases: &[Kept], path: &str) -> Result<()
         return out.flush().map_err(|error| Failure::io("stdout", &error));
     }
     Err(unknown())
-}
-
-/// A store's error as it is told to a person.
-fn failure(error: StoreError) -> Failure {
-    let (code, message, hint) = match error {
-        StoreError::Blank => {
-            ("store-blank", "there is nothing on this card".to_owned(), "let a board format it")
-        }
-        StoreError::Foreign => {
-            let hint = "name an image of a board's card, or of its partition";
-            ("store-foreign", "this is no chunk store".to_owned(), hint)
-        }
-        StoreError::Newer { found } => {
-            let message =
-                format!("the store has version {found}, which is newer than this program");
-            ("store-newer", message, "use the newest fleetcast")
-        }
-        StoreError::Truncated { needed, found } => {
-            let message = format!("the store needs {needed} sectors, the image has {found}");
-            ("store-truncated", message, "copy the whole card again")
-        }
-        StoreError::Lost { object, ordinal } => {
-            let message = format!("a chunk is damaged: {object:?} {ordinal}");
-            ("store-damaged", message, "the board asks for it again when it scrubs its card")
-        }
-        other => {
-            let hint = "`fleetcast store check IMAGE` tells what is whole";
-            ("store-damaged", format!("the store cannot be read: {other:?}"), hint)
-        }
-    };
-    Failure::failed(code, message, hint)
 }

@@ -15,8 +15,8 @@ use fleetcast_core::trust::release::ReleaseRoot;
 use fleetcast_core::wire::control::{Object, ReleaseName};
 use serde::Serialize;
 
-use super::image::Image;
-use super::{directory, failure};
+use super::failure::failure;
+use super::image::{Image, directory};
 use crate::cli::context::{Context, DONE, Outcome};
 use crate::cli::printer;
 use crate::error::Failure;

@@ -6,11 +6,12 @@ use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 use embedded_io::{ErrorType, Read, Seek, SeekFrom, Write};
-use fleetcast_core::limits::{MAX_CHUNK, SECTOR};
+use fleetcast_core::limits::{MAX_CHUNK, MAX_NAME, SECTOR};
 use fleetcast_core::store::{Memory, Step, Store, StoreError};
 use fleetcast_core::tree::entry::{ALL_DEPTHS, NameSlot};
+use fleetcast_core::wire::control::ReleaseName;
 
-use super::failure;
+use super::failure::failure;
 use crate::error::Failure;
 
 /// Where the partitions of a disk are told in its first sector, and how many.
@@ -62,6 +63,16 @@ pub(super) fn open<'l>(path: &Path, lent: &'l mut Lent) -> Result<Store<'l, Imag
     let mut store = opened.map_err(|(_, error)| failure(error))?;
     while store.step().map_err(failure)? == Step::More {}
     Ok(store)
+}
+
+/// The directory of a release's group.
+pub(super) fn directory(
+    store: &mut Store<'_, Image>,
+    name: &ReleaseName,
+) -> Result<String, Failure> {
+    let mut memory = [0; MAX_NAME];
+    let directory = store.directory(name, &mut memory).map_err(failure)?;
+    Ok(String::from_utf8_lossy(directory).into_owned())
 }
 
 impl Image {
