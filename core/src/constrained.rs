@@ -5,13 +5,15 @@ use core::mem::size_of;
 use crate::crypto::aead::ChaCha;
 use crate::limits::{CONSTRAINED_SYMBOL, DATA_HEADER, MAX_MESSAGE, MAX_SEGMENT_BLOCKS, TAG};
 use crate::receiver::ReceiverEndpoint;
-use crate::session::receiver::{ReceiveSlot, ReceiverSession, SegmentState, longest_header};
+use crate::session::receiver::{
+    Buffers, ReceiveSlot, ReceiverSession, SegmentState, longest_header,
+};
 use crate::wire::transport::OVERHEAD;
 
 /// Blocks that it receives at a time.
 pub const SLOTS: usize = 2;
 /// Source symbols of such a block.
-pub const SOURCES: usize = 16;
+pub const SOURCES: usize = 10;
 /// Segments that it keeps state for.
 pub const SEGMENTS: usize = 2;
 /// Bytes of all blocks that it receives at a time.
@@ -58,6 +60,46 @@ pub struct ConstrainedMemory {
     pub messages: [u8; MESSAGES],
     /// The datagram that came or goes out; messages are made here too.
     pub datagram: [u8; DATAGRAM],
+}
+
+/// What a session borrows of it.
+pub type ConstrainedBuffers<'b> =
+    Buffers<&'b mut [ReceiveSlot], &'b mut [u8], &'b mut [SegmentState]>;
+
+impl ConstrainedMemory {
+    /// Memory that nothing has been received into.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            slots: [ReceiveSlot::EMPTY; SLOTS],
+            blocks: [0; BLOCKS],
+            segments: [SegmentState::EMPTY; SEGMENTS],
+            headers: [0; HEADERS],
+            report: [0; REPORT],
+            messages: [0; MESSAGES],
+            datagram: [0; DATAGRAM],
+        }
+    }
+
+    /// What a session borrows, what the endpoint does, and room for a datagram.
+    pub fn lend(&mut self) -> (ConstrainedBuffers<'_>, &mut [u8], &mut [u8; DATAGRAM]) {
+        let buffers = Buffers {
+            slots: &mut self.slots[..],
+            blocks: &mut self.blocks[..],
+            segments: &mut self.segments[..],
+            headers: &mut self.headers[..],
+            // It has no memory for digests (PROTOCOL S20).
+            digests: &mut [][..],
+            report: &mut self.report[..],
+        };
+        (buffers, &mut self.messages[..], &mut self.datagram)
+    }
+}
+
+impl Default for ConstrainedMemory {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What a constrained receiver keeps at most, in bytes, for good: its machines

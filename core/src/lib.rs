@@ -35,4 +35,6 @@ pub mod session;
 pub mod receiver;
 pub mod server;
 
+pub mod store;
+
 pub mod constrained;

@@ -140,6 +140,31 @@ pub const DIGEST_VERIFICATIONS_PER_SECOND: u32 = 2_048;
 /// Share of the rate cap that all catch-up together may take: one fifth.
 pub const CATCH_UP_SHARE: u64 = 5;
 
+// --- the chunk store of a board ---
+
+/// Bytes of a sector: the store reads and writes nothing smaller.
+pub const SECTOR: usize = 512;
+/// Longest chunk that a board keeps, decoded: the largest of the constrained profile.
+pub const STORE_CHUNK: usize = 4 * 1_024;
+/// Releases on one card: those that are active, their predecessors, one that arrives.
+pub const STORE_RELEASES: usize = 6;
+/// Groups that a board is a member of.
+pub const STORE_GROUPS: usize = 4;
+/// Records of the firmware's own in the store's state.
+pub const STORE_NOTES: usize = 8;
+/// Sectors of each of the two copies of a state record.
+pub const STORE_RECORD_SECTORS: usize = 4;
+/// Longest content of a state record in bytes.
+pub const STORE_NOTE: usize = STORE_RECORD_SECTORS * SECTOR - 32;
+/// Directories that a file of a board may be nested in.
+pub const STORE_DEPTH: usize = 3;
+/// Bytes of the table of free space, one bit per extent of the card.
+pub const STORE_EXTENTS: usize = 512;
+/// Bytes of chunks that may be lost by a power cut: what is not yet durable.
+pub const STORE_UNSYNCED: usize = 16 * 1_024;
+/// What the store and the memory lent to it take at most, in bytes.
+pub const STORE_MEMORY: usize = 8 * 1_024;
+
 const _: () = {
     assert!(MAX_SYMBOL == 1_434);
     assert!(MAX_SOURCES + MAX_PARITY == 256);
@@ -150,4 +175,7 @@ const _: () = {
     // An authority document with all its signatures is sent in two messages at most.
     assert!(MAX_AUTHORITY + MAX_SIGNATURES * 72 + 3 <= 2 * MAX_MESSAGE);
     assert!(CONSTRAINED_SOURCES <= MAX_SOURCES);
+    // An authority document, and a membership with its voucher, fit a state record.
+    assert!(3 + MAX_AUTHORITY + MAX_SIGNATURES * 72 <= STORE_NOTE);
+    assert!(STORE_DEPTH < MAX_DEPTH && STORE_CHUNK <= MAX_CHUNK);
 };

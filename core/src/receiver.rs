@@ -137,6 +137,7 @@ impl<A: Aead, M: Bytes> ReceiverEndpoint<A, M> {
     ///
     /// `from` is not looked at: a server may answer from another of its
     /// addresses, and what it says is authenticated.
+    #[inline(never)]
     pub fn handle_datagram(&mut self, now: Instant, _from: SocketAddr, datagram: &mut [u8]) {
         // PROTOCOL D1: what does not fit its type is ignored.
         match Kind::of(datagram) {
@@ -242,6 +243,7 @@ impl<A: Aead, M: Bytes> ReceiverEndpoint<A, M> {
 
     // --- transitions ---
 
+    #[inline(never)]
     fn initiate(&mut self, now: Instant, out: &mut [u8]) -> Option<usize> {
         let out = out.get_mut(..INITIATION)?;
         // The generator lives for one handshake and ends with the seed of the next
@@ -266,6 +268,7 @@ impl<A: Aead, M: Bytes> ReceiverEndpoint<A, M> {
         }
     }
 
+    #[inline(never)]
     fn handle_response(&mut self, now: Instant, datagram: &[u8]) {
         if let Some(agreed) = self.attempts.take_response(datagram) {
             self.connect(now, &agreed);

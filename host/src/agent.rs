@@ -10,7 +10,6 @@
 //! [`Agent::poll_event`], [`Agent::poll_timeout`]. Its storage is two disks:
 //! the destination, and the state directory.
 
-mod announcing;
 mod asked;
 mod asking;
 mod delivering;

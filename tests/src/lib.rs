@@ -2,6 +2,8 @@
 
 pub mod admin;
 pub mod audit;
+pub mod board;
+pub mod card;
 pub mod catalog;
 pub mod chaos;
 pub mod disk;

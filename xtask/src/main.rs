@@ -12,6 +12,8 @@ mod packages;
 
 mod bare_metal;
 
+mod board;
+
 mod tidy;
 
 mod test;
@@ -47,6 +49,20 @@ enum Command {
     /// A LAN of network namespaces on this machine.
     #[command(subcommand)]
     Lab(lab::Command),
+    /// Builds a board's firmware.
+    Build {
+        /// Which board
+        board: String,
+    },
+    /// Writes a board's firmware to a real one.
+    Flash {
+        /// Which board
+        board: String,
+    },
+    /// Runs a board's firmware under QEMU.
+    Run(board::RunOptions),
+    /// Tells what a board's firmware takes of flash and RAM.
+    Size(board::SizeOptions),
     /// Measures fleetcast beside other tools.
     Bench(bench::Options),
     /// Builds a Debian package, and tells what is in it.
@@ -60,6 +76,10 @@ fn main() -> ExitCode {
         Command::Sim(options) => sim::run(&options),
         Command::Swarm(options) => swarm::run(&options),
         Command::Lab(command) => lab::run(&command),
+        Command::Build { board } => board::build(&board),
+        Command::Flash { board } => board::flash(&board),
+        Command::Run(options) => board::run(&options),
+        Command::Size(options) => board::size(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Deb(options) => deb::run(&options),
     };

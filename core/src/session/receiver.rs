@@ -271,6 +271,13 @@ where
         }
     }
 
+    /// Ends it, and gives the memory back, with what is in it.
+    pub fn into_memory(self) -> Buffers<S, B, W> {
+        let (slots, blocks, digests) = self.slots.into_memory();
+        let (segments, headers) = self.window.into_memory();
+        Buffers { slots, blocks, segments, headers, digests, report: self.nack.into_memory() }
+    }
+
     /// Goes on under the key of another epoch.
     pub fn rekey(&mut self, epoch: Epoch, key: &[u8; 32]) {
         // PROTOCOL S2: blocks and symbols held stay valid across epochs.
@@ -285,6 +292,7 @@ where
     }
 
     /// Takes a datagram of the session; decrypts it in place.
+    #[inline(never)]
     pub fn handle_datagram(
         &mut self,
         now: Instant,
@@ -325,6 +333,7 @@ where
     }
 
     /// The time told by `poll_timeout` has come.
+    #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant, store: &mut impl Intake) {
         if self.phase == Phase::Finished {
             return;

@@ -18,7 +18,7 @@ use crate::limits::{MAX_CHUNK, MAX_COMPONENT, MAX_DEPTH};
 use crate::wire::Malformed;
 
 /// Kind, depth and name length.
-const FRONT: usize = 3;
+pub(crate) const FRONT: usize = 3;
 /// Modification time.
 const TIME: usize = 8;
 /// Size and number of chunks of a file.
@@ -227,6 +227,20 @@ impl<'s> EntryReader<'s> {
     /// # Errors
     /// [`BadTree`] when it did not, or when `feed` failed before.
     pub fn finish(self) -> Result<(), BadTree> {
+        self.check_end()
+    }
+
+    /// Gives the name slots back, whatever has been read.
+    #[must_use]
+    pub fn into_slots(self) -> &'s mut [NameSlot] {
+        self.open.slots
+    }
+
+    /// Checks the same as [`Self::finish`], and gives nothing up.
+    ///
+    /// # Errors
+    /// Those of [`Self::finish`].
+    pub fn check_end(&self) -> Result<(), BadTree> {
         match self.state {
             State::Failed(fault) => Err(fault),
             State::Head { used: 0, .. } if self.tally.found == self.tally.expected => Ok(()),
@@ -439,7 +453,8 @@ fn write_parts(parts: &[&[u8]], out: &mut [u8]) -> Result<usize, Malformed> {
     Ok(used)
 }
 
-fn entry_len(kind: u8, name_len: u8) -> Result<usize, BadTree> {
+/// Length of an entry without its references, from its first and third byte.
+pub(crate) fn entry_len(kind: u8, name_len: u8) -> Result<usize, BadTree> {
     let common = FRONT + usize::from(name_len) + TIME;
     match kind & !EXECUTABLE {
         // Searching a directory is not a choice of the signer: one encoding only.
@@ -450,7 +465,7 @@ fn entry_len(kind: u8, name_len: u8) -> Result<usize, BadTree> {
 }
 
 /// The meaning of one whole entry.
-fn parse_entry(entry: &[u8]) -> Result<TreeEvent<'_>, BadTree> {
+pub(crate) fn parse_entry(entry: &[u8]) -> Result<TreeEvent<'_>, BadTree> {
     let short = BadTree::Malformed(Malformed::Length { expected: MIN_ENTRY, found: entry.len() });
     let (&[kind, depth, name_len], rest) = entry.split_first_chunk::<FRONT>().ok_or(short)?;
     let (name, rest) = rest.split_at_checked(usize::from(name_len)).ok_or(short)?;

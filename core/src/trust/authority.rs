@@ -140,12 +140,31 @@ impl AuthorityDocument {
     ///
     /// # Errors
     /// [`AuthorityRefused`] when it contradicts itself.
+    // What this takes of the stack must be free again before signatures take theirs.
+    #[inline(never)]
     pub fn decode(body: &[u8]) -> Result<Self, AuthorityRefused> {
-        let mut scratch = [0; MAX_AUTHORITY];
-        let document: Self =
-            control::decode_with(body, &mut scratch).map_err(AuthorityRefused::Malformed)?;
+        let document =
+            Self::read(body).map_err(|_| AuthorityRefused::Malformed(Malformed::NotCanonical))?;
+        control::check_body(&document, body).map_err(AuthorityRefused::Malformed)?;
         document.check()?;
         Ok(document)
+    }
+
+    /// Reads the fields one by one, as the derived code would: that takes twice as much of
+    /// the stack.
+    #[inline(never)]
+    fn read(body: &[u8]) -> postcard::Result<Self> {
+        let mut reader = postcard::Deserializer::from_bytes(body);
+        Ok(Self {
+            version: Deserialize::deserialize(&mut reader)?,
+            fleet: Deserialize::deserialize(&mut reader)?,
+            admins: Deserialize::deserialize(&mut reader)?,
+            threshold: Deserialize::deserialize(&mut reader)?,
+            controllers: Deserialize::deserialize(&mut reader)?,
+            roles: Deserialize::deserialize(&mut reader)?,
+            revoked: Deserialize::deserialize(&mut reader)?,
+            reset_epoch: Deserialize::deserialize(&mut reader)?,
+        })
     }
 
     fn check(&self) -> Result<(), AuthorityRefused> {
@@ -193,6 +212,7 @@ impl TrustedAuthority {
     ///
     /// # Errors
     /// [`AuthorityRefused`] when it is another, or its own admins did not sign it.
+    #[inline(never)]
     pub fn pin(document: &[u8], pinned: Digest) -> Result<Self, AuthorityRefused> {
         let signed = parse(document)?;
         // PROTOCOL T2: as the first one, only that whose digest is pinned.
@@ -210,6 +230,7 @@ impl TrustedAuthority {
     /// # Errors
     /// [`AuthorityRefused`] when it is not the next version of this fleet, or
     /// too few admins of either version have signed it.
+    #[inline(never)]
     pub fn advance(&self, document: &[u8]) -> Result<Self, AuthorityRefused> {
         let signed = parse(document)?;
         let next = AuthorityDocument::decode(signed.body())?;

@@ -121,8 +121,8 @@ impl VerifiedMembership {
     ) -> Result<Self, MembershipRefused> {
         let signed = SignedDocument::parse(certificate, MAX_MEMBERSHIP)
             .map_err(MembershipRefused::Malformed)?;
-        let membership: Membership = control::decode_with(signed.body(), &mut [0; MAX_MEMBERSHIP])
-            .map_err(MembershipRefused::Malformed)?;
+        let membership: Membership =
+            control::decode_body(signed.body()).map_err(MembershipRefused::Malformed)?;
         check_fleet(authority, membership.fleet)?;
         if membership.device != *device {
             let (expected, found) = (*device, membership.device);
@@ -179,8 +179,8 @@ fn check_voucher(
         return Err(MembershipRefused::Voucher { expected: Some(named) });
     }
     authority.verify(Context::Voucher, &signed).map_err(MembershipRefused::UntrustedVoucher)?;
-    let voucher: Voucher = control::decode_with(signed.body(), &mut [0; MAX_VOUCHER])
-        .map_err(MembershipRefused::MalformedVoucher)?;
+    let voucher: Voucher =
+        control::decode_body(signed.body()).map_err(MembershipRefused::MalformedVoucher)?;
     check_fleet(authority, voucher.fleet)?;
     // PROTOCOL T5: a group of that voucher, which had not expired at its making.
     if !voucher.groups.contains(&membership.group) {

@@ -134,11 +134,10 @@ impl<'a> ReleaseRoot<'a> {
     ///
     /// # Errors
     /// [`BadRoot`] when it contradicts itself.
-    // The 4 KiB of scratch must be gone before signatures take their own.
+    // What this takes of the stack must be free again before signatures take theirs.
     #[inline(never)]
     pub fn decode(body: &'a [u8]) -> Result<Self, BadRoot> {
-        let mut scratch = [0; MAX_ROOT];
-        let root: Self = control::decode_with(body, &mut scratch).map_err(BadRoot::Malformed)?;
+        let root: Self = control::decode_body(body).map_err(BadRoot::Malformed)?;
         root.layouts()?;
         Ok(root)
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::authority::TrustedAuthority;
 use crate::crypto::aead::Forged;
 use crate::crypto::sign::{self, Context, SIGNATURE};
-use crate::ids::{FleetId, StaticKey, VerifyingKey};
+use crate::digest::Digest;
+use crate::ids::{FleetId, ReleaseOrder, StaticKey, VerifyingKey};
 use crate::wire::Malformed;
 use crate::wire::control::{self, MAX_HELD, ReleaseName};
 
@@ -105,13 +106,44 @@ fn body<M: Serialize, const N: usize>(statement: &M) -> Result<Vec<u8, N>, Malfo
     Ok(body)
 }
 
+/// What a freshness statement says of one group, given all that was known before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// As new as what is known, or newer.
+    Fine,
+    /// Older, or another one with the same order.
+    Backwards,
+    /// Not named any more.
+    Withheld,
+}
+
+impl Verdict {
+    /// Judges what is `named` of a group of ours, of which `known` is the newest that was
+    /// accepted or named before; a statement that is not `whole` may have left some out.
+    // PROTOCOL F1
+    #[must_use]
+    pub fn of(
+        known: Option<(ReleaseOrder, Digest)>,
+        named: Option<&ReleaseName>,
+        whole: bool,
+    ) -> Self {
+        let Some(known) = known else { return Self::Fine };
+        match named {
+            None if whole => Self::Withheld,
+            None => Self::Fine,
+            Some(named) if named.order < known.0 => Self::Backwards,
+            Some(named) if named.order == known.0 && named.digest != known.1 => Self::Backwards,
+            Some(_) => Self::Fine,
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::super::fixtures::{self, key, public};
     use super::*;
-    use crate::digest::Digest;
-    use crate::ids::{GroupId, ReleaseOrder};
+    use crate::ids::GroupId;
 
     fn release(sequence: u64) -> ReleaseName {
         let order = ReleaseOrder { reset_epoch: u32::MAX, sequence };

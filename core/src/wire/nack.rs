@@ -102,6 +102,12 @@ impl<B: DerefMut<Target = [u8]>> NackWriter<B> {
         writer
     }
 
+    /// Its memory again.
+    #[must_use]
+    pub fn into_memory(self) -> B {
+        self.memory
+    }
+
     /// Begins anew; what was in the report is gone.
     pub fn begin(&mut self, session: SessionId, epoch: Epoch) {
         self.used = 0;

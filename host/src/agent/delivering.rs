@@ -6,6 +6,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::erasure::Lanes;
 use fleetcast_core::ids::{Epoch, SessionId};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
+use fleetcast_core::session::announcing::Announcing;
 use fleetcast_core::session::intake::Intake as _;
 use fleetcast_core::session::receiver::{
     Buffers, DIGESTS_OF_SLOT, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState,
@@ -20,7 +21,6 @@ use fleetcast_core::wire::control::{
 use fleetcast_core::wire::session::Header;
 use fleetcast_core::wire::transport::Sending;
 
-use super::announcing::Announcing;
 use super::delivery::{Delivery, Running, Session, Staged, add};
 use super::gate::TrustGate;
 use super::{Agent, AgentEvent, WANT_AGAIN};

@@ -3,11 +3,11 @@
 use std::net::SocketAddrV4;
 
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::session::announcing::Announcing;
 use fleetcast_core::session::receiver::{ReceiveSlot, ReceiverSession, SegmentState};
 use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::ReleaseName;
 
-use super::announcing::Announcing;
 use super::event::AgentStats;
 use super::gate::TrustGate;
 use crate::codec::Decoder;

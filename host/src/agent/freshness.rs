@@ -6,7 +6,7 @@
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{GroupId, ReleaseOrder};
-use fleetcast_core::trust::statement::Freshness;
+use fleetcast_core::trust::statement::{Freshness, Verdict};
 use fleetcast_core::wire::control::{MAX_HELD, ReleaseName};
 
 use super::state::State;
@@ -24,17 +24,6 @@ pub struct Behind {
     pub installed: Option<ReleaseOrder>,
     /// The newest that the server has named.
     pub newest: ReleaseOrder,
-}
-
-/// What a statement says of one group, given all that was known before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// As new as what is known, or newer.
-    Fine,
-    /// Older, or another one with the same order.
-    Backwards,
-    /// Not named any more.
-    Withheld,
 }
 
 impl<D: Disk, A: Aead> Agent<D, A> {
@@ -135,14 +124,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 fn judge(state: &State, group: GroupId, named: Option<&ReleaseName>, whole: bool) -> Verdict {
     let seen = state.seen.iter().find(|seen| seen.group == group);
     let seen = seen.map(|seen| (seen.order, seen.digest));
-    let Some(known) = seen.max(state.highest(group)) else { return Verdict::Fine };
-    match named {
-        None if whole => Verdict::Withheld,
-        None => Verdict::Fine,
-        Some(named) if named.order < known.0 => Verdict::Backwards,
-        Some(named) if named.order == known.0 && named.digest != known.1 => Verdict::Backwards,
-        Some(_) => Verdict::Fine,
-    }
+    Verdict::of(seen.max(state.highest(group)), named, whole)
 }
 
 #[cfg(test)]

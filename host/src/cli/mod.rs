@@ -29,6 +29,7 @@ mod send;
 mod serve;
 mod signing;
 mod status;
+mod store;
 mod table;
 mod upload;
 mod users;
@@ -93,6 +94,9 @@ enum Command {
     Backup(backup::BackupOptions),
     /// Put a backup into an empty state directory; `--confirm` once it was looked at
     Restore(backup::RestoreOptions),
+    /// Read the chunk store of a board, from an image of its card
+    #[command(subcommand)]
+    Store(store::Command),
     /// Show the main job on this machine: a server, receivers, real multicast
     Demo(demo::Options),
     /// Print completions for a shell
@@ -124,6 +128,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Receive(options) => receive::run(context, options),
         Command::Completions(options) => completions::run(&options, Cli::command()),
         Command::Demo(options) => demo::run(context, options),
+        Command::Store(command) => store::run(context, &command),
         command => {
             interrupt::exit_when_interrupted()?;
             ask(context, command)
@@ -149,9 +154,11 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Backup(options) => backup::run_backup(context, &options),
         Command::Restore(options) => backup::run_restore(context, &options),
         // They were dispatched before.
-        Command::Serve(_) | Command::Receive(_) | Command::Completions(_) | Command::Demo(_) => {
-            Ok(DONE)
-        }
+        Command::Serve(_)
+        | Command::Receive(_)
+        | Command::Completions(_)
+        | Command::Demo(_)
+        | Command::Store(_) => Ok(DONE),
     }
 }
 

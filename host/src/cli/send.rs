@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use fleetcast_core::limits::MAX_NAME;
-use fleetcast_core::wire::control::CODEC_LZ4;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::build::Target;
@@ -132,7 +131,7 @@ fn send(context: &Context, options: &Options, queue: bool) -> Outcome {
     for path in &walked.skipped {
         printer::say(context, &format!("left out: {}", path.display()));
     }
-    let encoding = encoding(options, &targets);
+    let encoding = encoding(options);
     // Before the work: a passphrase that is wrong should not cost it.
     let key = if options.dry_run { None } else { Some(context.admin_key()?.signing()) };
     let mut sink = Upload::new(&client, options.dry_run);
@@ -215,11 +214,9 @@ fn active_receivers(client: &Client) -> Result<HashSet<String>, Failure> {
     Ok(active.map(|receiver| receiver.name).collect())
 }
 
-/// Boards decode LZ4 only.
-fn encoding(options: &Options, targets: &[Target]) -> Encoding {
-    let boards = targets.iter().any(|target| target.next.constrained);
-    let codecs = if boards { CODEC_LZ4 } else { Encoding::HOSTS.codecs };
-    Encoding { codecs, compress: !options.no_compress }
+/// What hosts decode; boards have a tree of their own.
+fn encoding(options: &Options) -> Encoding {
+    Encoding { compress: !options.no_compress, ..Encoding::HOSTS }
 }
 
 /// The release's name: as given, or that of the first path.

@@ -33,6 +33,11 @@ impl<'c> Upload<'c> {
         Self { client, frames: Vec::new(), dry, chunks: 0, bytes: 0 }
     }
 
+    /// Whether nothing is sent.
+    pub(super) const fn is_dry(&self) -> bool {
+        self.dry.is_some()
+    }
+
     /// Sends what waits; on return all that was put is durable at the server.
     ///
     /// # Errors

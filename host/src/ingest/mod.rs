@@ -17,6 +17,8 @@ pub mod chunks;
 mod current;
 mod table;
 
+pub mod twin;
+
 pub mod release;
 
 pub use chunks::{IngestError, Ingested, Progress, ingest};

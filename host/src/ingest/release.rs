@@ -17,7 +17,7 @@ use fleetcast_core::tree::reference::ChunkRef;
 use fleetcast_core::trust::document::{add_signature, assemble, signed_len};
 use fleetcast_core::trust::release::{BadRoot, FORMAT, ReleaseRoot};
 use fleetcast_core::wire::Malformed;
-use fleetcast_core::wire::control::ReleaseName;
+use fleetcast_core::wire::control::{CODEC_LZ4, ReleaseName};
 use thiserror::Error;
 
 use super::sink::{BATCH, ChunkSink, Encoding, lacking};
@@ -28,6 +28,8 @@ use crate::codec::Encoder;
 
 /// Longest list that stands in the root, in bytes: what else is there takes at most 300.
 const MAX_TOP: usize = 3 * 1_024;
+/// The same where there are two trees, which share the root.
+const MAX_TWIN_TOP: usize = MAX_TOP / 2;
 
 /// All of a release's root but the tree.
 #[derive(Clone, Copy, Debug)]
@@ -78,27 +80,39 @@ impl ReleaseDraft<'_> {
         encoding: Encoding,
         sink: &mut dyn ChunkSink,
     ) -> Result<UnsignedRelease, ReleaseError> {
-        let encoder = encoding.encoder().map_err(ReleaseError::Tree)?;
-        let mut index = Indexer { sink, encoder, levels: Vec::new() };
-        index.cut(EntryTable::new(tree))?;
-        let top = loop {
-            let above = index.levels.last().map_or(&[][..], Vec::as_slice);
-            let list: Vec<u8> = above.iter().flat_map(ChunkRef::encode).collect();
-            if list.len() <= MAX_TOP {
-                break list;
+        self.build_both(tree, None, encoding, sink)
+    }
+
+    /// The same with a second tree for boards: the same content in smaller chunks.
+    ///
+    /// # Errors
+    /// [`ReleaseError`] as for [`Self::build`].
+    pub fn build_both(
+        &self,
+        tree: &Tree,
+        twin: Option<&Tree>,
+        encoding: Encoding,
+        sink: &mut dyn ChunkSink,
+    ) -> Result<UnsignedRelease, ReleaseError> {
+        let longest = if twin.is_some() { MAX_TWIN_TOP } else { MAX_TOP };
+        let index = Index::cut(tree, Profile::Index, longest, encoding, sink)?;
+        let twin = match twin {
+            None => None,
+            Some(twin) => {
+                // A board's block must hold a whole chunk of the index too.
+                let boards = Encoding { codecs: CODEC_LZ4, ..encoding };
+                Some((twin, Index::cut(twin, Profile::Constrained, longest, boards, sink)?))
             }
-            index.cut(Cursor::new(list))?;
         };
-        // From here on as in the root: the list that stands there first.
-        let levels = index.levels.into_iter().rev().collect::<Vec<_>>();
-        let tree_top = numbers(tree, &levels, &top)?;
+        let tree_top = index.numbers(tree)?;
         let (files, bytes) = (tree_top.files, tree_top.content_bytes);
-        let root = self.root(tree_top);
+        let mut root = self.root(tree_top);
+        root.constrained = twin.as_ref().map(|(twin, index)| index.numbers(twin)).transpose()?;
         let mut body = vec![0; MAX_ROOT];
         let length = root.encode(&mut body).map_err(ReleaseError::Root)?;
         body.truncate(length);
         let name = root.name(Context::Release.digest(&body));
-        Ok(UnsignedRelease { body, name, files, bytes, index: levels.concat() })
+        Ok(UnsignedRelease { body, name, files, bytes, index: index.levels.concat() })
     }
 
     const fn root<'r>(&self, standard: TreeTop<'r>) -> ReleaseRoot<'r>
@@ -166,17 +180,56 @@ pub struct SignedRelease {
     pub bytes: u64,
 }
 
+/// The index of a tree, cut and stored.
+struct Index {
+    /// References per stream, as in the root: the list that stands there first.
+    levels: Vec<Vec<ChunkRef>>,
+    /// The list in the root.
+    top: Vec<u8>,
+}
+
+impl Index {
+    /// Cuts the entry table of a tree, and lists of chunks until one of at most
+    /// `longest` bytes is left.
+    fn cut(
+        tree: &Tree,
+        profile: Profile,
+        longest: usize,
+        encoding: Encoding,
+        sink: &mut dyn ChunkSink,
+    ) -> Result<Self, ReleaseError> {
+        let encoder = encoding.encoder().map_err(ReleaseError::Tree)?;
+        let mut index = Indexer { sink, encoder, profile, levels: Vec::new() };
+        index.cut(EntryTable::new(tree))?;
+        let top = loop {
+            let above = index.levels.last().map_or(&[][..], Vec::as_slice);
+            let list: Vec<u8> = above.iter().flat_map(ChunkRef::encode).collect();
+            if list.len() <= longest {
+                break list;
+            }
+            index.cut(Cursor::new(list))?;
+        };
+        Ok(Self { levels: index.levels.into_iter().rev().collect(), top })
+    }
+
+    /// What the root says about the tree and this index of it.
+    fn numbers(&self, tree: &Tree) -> Result<TreeTop<'_>, ReleaseError> {
+        numbers(tree, &self.levels, &self.top)
+    }
+}
+
 /// Cuts the streams of an index and stores their chunks.
 struct Indexer<'s> {
     sink: &'s mut dyn ChunkSink,
     encoder: Encoder,
+    profile: Profile,
     /// References per stream; the entry table first.
     levels: Vec<Vec<ChunkRef>>,
 }
 
 impl Indexer<'_> {
     fn cut(&mut self, stream: impl Read) -> Result<(), ReleaseError> {
-        let mut chunker = Chunker::new(stream, Profile::Index);
+        let mut chunker = Chunker::new(stream, self.profile);
         let (mut level, mut batch) = (Vec::new(), Vec::new());
         let mut seen = HashSet::new();
         while let Some(chunk) = chunker.next_chunk().map_err(ReleaseError::Tree)? {

@@ -11,7 +11,7 @@ use fleetcast_core::ids::{GroupId, ReceiverId};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::membership::{MAX_VOUCHER, VerifiedMembership, Voucher};
-use fleetcast_core::wire::control::{Down, Standing, decode_with};
+use fleetcast_core::wire::control::{Down, Standing, decode_body};
 use fleetcast_core::wire::people::Answer;
 
 use super::ServerNode;
@@ -276,8 +276,8 @@ impl<A: Aead> ServerNode<A> {
         self.authority
             .verify(Context::Voucher, &signed)
             .map_err(|fault| untrusted("the voucher", &fault))?;
-        let voucher: Voucher = decode_with(signed.body(), &mut [0; MAX_VOUCHER])
-            .map_err(|fault| untrusted("the voucher", &fault))?;
+        let voucher: Voucher =
+            decode_body(signed.body()).map_err(|fault| untrusted("the voucher", &fault))?;
         if voucher.token != fleetcast_core::ids::TokenId::of(token) {
             return Err(untrusted("the voucher", &"it names another token"));
         }
@@ -293,8 +293,7 @@ impl<A: Aead> ServerNode<A> {
     /// The groups that a voucher names.
     pub(super) fn voucher_groups(&self, document: &[u8]) -> Vec<GroupId> {
         let signed = SignedDocument::parse(document, MAX_VOUCHER).ok();
-        let voucher =
-            signed.and_then(|s| decode_with::<Voucher>(s.body(), &mut [0; MAX_VOUCHER]).ok());
+        let voucher = signed.and_then(|s| decode_body::<Voucher>(s.body()).ok());
         voucher.map(|voucher| voucher.groups.iter().copied().collect()).unwrap_or_default()
     }
 

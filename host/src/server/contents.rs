@@ -12,6 +12,7 @@ use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::release::ReleaseRoot;
 use fleetcast_core::wire::control::ReleaseName;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::codec::Decoder;
 use crate::packs::{ChunkStore, StoreError};
@@ -41,6 +42,8 @@ pub struct Contents {
     pub index: Vec<ChunkRef>,
     /// Content chunks: each id once, by its first occurrence.
     pub content: Vec<ChunkRef>,
+    /// The same release in chunks for boards, where it has them.
+    pub constrained: Option<Arc<Self>>,
 }
 
 impl Contents {
@@ -54,16 +57,27 @@ impl Contents {
         let name = root.name(signed.digest(Context::Release));
         let decoder = Decoder::new().map_err(|fault| tree(&fault))?;
         let mut reader = IndexReader { chunks, decoder, index: Vec::new() };
-        let content = reader.read(&root.standard)?;
-        if content.len() != root.standard.content_chunks as usize {
-            return Err(ContentsError::Tree("another number of content chunks".to_owned()));
-        }
-        Ok(Self { name, document: document.to_vec(), index: reader.index, content })
+        let mut of_tree = |top: &TreeTop<'_>| {
+            let content = reader.read(top)?;
+            if content.len() != top.content_chunks as usize {
+                return Err(ContentsError::Tree("another number of content chunks".to_owned()));
+            }
+            let index = std::mem::take(&mut reader.index);
+            Ok(Self { name, document: document.to_vec(), index, content, constrained: None })
+        };
+        let constrained = root.constrained.as_ref().map(&mut of_tree).transpose()?;
+        Ok(Self { constrained: constrained.map(Arc::new), ..of_tree(&root.standard)? })
     }
 
-    /// All chunks, index first.
+    /// All chunks of one tree, index first.
     pub fn chunks(&self) -> impl Iterator<Item = &ChunkRef> {
         self.index.iter().chain(&self.content)
+    }
+
+    /// All chunks of both trees.
+    pub fn all_chunks(&self) -> impl Iterator<Item = &ChunkRef> {
+        let boards = self.constrained.iter().flat_map(|boards| boards.chunks());
+        self.chunks().chain(boards)
     }
 }
 

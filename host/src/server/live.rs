@@ -7,7 +7,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
-use fleetcast_core::limits::{MAX_DATAGRAM, MAX_SOURCES};
+use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{
     BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
@@ -21,7 +21,7 @@ use fleetcast_core::wire::nack::Nack;
 
 use super::lanes::{Follows, Limiter, few, usual_loss};
 use super::member::Member;
-use super::plan::SessionPlan;
+use super::plan::{SessionPlan, Shape};
 use crate::model::UnixTime;
 
 /// Blocks kept in memory by a session: three segments.
@@ -65,8 +65,8 @@ pub(super) struct LiveConfig {
     pub(super) members: Vec<(ReceiverId, u8)>,
     /// Members that were late for their last session: nobody waits for them.
     pub(super) tardy: BTreeSet<ReceiverId>,
-    /// Bytes of a full symbol.
-    pub(super) symbol: usize,
+    /// What its receivers can take.
+    pub(super) shape: Shape,
     /// Bounds of the rate.
     pub(super) limits: RateLimits,
     /// Members take nothing from older releases.
@@ -111,9 +111,9 @@ impl<A: Aead> LiveSession<A> {
             fleet: config.fleet,
             signing: config.signing.clone(),
             to: config.to,
-            symbol: config.symbol,
+            symbol: config.shape.symbol,
             salt: config.salt,
-            sources: MAX_SOURCES,
+            sources: config.shape.sources,
             slots: config.slots.len() as u8,
             members: invited,
             payload: plan.payload(),
@@ -122,7 +122,7 @@ impl<A: Aead> LiveSession<A> {
         };
         let held = plan.block_count().min(BLOCKS_IN_MEMORY);
         let slots = vec![BlockSlot::default(); held];
-        let memory = vec![0; held * MAX_SOURCES * config.symbol];
+        let memory = vec![0; held * config.shape.sources * config.shape.symbol];
         let parity_sent = vec![0; plan.block_count()];
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
@@ -171,7 +171,7 @@ impl<A: Aead> LiveSession<A> {
 
     /// Bytes of a full symbol.
     pub(super) const fn symbol(&self) -> usize {
-        self.config.symbol
+        self.config.shape.symbol
     }
 
     /// Releases, one per slot.
@@ -213,8 +213,8 @@ impl<A: Aead> LiveSession<A> {
             slot,
             release: *self.config.slots.get(usize::from(slot))?,
             root_len: *self.config.root_lens.get(usize::from(slot))?,
-            symbol: self.config.symbol as u16,
-            sources: MAX_SOURCES as u8,
+            symbol: self.config.shape.symbol as u16,
+            sources: self.config.shape.sources as u8,
             first_block,
             receivers: self.invited,
             backoff_us: BACKOFF_US,

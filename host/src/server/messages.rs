@@ -6,11 +6,9 @@ use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::ids::{PeerSlot, ReceiverId, SessionId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_NAME};
 use fleetcast_core::time::Instant;
-use fleetcast_core::trust::document;
-use fleetcast_core::trust::membership::{MAX_MEMBERSHIP, Membership};
-use fleetcast_core::trust::statement::{Freshness, Receipt};
+use fleetcast_core::trust::statement::Freshness;
 use fleetcast_core::wire::control::{
-    Down, FailCode, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode, encode,
+    Down, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
 };
 use fleetcast_core::wire::nack::{self, Nack};
 

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
+use fleetcast_core::constrained;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{BlockIndex, Ordinal, SegmentIndex};
 use fleetcast_core::limits::{
-    MAX_BLOCK_RUNS, MAX_SEGMENT_BLOCKS, MAX_SLOTS, RECORD_HEADER, SYMBOL_HEADER,
+    CONSTRAINED_SYMBOL, MAX_BLOCK_RUNS, MAX_SEGMENT_BLOCKS, MAX_SLOTS, MAX_SOURCES, RECORD_HEADER,
+    SYMBOL_HEADER,
 };
 use fleetcast_core::session::layout::BlockLayout;
 use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
-use fleetcast_core::tree::record::{NONE, encode_header};
+use fleetcast_core::tree::record::{NONE, Records, ZSTD, encode_header};
 use fleetcast_core::wire::Malformed;
-use fleetcast_core::wire::control::Object;
+use fleetcast_core::wire::control::{CODEC_LZ4, CODEC_ZSTD, Object};
 use fleetcast_core::wire::segment::{Run, SegmentWriter};
 
 use crate::codec::Decoder;
@@ -39,6 +41,8 @@ struct Item {
 enum ItemBytes {
     /// A record of the chunk store.
     Chunk(Digest),
+    /// The same, sent without compression: its readers do not decode what is stored.
+    Plain(Digest),
     /// A root document, as a record without compression.
     Root(Arc<[u8]>),
 }
@@ -61,28 +65,51 @@ pub(super) struct PlannedChunk {
     pub(super) ordinals: [u32; MAX_SLOTS],
 }
 
+/// What a session's receivers can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Bytes of a full symbol.
+    pub(super) symbol: usize,
+    /// Most source symbols of a block.
+    pub(super) sources: usize,
+    /// Most blocks of a segment: so many are received at a time.
+    pub(super) segment: usize,
+    /// Bits of the codecs that they decode.
+    pub(super) codecs: u8,
+}
+
+impl Shape {
+    /// Receivers of the standard profile.
+    pub(super) const fn standard(symbol: usize) -> Self {
+        let codecs = CODEC_LZ4 | CODEC_ZSTD;
+        Self { symbol, sources: MAX_SOURCES, segment: MAX_SEGMENT_BLOCKS, codecs }
+    }
+
+    /// Boards.
+    pub(super) const CONSTRAINED: Self = Self {
+        symbol: CONSTRAINED_SYMBOL,
+        sources: constrained::SOURCES,
+        segment: constrained::SLOTS,
+        codecs: CODEC_LZ4,
+    };
+}
+
 /// A session's blocks and segments over the chunk store.
 pub(super) struct SessionPlan {
     chunks: Arc<dyn ChunkStore>,
-    symbol: usize,
-    sources: usize,
     slots: usize,
+    shape: Shape,
     items: Vec<Item>,
     blocks: Vec<Block>,
     segments: Vec<SegmentSpan>,
 }
 
 impl SessionPlan {
-    /// An empty plan for blocks of at most `sources` symbols of `symbol` bytes.
+    /// An empty plan.
     #[must_use]
-    pub(super) fn new(
-        chunks: Arc<dyn ChunkStore>,
-        symbol: usize,
-        sources: usize,
-        slots: usize,
-    ) -> Self {
+    pub(super) fn new(chunks: Arc<dyn ChunkStore>, shape: Shape, slots: usize) -> Self {
         let (items, blocks, segments) = (Vec::new(), Vec::new(), Vec::new());
-        Self { chunks, symbol, sources, slots, items, blocks, segments }
+        Self { chunks, slots, shape, items, blocks, segments }
     }
 
     /// Adds the root document of a session with one slot.
@@ -101,24 +128,38 @@ impl SessionPlan {
         object: Object,
         chunk: &PlannedChunk,
     ) -> Result<(), StoreError> {
-        let len = self.chunks.record_len(&chunk.id)?.ok_or(StoreError::Missing(chunk.id))? as u32;
-        self.push(
-            object,
-            Item { bytes: ItemBytes::Chunk(chunk.id), len, ordinals: chunk.ordinals },
-        );
+        let len = self.chunks.record_len(&chunk.id)?.ok_or(StoreError::Missing(chunk.id))?;
+        let (bytes, len) = match self.plain_len(&chunk.id, len)? {
+            Some(plain) => (ItemBytes::Plain(chunk.id), plain),
+            None => (ItemBytes::Chunk(chunk.id), len),
+        };
+        self.push(object, Item { bytes, len: len as u32, ordinals: chunk.ordinals });
         Ok(())
+    }
+
+    /// Length of a chunk's record without compression, where its stored one is of a codec
+    /// that the session's receivers have not.
+    fn plain_len(&self, id: &Digest, len: usize) -> Result<Option<usize>, StoreError> {
+        if self.shape.codecs & CODEC_ZSTD != 0 {
+            return Ok(None);
+        }
+        let mut record = vec![0; len];
+        self.chunks.read(id, &mut record)?;
+        let first = Records::new(&record).next().and_then(Result::ok);
+        let foreign = first.filter(|record| record.codec == ZSTD);
+        Ok(foreign.map(|record| RECORD_HEADER + record.len))
     }
 
     /// Cuts the blocks into segments whose headers fit one datagram each.
     #[must_use]
     pub(super) fn finish(mut self) -> Self {
-        let room = self.symbol + SYMBOL_HEADER - HEADER_FRAME;
+        let room = self.shape.symbol + SYMBOL_HEADER - HEADER_FRAME;
         let mut used = 0;
         for (at, block) in self.blocks.iter().enumerate() {
             let needed = BLOCK_FRAME + self.slots + usize::from(block.runs) * RUN;
             match self.segments.last_mut() {
                 Some(span)
-                    if used + needed <= room && usize::from(span.count) < MAX_SEGMENT_BLOCKS =>
+                    if used + needed <= room && usize::from(span.count) < self.shape.segment =>
                 {
                     span.count += 1;
                     used += needed;
@@ -151,7 +192,7 @@ impl SessionPlan {
     }
 
     fn push(&mut self, object: Object, item: Item) {
-        let capacity = (self.symbol * self.sources) as u32;
+        let capacity = (self.shape.symbol * self.shape.sources) as u32;
         let broken = self.breaks_runs(object, &item);
         let grow = self.blocks.last_mut().filter(|block| {
             block.object == object
@@ -196,13 +237,32 @@ impl SessionPlan {
         let mut decoder = Decoder::default();
         let (mut record, mut chunk) = (Vec::new(), Vec::new());
         let mut matches = |item: &Item| {
-            let ItemBytes::Chunk(id) = &item.bytes else { return true };
-            record.resize(item.len as usize, 0);
+            let (ItemBytes::Chunk(id) | ItemBytes::Plain(id)) = &item.bytes else { return true };
+            let len = self.chunks.record_len(id).ok().flatten().unwrap_or(0);
+            record.resize(len, 0);
             self.chunks.read(id, &mut record).is_ok_and(|len| len == record.len())
                 && decoder.decode_record(&record, &mut chunk).is_ok()
                 && Digest::of(&chunk) == *id
         };
         self.items_of(block).is_some_and(|(_, items)| items.iter().all(&mut matches))
+    }
+}
+
+impl SessionPlan {
+    /// Writes a chunk's record without compression.
+    fn read_plain(&self, id: &Digest, out: &mut [u8]) -> Result<(), SourceFailed> {
+        let len = self.chunks.record_len(id).ok().flatten().ok_or(SourceFailed)?;
+        let (mut record, mut chunk) = (vec![0; len], Vec::new());
+        self.chunks.read(id, &mut record).map_err(|_| SourceFailed)?;
+        Decoder::default().decode_record(&record, &mut chunk).map_err(|_| SourceFailed)?;
+        let header = encode_header(NONE, chunk.len(), chunk.len()).map_err(|_| SourceFailed)?;
+        let (head, body) = out.split_at_mut_checked(RECORD_HEADER).ok_or(SourceFailed)?;
+        if body.len() != chunk.len() {
+            return Err(SourceFailed);
+        }
+        head.copy_from_slice(&header);
+        body.copy_from_slice(&chunk);
+        Ok(())
     }
 }
 
@@ -229,7 +289,8 @@ impl BlockSource for SessionPlan {
 
     fn layout(&self, block: BlockIndex) -> Option<BlockLayout> {
         let planned = self.blocks.get(block.0 as usize)?;
-        BlockLayout::checked(planned.object, planned.bytes as usize, self.symbol, self.sources)
+        let Shape { symbol, sources, .. } = self.shape;
+        BlockLayout::checked(planned.object, planned.bytes as usize, symbol, sources)
     }
 
     fn write_runs(&self, block: BlockIndex, out: &mut SegmentWriter<'_>) -> Result<(), Malformed> {
@@ -263,6 +324,7 @@ impl BlockSource for SessionPlan {
                         return Err(SourceFailed);
                     }
                 }
+                ItemBytes::Plain(id) => self.read_plain(id, record)?,
                 ItemBytes::Root(document) => {
                     let len = document.len();
                     let header = encode_header(NONE, len, len).map_err(|_| SourceFailed)?;

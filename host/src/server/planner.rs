@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::ReceiverId;
-use fleetcast_core::limits::{MAX_SLOTS, MAX_SOURCES, MAX_SYMBOL, SMALL_SYMBOL};
+use fleetcast_core::limits::{MAX_SLOTS, MAX_SYMBOL, SMALL_SYMBOL};
 use fleetcast_core::tree::reference::ChunkRef;
 use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
 use super::contents::Contents;
 use super::hearing::Hears;
 use super::lanes::lanes;
-use super::plan::{PlannedChunk, SessionPlan};
+use super::plan::{PlannedChunk, SessionPlan, Shape};
 use crate::packs::{ChunkStore, StoreError};
 
 /// What one receiver needs of one release.
@@ -36,6 +36,20 @@ pub(super) struct Need {
     pub(super) hears: Hears,
     /// It cannot follow the others: bytes per second that it takes.
     pub(super) pace: Option<u64>,
+    /// It is a board: `release` and `holds` are of the tree for boards.
+    pub(super) constrained: bool,
+}
+
+/// What boards are offered in the beginning, in bytes per second.
+const BOARD_PACE: u64 = 400_000;
+
+impl Need {
+    /// The same of the trees for boards; `None` where the release has none.
+    pub(super) fn of_boards(self) -> Option<Self> {
+        let release = self.release.constrained.clone()?;
+        let holds = self.holds.iter().filter_map(|held| held.constrained.clone()).collect();
+        Some(Self { release, holds, ..self })
+    }
 }
 
 /// A session to be run.
@@ -50,8 +64,8 @@ pub(super) struct Planned {
     pub(super) multicast: bool,
     /// The pace of its lane in bytes per second, where it is a slow one.
     pub(super) pace: Option<u64>,
-    /// Bytes of a full symbol.
-    pub(super) symbol: usize,
+    /// What its receivers can take.
+    pub(super) shape: Shape,
 }
 
 /// How a session's datagrams go.
@@ -60,8 +74,8 @@ struct Way {
     multicast: bool,
     /// The pace of its lane in bytes per second, where it is a slow one.
     pace: Option<u64>,
-    /// Bytes of a full symbol.
-    symbol: usize,
+    /// What its receivers can take.
+    shape: Shape,
 }
 
 /// What is needed of one release, by ordinal, and by whom.
@@ -86,6 +100,9 @@ pub(super) fn plan_sessions(
     needs: Vec<Need>,
     chunks: &Arc<dyn ChunkStore>,
 ) -> Result<Vec<Planned>, StoreError> {
+    let (boards, needs): (Vec<Need>, Vec<Need>) =
+        needs.into_iter().partition(|need| need.constrained);
+    let mut planned = plan_boards(boards, chunks)?;
     let is_slow = |need: &Need| need.hears == Hears::Full && has_lane_of_its_own(need);
     let (slow, needs): (Vec<Need>, Vec<Need>) = needs.into_iter().partition(is_slow);
     let hear = |need: &Need| need.hears != Hears::Nothing;
@@ -97,15 +114,15 @@ pub(super) fn plan_sessions(
         _ => need.wants.is_some() && rests < MULTICAST_RESTS,
     };
     let (alone, together): (Vec<Need>, Vec<Need>) = needs.into_iter().partition(is_alone);
-    let mut planned = Vec::new();
     for need in alone {
-        let way = Way { multicast: false, pace: need.pace, symbol: need.hears.symbol() };
+        let shape = Shape::standard(need.hears.symbol());
+        let way = Way { multicast: false, pace: need.pace, shape };
         planned.extend(plan_group(demands(vec![need]), chunks, way)?);
     }
     let (full, small): (Vec<Need>, Vec<Need>) =
         together.into_iter().partition(|need| need.hears == Hears::Full);
     for (needs, symbol) in [(full, MAX_SYMBOL), (small, SMALL_SYMBOL)] {
-        let way = Way { multicast: true, pace: None, symbol };
+        let way = Way { multicast: true, pace: None, shape: Shape::standard(symbol) };
         planned.extend(plan_group(demands(needs), chunks, way)?);
     }
     let slow = slow.into_iter().map(|need| (need.pace.unwrap_or(0), need)).collect();
@@ -113,7 +130,7 @@ pub(super) fn plan_sessions(
         let (one_by_one, lane) = if multicast { (vec![], needs) } else { (needs, vec![]) };
         let alone = one_by_one.into_iter().map(|need| demands(vec![need]));
         for demands in alone.chain([demands(lane)]) {
-            let way = Way { multicast, pace: Some(pace), symbol: MAX_SYMBOL };
+            let way = Way { multicast, pace: Some(pace), shape: Shape::standard(MAX_SYMBOL) };
             planned.extend(plan_group(demands, chunks, way)?);
         }
     }
@@ -130,6 +147,22 @@ fn has_lane_of_its_own(need: &Need) -> bool {
 
 /// Seconds that a slow receiver may take for what it gets together with the others.
 const SHORT: u64 = 2;
+
+/// Plans sessions for boards: a lane of their own, whatever their number, so that
+/// neither they nor the hosts slow the other; rests go one by one.
+fn plan_boards(needs: Vec<Need>, chunks: &Arc<dyn ChunkStore>) -> Result<Vec<Planned>, StoreError> {
+    let (alone, together): (Vec<Need>, Vec<Need>) =
+        needs.into_iter().partition(|need| need.hears == Hears::Nothing || need.wants.is_some());
+    let pace = |need: &Need| need.pace.unwrap_or(BOARD_PACE);
+    let slowest = together.iter().map(pace).min();
+    let one_by_one = alone.into_iter().map(|need| (false, Some(pace(&need)), vec![need]));
+    let mut planned = Vec::new();
+    for (multicast, pace, needs) in one_by_one.chain([(true, slowest, together)]) {
+        let way = Way { multicast, pace, shape: Shape::CONSTRAINED };
+        planned.extend(plan_group(demands(needs), chunks, way)?);
+    }
+    Ok(planned)
+}
 
 /// From so many receivers on, rests are sent by multicast again.
 const MULTICAST_RESTS: usize = 3;
@@ -269,7 +302,7 @@ fn own_session(
     chunks: &Arc<dyn ChunkStore>,
     way: Way,
 ) -> Result<Planned, StoreError> {
-    let mut plan = SessionPlan::new(Arc::clone(chunks), way.symbol, MAX_SOURCES, 1);
+    let mut plan = SessionPlan::new(Arc::clone(chunks), way.shape, 1);
     if demand.root {
         plan.push_root(&demand.release.document);
     }
@@ -290,7 +323,7 @@ fn own_session(
         plan: plan.finish(),
         multicast: way.multicast,
         pace: way.pace,
-        symbol: way.symbol,
+        shape: way.shape,
     })
 }
 
@@ -305,7 +338,7 @@ fn shared_session(
 ) -> Result<Planned, StoreError> {
     let ordinals: Vec<HashMap<Digest, u32>> =
         demands.iter().map(|demand| demand.needed_content().collect()).collect();
-    let mut plan = SessionPlan::new(Arc::clone(chunks), way.symbol, MAX_SOURCES, demands.len());
+    let mut plan = SessionPlan::new(Arc::clone(chunks), way.shape, demands.len());
     for (id, _) in demands[0].needed_content().filter(|(id, _)| shared(id)) {
         let mut places = [0; MAX_SLOTS];
         for (place, known) in places.iter_mut().zip(&ordinals) {
@@ -323,7 +356,7 @@ fn shared_session(
         plan: plan.finish(),
         multicast: way.multicast,
         pace: way.pace,
-        symbol: way.symbol,
+        shape: way.shape,
     })
 }
 
@@ -357,6 +390,7 @@ mod tests {
             document: vec![group; 100],
             index: Vec::new(),
             content: content.iter().map(|chunk| ChunkRef::of(chunk).unwrap()).collect(),
+            constrained: None,
         })
     }
 

@@ -49,7 +49,7 @@ impl<A: Aead> ServerNode<A> {
         let record = ReleaseRecord { terms: options.terms, ..self.check_release(&document)? };
         let contents = Contents::read(&document, &*self.chunks)
             .map_err(|fault| chunks_missing(&fault.to_string()))?;
-        for chunk in contents.chunks() {
+        for chunk in contents.all_chunks() {
             if !self.chunks.contains(&chunk.id).unwrap_or(false) {
                 return Err(chunks_missing(&format!("chunk {} is not stored", chunk.id)));
             }

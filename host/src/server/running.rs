@@ -194,7 +194,10 @@ impl<A: Aead> ServerNode<A> {
                 link.busy = Some(delivery.id);
             }
             if !self.join_running(now, slot, &delivery, hears) {
-                needs.extend(self.need(&delivery, hears));
+                match self.need(&delivery, hears) {
+                    None if self.is_board(&receiver) => self.fail_for_board(now, slot, &delivery),
+                    need => needs.extend(need),
+                }
             }
         }
         needs.sort_by_key(|need| need.receiver);
@@ -214,8 +217,9 @@ impl<A: Aead> ServerNode<A> {
         hears: Hears,
     ) -> bool {
         let pace = self.pace_of(&delivery.receiver);
+        let board = self.is_board(&delivery.receiver);
         let asked = (delivery.receiver, delivery.release.digest);
-        if pace.is_some() || self.wanted.contains_key(&asked) {
+        if pace.is_some() || board || self.wanted.contains_key(&asked) {
             return false;
         }
         let running = self.sessions.iter_mut().find_map(|session| {
@@ -233,6 +237,19 @@ impl<A: Aead> ServerNode<A> {
         true
     }
 
+    fn is_board(&self, receiver: &ReceiverId) -> bool {
+        self.registry.receiver(receiver).is_some_and(|receiver| receiver.constrained)
+    }
+
+    /// A release that was made before its group had a board has no tree for it.
+    fn fail_for_board(&mut self, now: Instant, slot: PeerSlot, delivery: &DeliveryRecord) {
+        let reason = "the release was made before a board was in its group: send once more";
+        let (receiver, release) = (delivery.receiver, &delivery.release);
+        let failed = DeliveryState::Failed;
+        self.settle_delivery(receiver, release, failed, "not-for-boards", reason);
+        self.idle(now, slot, receiver);
+    }
+
     fn need(&mut self, delivery: &DeliveryRecord, hears: Hears) -> Option<Need> {
         let release = self.contents_of(&delivery.release)?;
         let asked = self.wanted.get(&(delivery.receiver, release.name.digest));
@@ -244,7 +261,10 @@ impl<A: Aead> ServerNode<A> {
         let held = held.iter().filter(|_| !full);
         let holds = held.filter_map(|name| self.contents_of(name)).collect();
         let pace = self.pace_of(&delivery.receiver);
-        Some(Need { receiver: delivery.receiver, release, wants, holds, hears, pace })
+        let receiver = delivery.receiver;
+        let constrained = self.is_board(&receiver);
+        let need = Need { receiver, release, wants, holds, hears, pace, constrained };
+        if constrained { need.of_boards() } else { Some(need) }
     }
 
     /// Starts a planned session and invites its members; or lets it wait.
@@ -281,7 +301,7 @@ impl<A: Aead> ServerNode<A> {
             slots: slots.clone(),
             members: planned.members.clone(),
             tardy,
-            symbol: planned.symbol,
+            shape: planned.shape,
             full: slots.iter().any(|release| self.registry.terms(&release.digest).full),
             limits: self.limits_of_new(planned.multicast, planned.pace, &slots),
             pace: planned.pace,

@@ -34,6 +34,8 @@ pub mod weather;
 
 mod tool;
 
+pub mod card;
+
 mod namespace;
 mod plan;
 

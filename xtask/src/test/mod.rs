@@ -61,7 +61,7 @@ fn checks() -> Tally {
     sum += step("fmt", || one("fmt", shell::cargo(&["fmt", "--all", "--check"])));
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     sum += step("clippy", || one("clippy", shell::cargo(&clippy)));
-    sum += step("bare-metal", || match bare_metal::build("fleetcast-core") {
+    sum += step("bare-metal", || match bare_metal::build("lm3s6965evb") {
         Ok(command) => one("bare-metal", command),
         Err(missing) => skip(&missing),
     });
@@ -84,6 +84,15 @@ fn run_stage(stage: Stage, targets: &[String], nightly: bool) -> Tally {
         // What cargo builds for the tests of one package is not the program of another.
         let build = || one("program", shell::cargo(&["build", "-p", "fleetcast"]));
         let built = step("program", build);
+        if built.failed > 0 {
+            return built;
+        }
+    }
+    if stage == Stage::Qemu {
+        let built = step("firmware", || match bare_metal::build("lm3s6965evb") {
+            Ok(command) => one("firmware", command),
+            Err(missing) => skip(&missing),
+        });
         if built.failed > 0 {
             return built;
         }

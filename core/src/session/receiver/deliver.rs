@@ -20,6 +20,8 @@ where
     W: DerefMut<Target = [SegmentState]>,
 {
     /// Decodes a block that has enough symbols and hands its records over.
+    // What this takes of a board's stack must not add to what signatures take.
+    #[inline(never)]
     pub(super) fn deliver(
         &mut self,
         now: Instant,

@@ -26,6 +26,11 @@ impl<B: DerefMut<Target = [u8]>> Digests<B> {
         Self { memory, salt }
     }
 
+    /// Its memory again.
+    pub(super) fn into_memory(self) -> B {
+        self.memory
+    }
+
     /// Forgets the digests of a slot, which gets another block.
     pub(super) fn clear(&mut self, at: usize) {
         if let Some(known) = self.row(at).and_then(|row| row.get_mut(..KNOWN)) {

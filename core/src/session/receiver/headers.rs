@@ -22,6 +22,7 @@ where
     B: DerefMut<Target = [u8]>,
     W: DerefMut<Target = [SegmentState]>,
 {
+    #[inline(never)]
     pub(super) fn on_segment(
         &mut self,
         now: Instant,
@@ -55,6 +56,7 @@ where
         self.check_gap(now);
     }
 
+    #[inline(never)]
     fn open_segment(
         &mut self,
         now: Instant,
@@ -88,6 +90,7 @@ where
         }
     }
 
+    #[inline(never)]
     pub(super) fn on_end(&mut self, now: Instant, counter: u64, end: End<'_>) {
         if self.end.is_none() && !self.verify(now, end.signed(), &end.signature()) {
             return;
@@ -144,6 +147,7 @@ where
     }
 
     /// Checks a control signature, whatever it costs.
+    #[inline(never)]
     pub(super) fn is_signed(&mut self, signed: &[u8], signature: &[u8; SIGNATURE]) -> bool {
         let session = self.config.session.0.to_le_bytes();
         let epoch = self.config.epoch.0.to_le_bytes();

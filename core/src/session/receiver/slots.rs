@@ -23,6 +23,14 @@ pub struct ReceiveSlot {
 }
 
 impl ReceiveSlot {
+    /// A place that no block has.
+    pub const EMPTY: Self = Self {
+        block: None,
+        own: SymbolSet::EMPTY,
+        filled: SymbolSet::EMPTY,
+        parity: [0; MAX_SOURCES],
+    };
+
     /// The parity that lies at a position in the stead of its source.
     fn parity_at(&self, position: u8) -> Option<u8> {
         let stands_in = self.filled.contains(position) && !self.own.contains(position);
@@ -41,12 +49,7 @@ impl ReceiveSlot {
 
 impl Default for ReceiveSlot {
     fn default() -> Self {
-        Self {
-            block: None,
-            own: SymbolSet::EMPTY,
-            filled: SymbolSet::EMPTY,
-            parity: [0; MAX_SOURCES],
-        }
+        Self::EMPTY
     }
 }
 
@@ -75,6 +78,11 @@ where
         sources: usize,
     ) -> Self {
         Self { slots, memory, symbol, block_size: symbol * sources, digests, last: 0 }
+    }
+
+    /// Its memory again: places, bytes and digests of blocks.
+    pub(super) fn into_memory(self) -> (S, B, B) {
+        (self.slots, self.memory, self.digests.into_memory())
     }
 
     pub(super) fn len(&self) -> usize {

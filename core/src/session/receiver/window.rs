@@ -75,9 +75,15 @@ pub struct SegmentState {
     blocks: [BlockState; MAX_SEGMENT_BLOCKS],
 }
 
+impl SegmentState {
+    /// A place that no segment has.
+    pub const EMPTY: Self =
+        Self { header: 0, closed: false, blocks: [BlockState::NEW; MAX_SEGMENT_BLOCKS] };
+}
+
 impl Default for SegmentState {
     fn default() -> Self {
-        Self { header: 0, closed: false, blocks: [BlockState::NEW; MAX_SEGMENT_BLOCKS] }
+        Self::EMPTY
     }
 }
 
@@ -107,6 +113,11 @@ where
     W: DerefMut<Target = [SegmentState]>,
     B: DerefMut<Target = [u8]>,
 {
+    /// Its memory again: places and headers of segments.
+    pub(super) fn into_memory(self) -> (W, B) {
+        (self.segments, self.headers)
+    }
+
     /// A window over `segments`, at least one, and memory for their headers,
     /// that begins at a block.
     pub(super) fn new(

@@ -5,6 +5,8 @@ use std::io;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::ids::{FleetId, GroupId, ReleaseOrder};
 use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::tree::index::TreeTop;
+use fleetcast_core::tree::reference::ChunkRef;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::release::ReleaseRoot;
 
@@ -12,6 +14,7 @@ use crate::api::client::{Client, misunderstood};
 use crate::api::model::NextRelease;
 use crate::cli::upload::{Upload, failure_of, read_chunk};
 use crate::error::Failure;
+use crate::ingest::twin::{Before, twin};
 use crate::ingest::{
     Encoding, ReleaseDraft, ReleaseError, Sent, SignedRelease, Tree, TreeError, UnsignedRelease,
 };
@@ -112,7 +115,28 @@ pub(super) fn unsigned(
         expires: created + LIFETIME,
         label: job.label,
     };
-    draft.build(tree, job.encoding, sink).map_err(release_failure)
+    let twin = match next.constrained && !sink.is_dry() {
+        true => Some(twin_of(job, next, tree, sink)?),
+        false => None,
+    };
+    draft.build_both(tree, twin.as_ref(), job.encoding, sink).map_err(release_failure)
+}
+
+/// The same content in the small chunks of boards.
+fn twin_of(
+    job: &Job<'_>,
+    next: &NextRelease,
+    tree: &Tree,
+    sink: &mut Upload<'_>,
+) -> Result<Tree, Failure> {
+    let before = match &next.current {
+        Some(current) => current_trees(job.client, &current.0)?,
+        None => Before::default(),
+    };
+    // What was put must be there to be read back.
+    sink.flush()?;
+    let mut chunk = |chunk: &ChunkRef| read_chunk(job.client, chunk);
+    twin(tree, &before, job.encoding, &mut chunk, sink).map_err(tree_failure)
 }
 
 /// A release by its digest or `GROUP#SEQUENCE`, and what it contains.
@@ -129,10 +153,30 @@ pub(in crate::cli) fn tree_of(
 }
 
 fn current_tree(client: &Client, document: &[u8]) -> Result<Tree, Failure> {
+    current_root(document, |root| read_tree(client, &root.standard))
+}
+
+/// The trees of the current release, for hosts and for boards.
+fn current_trees(client: &Client, document: &[u8]) -> Result<Before, Failure> {
+    current_root(document, |root| {
+        let constrained =
+            root.constrained.as_ref().map(|top| read_tree(client, top)).transpose()?;
+        let standard = read_tree(client, &root.standard)?;
+        Ok(Before { standard, constrained: constrained.unwrap_or_default() })
+    })
+}
+
+fn current_root<R>(
+    document: &[u8],
+    read: impl FnOnce(&ReleaseRoot<'_>) -> Result<R, Failure>,
+) -> Result<R, Failure> {
     let signed = SignedDocument::parse(document, MAX_ROOT);
     let signed = signed.map_err(|fault| damaged(&fault))?;
-    let root = ReleaseRoot::decode(signed.body()).map_err(|fault| damaged(&fault))?;
-    Tree::from_release(&root.standard, &mut |chunk| read_chunk(client, chunk)).map_err(tree_failure)
+    read(&ReleaseRoot::decode(signed.body()).map_err(|fault| damaged(&fault))?)
+}
+
+fn read_tree(client: &Client, top: &TreeTop<'_>) -> Result<Tree, Failure> {
+    Tree::from_release(top, &mut |chunk| read_chunk(client, chunk)).map_err(tree_failure)
 }
 
 fn tree_failure(error: TreeError) -> Failure {

@@ -6,7 +6,7 @@
 //! minute does no harm: it is made in any case. Whoever hears nothing suspects
 //! that it was forgotten, and says so at once.
 
-use fleetcast_core::time::{Duration, Instant};
+use crate::time::{Duration, Instant};
 
 /// How often to look whether anything has come.
 const LOOK: Duration = Duration::from_secs(1);
@@ -17,7 +17,7 @@ const REPEAT: Duration = Duration::from_secs(60);
 
 /// The announcements of one membership, which is announced when it begins.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Announcing {
+pub struct Announcing {
     look_at: Instant,
     last: Instant,
     /// Datagrams that had come at the last look.
@@ -26,12 +26,13 @@ pub(super) struct Announcing {
 
 impl Announcing {
     /// A membership that begins now.
-    pub(super) fn new(now: Instant) -> Self {
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
         Self { look_at: now + FIRST_LOOK, last: now, received: 0 }
     }
 
     /// Whether to announce it now, `received` datagrams having come until now.
-    pub(super) fn is_due(&mut self, now: Instant, received: u64) -> bool {
+    pub fn is_due(&mut self, now: Instant, received: u64) -> bool {
         if now < self.look_at {
             return false;
         }
@@ -46,13 +47,16 @@ impl Announcing {
     }
 
     /// When to look again.
-    pub(super) const fn poll_timeout(&self) -> Instant {
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Instant {
         self.look_at
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     /// Milliseconds of the announcements until `end`, of a receiver that gets a

@@ -1,0 +1,177 @@
+//! The Stellaris Ethernet controller (LM3S6965 data sheet, chapter 15).
+//!
+//! A received frame stands in the FIFO as its length (with two bytes of length and four
+//! of check) in 16 bits, the frame, the check, all packed into words. A frame to be sent
+//! is written as the length of what follows its 14 bytes of header, then the frame.
+
+use fleetcast_board::net::{FRAME, Nic};
+use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
+use smoltcp::time::Instant;
+
+use crate::registers::Peripheral;
+
+const STATUS: u16 = 0x00;
+const RECEIVE_CONTROL: u16 = 0x08;
+const TRANSMIT_CONTROL: u16 = 0x0C;
+const DATA: u16 = 0x10;
+const ADDRESS_0: u16 = 0x14;
+const ADDRESS_1: u16 = 0x18;
+const PACKETS: u16 = 0x34;
+const TRANSMIT: u16 = 0x38;
+/// Length and check of a received frame.
+const EXTRA: usize = 6;
+const HEADER: usize = 14;
+
+/// Room for one frame in each direction.
+pub(crate) struct Frames {
+    received: [u8; FRAME],
+    sent: [u8; FRAME],
+}
+
+impl Frames {
+    /// Empty room.
+    pub(crate) const fn new() -> Self {
+        Self { received: [0; FRAME], sent: [0; FRAME] }
+    }
+}
+
+/// The controller.
+pub(crate) struct Ethernet<'f> {
+    frames: &'f mut Frames,
+    mac: [u8; 6],
+    group: Option<[u8; 6]>,
+}
+
+impl<'f> Ethernet<'f> {
+    /// Sets it up.
+    pub(crate) fn start(mac: [u8; 6], frames: &'f mut Frames) -> Self {
+        // PF2 and PF3 show link and traffic.
+        Peripheral::GpioF.modify(0x420, 0, 0x0C);
+        Peripheral::GpioF.modify(0x51C, 0, 0x0C);
+        let controller = Peripheral::Ethernet;
+        controller.write(ADDRESS_0, u32::from_le_bytes([mac[0], mac[1], mac[2], mac[3]]));
+        controller.write(ADDRESS_1, u32::from_le_bytes([mac[4], mac[5], 0, 0]));
+        // Frames with a good check, multicast too; full duplex, padding and check.
+        controller.write(RECEIVE_CONTROL, 1 << 4 | 1 << 3 | 1 << 1);
+        controller.write(TRANSMIT_CONTROL, 1 << 4 | 1 << 2 | 1 << 1);
+        controller.write(STATUS, 0x7F);
+        controller.modify(RECEIVE_CONTROL, 0, 1);
+        controller.modify(TRANSMIT_CONTROL, 0, 1);
+        Self { frames, mac, group: None }
+    }
+
+    /// Reads frames until one is for us; its length.
+    fn read(&mut self) -> Option<usize> {
+        // As many as wait now: a flood must not keep us here.
+        for _ in 0..Peripheral::Ethernet.read(PACKETS) & 0x3F {
+            if let Some(len) = self.read_one() {
+                return Some(len);
+            }
+        }
+        None
+    }
+
+    /// Reads a frame out of the FIFO; its length if it is for us and not too long.
+    fn read_one(&mut self) -> Option<usize> {
+        let first = Peripheral::Ethernet.read(DATA);
+        let whole = (first & 0xFFFF) as usize;
+        let len = whole.saturating_sub(EXTRA);
+        let buffer = &mut self.frames.received;
+        buffer[..2].copy_from_slice(&first.to_le_bytes()[2..]);
+        let fits = (HEADER..=FRAME).contains(&len);
+        for word in 1..whole.div_ceil(4) {
+            let bytes = Peripheral::Ethernet.read(DATA).to_le_bytes();
+            let at = word * 4 - 2;
+            if let Some(place) = buffer.get_mut(at..at + 4) {
+                place.copy_from_slice(&bytes);
+            } else if let Some(place) = buffer.get_mut(at..) {
+                // The last bytes of the longest frame; what is behind is the check.
+                let count = place.len();
+                place.copy_from_slice(&bytes[..count]);
+            }
+        }
+        // What nobody listens to goes no further than this.
+        let wanted = buffer[..6] == self.mac
+            || buffer[..6] == [0xFF; 6]
+            || self.group.is_some_and(|group| buffer[..6] == group);
+        // Queries about memberships go to all hosts (RFC 1112).
+        let query = buffer[..6] == [0x01, 0x00, 0x5E, 0, 0, 1];
+        (fits && (wanted || query)).then_some(len)
+    }
+}
+
+impl Nic for Ethernet<'_> {
+    fn listen(&mut self, group: Option<[u8; 6]>) {
+        self.group = group;
+    }
+}
+
+impl Device for Ethernet<'_> {
+    type RxToken<'a>
+        = RxToken<'a>
+    where
+        Self: 'a;
+    type TxToken<'a>
+        = TxToken<'a>
+    where
+        Self: 'a;
+
+    fn receive(&mut self, _now: Instant) -> Option<(RxToken<'_>, TxToken<'_>)> {
+        let len = self.read()?;
+        let Frames { received, sent } = &mut *self.frames;
+        Some((RxToken(received.get(..len)?), TxToken(sent)))
+    }
+
+    fn transmit(&mut self, _now: Instant) -> Option<TxToken<'_>> {
+        let busy = Peripheral::Ethernet.read(TRANSMIT) & 1 != 0;
+        (!busy).then_some(TxToken(&mut self.frames.sent))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.max_transmission_unit = FRAME;
+        capabilities.medium = Medium::Ethernet;
+        capabilities
+    }
+}
+
+/// A frame that came.
+pub(crate) struct RxToken<'f>(&'f [u8]);
+
+impl phy::RxToken for RxToken<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, take: F) -> R {
+        take(self.0)
+    }
+}
+
+/// Room for a frame to be sent.
+pub(crate) struct TxToken<'f>(&'f mut [u8; FRAME]);
+
+impl phy::TxToken for TxToken<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, fill: F) -> R {
+        // The stack keeps to our largest frame.
+        let frame = &mut self.0[..len.min(FRAME)];
+        let result = fill(frame);
+        send(frame);
+        result
+    }
+}
+
+fn send(frame: &[u8]) {
+    let controller = Peripheral::Ethernet;
+    // A frame takes 0.13 ms at most.
+    for _ in 0..100_000 {
+        if controller.read(TRANSMIT) & 1 == 0 {
+            break;
+        }
+    }
+    let byte = |at: usize| frame.get(at).copied().unwrap_or(0);
+    let [low, high] = (frame.len().saturating_sub(HEADER) as u16).to_le_bytes();
+    controller.write(DATA, u32::from_le_bytes([low, high, byte(0), byte(1)]));
+    for word in 1..(frame.len() + 2).div_ceil(4) {
+        let at = word * 4 - 2;
+        let bytes = [byte(at), byte(at + 1), byte(at + 2), byte(at + 3)];
+        controller.write(DATA, u32::from_le_bytes(bytes));
+    }
+    controller.write(TRANSMIT, 1);
+}

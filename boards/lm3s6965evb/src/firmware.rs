@@ -1,0 +1,131 @@
+//! What runs on the board.
+
+use core::fmt::Write as _;
+use core::panic::PanicInfo;
+
+use cortex_m_rt::{entry, exception};
+use fleetcast_board::appliance::{Appliance, Event, Memory};
+use fleetcast_board::card::look;
+use fleetcast_board::drive::Driver;
+use fleetcast_board::net::{Net, NetMemory, Sockets};
+use fleetcast_board::partition::Partition;
+use fleetcast_board::sd::SdCard;
+use fleetcast_board::settings::{MAX_FILE, Settings};
+
+use crate::chip;
+use crate::ethernet::{Ethernet, Frames};
+use crate::spi::Ssi;
+use crate::stack;
+use crate::uart::Uart;
+
+/// Milliseconds that a board which cannot start waits before it tries again.
+const PAUSE: u64 = 5_000;
+
+/// The board's disk.
+type Disk = Partition<SdCard<Ssi>>;
+
+/// All that is static and zero in the beginning: memory to be lent.
+struct Statics {
+    memory: Memory,
+    net: NetMemory,
+    frames: Frames,
+    settings: [u8; MAX_FILE],
+}
+
+#[entry]
+fn main() -> ! {
+    static mut STATICS: Statics = Statics {
+        memory: Memory::new(),
+        net: NetMemory::new(),
+        frames: Frames::new(),
+        settings: [0; MAX_FILE],
+    };
+    static mut SOCKETS: Sockets<'static> = Sockets::new();
+    static mut NET: Option<Net<'static, Ethernet<'static>>> = None;
+    static mut APPLIANCE: Option<Appliance<'static, Disk>> = None;
+    chip::start();
+    Uart::start();
+    chip::start_watchdog();
+    // A line that is lost is only a line of the log.
+    let _ = writeln!(Uart, "start version={}", env!("CARGO_PKG_VERSION"));
+    let why = run(STATICS, SOCKETS, NET, APPLIANCE);
+    let _ = writeln!(Uart, "cannot-start {why}");
+    let until = chip::now().as_micros() + PAUSE * 1_000;
+    while chip::now().as_micros() < until {
+        chip::feed_watchdog();
+        chip::sleep();
+    }
+    chip::reset()
+}
+
+/// Runs the receiver; returns why it cannot.
+fn run(
+    statics: &'static mut Statics,
+    sockets: &'static mut Sockets<'static>,
+    net: &'static mut Option<Net<'static, Ethernet<'static>>>,
+    appliance: &'static mut Option<Appliance<'static, Disk>>,
+) -> &'static str {
+    let Ok(mut card) = SdCard::new(Ssi::start()) else { return "no-card" };
+    let Ok(found) = look(&mut card, &mut statics.settings) else { return "card-failed" };
+    let Some(place) = found.store else { return "no-store-partition" };
+    let settings = Settings::parse(&statics.settings[..found.settings]);
+    if let Err(bad) = &settings {
+        let _ = writeln!(Uart, "unwell settings {bad:?}");
+    }
+    // A file that cannot be read hinders nobody who is enrolled already.
+    let settings = settings.unwrap_or(Settings::NONE);
+    let mac = chip::mac();
+    let mut name = heapless::String::<16>::new();
+    let _ = write!(name, "board-{:02x}{:02x}{:02x}", mac[3], mac[4], mac[5]);
+    let disk = Partition::new(card, place.base, place.len);
+    let (memory, now) = (&mut statics.memory, chip::now());
+    let opened = Appliance::open(appliance, disk, memory, &settings, &name, now);
+    let opened = opened.and_then(|(appliance, datagram)| {
+        appliance.recall()?;
+        Ok((appliance, datagram))
+    });
+    let (appliance, datagram) = match opened {
+        Ok(opened) => opened,
+        Err(why) => {
+            let _ = writeln!(Uart, "unwell {why:?}");
+            return "store";
+        }
+    };
+    let _ = writeln!(Uart, "opened id={}", appliance.id());
+    let device = Ethernet::start(mac, &mut statics.frames);
+    let seed = u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 1]);
+    let (addressing, memory) = (settings.addressing, &mut statics.net);
+    let net = Net::open(net, device, mac, addressing, seed, memory, sockets, chip::now());
+    serve(&mut Driver { net, appliance, datagram })
+}
+
+/// Runs for ever.
+#[inline(never)]
+fn serve(driver: &mut Driver<'_, '_, Ethernet<'_>, Disk>) -> ! {
+    loop {
+        chip::feed_watchdog();
+        if !driver.round(&chip::now, &mut tell) {
+            chip::sleep();
+        }
+    }
+}
+
+fn tell(event: &Event) {
+    let _ = writeln!(Uart, "{event}");
+    if matches!(event, Event::Connected | Event::Installed(_)) {
+        let (high, fixed) = (stack::high_water(), stack::static_bytes());
+        let _ = writeln!(Uart, "memory static={fixed} stack={high}");
+    }
+}
+
+#[exception]
+fn SysTick() {
+    chip::tick();
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let place = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
+    let _ = writeln!(Uart, "panic at={}:{}", place.0, place.1);
+    chip::reset()
+}
