@@ -129,6 +129,8 @@ pub(super) struct Progress {
 }
 
 /// What reads the present level.
+// Without a heap there is no other place for the large one.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Reader<'b> {
     None,
     List(ReferenceReader),
