@@ -83,8 +83,13 @@ struct Liar {
 impl Liar {
     /// Connected to the server.
     fn connected(fleet: &mut Fleet, number: usize) -> Self {
+        Self::with_secret(fleet, number, [number as u8 + 5; 32])
+    }
+
+    /// The same, with a key of its own choice.
+    fn with_secret(fleet: &mut Fleet, number: usize, static_secret: [u8; 32]) -> Self {
         let config = ReceiverConfig {
-            static_secret: [number as u8 + 5; 32],
+            static_secret,
             server_key: fleet.admin.server_key(),
             server: server_address(),
             token: None,
@@ -129,13 +134,14 @@ impl Liar {
         }
     }
 
-    /// What the server has answered about groups and accounts since the last time.
+    /// What the server has answered people, or refused, since the last time.
     fn answers(&mut self) -> Vec<String> {
         let heard = std::mem::take(&mut self.heard);
         let answers = heard.iter().filter_map(|body| match decode::<Down<'_>>(body) {
             Ok(Down::Answer { group, answer }) => Some(format!("{group}: {answer:?}")),
             Ok(Down::Groups { groups, .. }) => Some(format!("{} groups", groups.len())),
             Ok(Down::Account { answer }) => Some(format!("{answer:?}")),
+            Ok(Down::Refused { why }) => Some(format!("refused: {why:?}")),
             _ => None,
         });
         answers.collect()
@@ -408,4 +414,30 @@ fn passwords_are_checked_in_bounded_number_and_only_against_what_still_counts() 
     let most = 30 + fleet.now.since(begin).as_micros() / 10_000_000 + 1;
     assert!((28..=most).contains(&(checks.len() as u64)), "{} checks", checks.len());
     assert!(liar.answers().iter().filter(|answer| *answer == "Later").count() > 400);
+}
+
+#[test]
+fn the_list_of_who_waits_is_bounded_and_who_stays_is_not_pushed_out() {
+    let mut fleet = Fleet::new(24);
+    let mut stays = Liar::connected(&mut fleet, 0);
+    stays.hello(&mut fleet, "stays");
+    let secret = |n: usize| {
+        let mut secret = [0x55; 32];
+        // Not in the first byte, of which X25519 clears three bits.
+        secret[8..16].copy_from_slice(&n.to_le_bytes());
+        secret
+    };
+    let mut refused = 0;
+    for n in 0..1_100 {
+        fleet.node().set_time(1_700_000_000 + n as u64);
+        let mut liar = Liar::with_secret(&mut fleet, 1, secret(n));
+        liar.hello(&mut fleet, &format!("gone-{n}"));
+        refused += liar.answers().len();
+        liar.say(&mut fleet, &Up::Bye);
+    }
+    let names: Vec<&str> =
+        fleet.server.node.iter().flat_map(|n| n.registry().receivers()).map(|r| &*r.name).collect();
+    assert_eq!((names.len(), refused), (1_000, 0));
+    assert!(names.contains(&"stays") && names.contains(&"gone-1099"));
+    assert!(!names.contains(&"gone-0"), "who has gone longest has made room");
 }
