@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::DISCOVERY;
-use fleetcast_core::wire::beacon::{Beacon, fingerprint};
+use fleetcast_core::trust::beacon::{Beacon, fingerprint};
 
 use crate::code::EnrolmentCode;
 use crate::error::Failure;

@@ -19,7 +19,7 @@ use fleetcast_core::ids::{
 };
 use fleetcast_core::limits::MAX_MESSAGE;
 use fleetcast_core::tree::record::{NONE, Record, encode_header};
-use fleetcast_core::wire::beacon::{Beacon, fingerprint};
+use fleetcast_core::trust::beacon::{Beacon, fingerprint};
 use fleetcast_core::wire::control::{
     Down, FailCode, Invitation, Object, RefusedWhy, ReleaseName, Standing, Up, WantRun, decode,
     encode,

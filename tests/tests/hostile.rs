@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use fleetcast::accounts::PasswordChecked;
+use fleetcast::model::Role;
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::digest::Digest;
@@ -11,9 +13,11 @@ use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId, VerifyingKey,
 };
 use fleetcast_core::limits::MAX_MESSAGE;
-use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint};
+use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
 use fleetcast_core::time::{Duration, Instant};
-use fleetcast_core::wire::control::{FailCode, Object, ReleaseName, Up, WantRun, encode};
+use fleetcast_core::wire::control::{
+    Down, FailCode, Object, ReleaseName, Standing, Up, WantRun, decode, encode,
+};
 use fleetcast_core::wire::nack::{Entry, NackWriter};
 use fleetcast_core::wire::transport::Sending;
 use fleetcast_tests::admin::Admin;
@@ -72,13 +76,20 @@ impl Fleet {
 struct Liar {
     endpoint: ReceiverEndpoint<ChaCha>,
     address: SocketAddr,
+    /// What the server has said.
+    heard: Vec<Vec<u8>>,
 }
 
 impl Liar {
     /// Connected to the server.
     fn connected(fleet: &mut Fleet, number: usize) -> Self {
+        Self::with_secret(fleet, number, [number as u8 + 5; 32])
+    }
+
+    /// The same, with a key of its own choice.
+    fn with_secret(fleet: &mut Fleet, number: usize, static_secret: [u8; 32]) -> Self {
         let config = ReceiverConfig {
-            static_secret: [number as u8 + 5; 32],
+            static_secret,
             server_key: fleet.admin.server_key(),
             server: server_address(),
             token: None,
@@ -88,7 +99,8 @@ impl Liar {
             seed: [number as u8; 32],
         };
         let endpoint = ReceiverEndpoint::new(&config, fleet.now);
-        let mut liar = Self { endpoint, address: receiver_address(number) };
+        let address = receiver_address(number);
+        let mut liar = Self { endpoint, address, heard: Vec::new() };
         for _ in 0..200 {
             liar.exchange(fleet);
             if liar.endpoint.is_connected() {
@@ -107,10 +119,32 @@ impl Liar {
             for (to, mut answer) in fleet.take(self.address, &mut buffer[..sent.len]) {
                 if to == self.address {
                     self.endpoint.handle_datagram(fleet.now, server_address(), &mut answer);
+                    self.listen(&answer);
                 }
             }
-            while self.endpoint.poll_event().is_some() {}
+            self.listen(&[]);
         }
+    }
+
+    fn listen(&mut self, datagram: &[u8]) {
+        while let Some(event) = self.endpoint.poll_event() {
+            if let ReceiverEvent::Message { body, .. } = event {
+                self.heard.extend(datagram.get(body).map(<[u8]>::to_vec));
+            }
+        }
+    }
+
+    /// What the server has answered people, or refused, since the last time.
+    fn answers(&mut self) -> Vec<String> {
+        let heard = std::mem::take(&mut self.heard);
+        let answers = heard.iter().filter_map(|body| match decode::<Down<'_>>(body) {
+            Ok(Down::Answer { group, answer }) => Some(format!("{group}: {answer:?}")),
+            Ok(Down::Groups { groups, .. }) => Some(format!("{} groups", groups.len())),
+            Ok(Down::Account { answer }) => Some(format!("{answer:?}")),
+            Ok(Down::Refused { why }) => Some(format!("refused: {why:?}")),
+            _ => None,
+        });
+        answers.collect()
     }
 
     fn say(&mut self, fleet: &mut Fleet, message: &Up<'_>) {
@@ -278,4 +312,132 @@ fn a_receiver_that_lies_about_sessions_and_releases_changes_nothing_of_others() 
     assert_eq!(registry.receiver(&honest_id).map(|r| r.name.as_str()), Some("honest"));
     honest.exchange(&mut fleet);
     assert!(honest.endpoint.is_connected() && fleet.node().is_here(&honest_id));
+}
+
+/// The receiver number 0, waiting for approval.
+fn waiting(fleet: &mut Fleet) -> (Liar, String) {
+    let mut liar = Liar::connected(fleet, 0);
+    liar.hello(fleet, "w");
+    let id = ReceiverId::of(StaticPair::from_secret(&SECRET).public());
+    (liar, id.to_string())
+}
+
+#[test]
+fn who_was_not_approved_asks_for_groups_in_vain() {
+    let mut fleet = Fleet::new(21);
+    fleet.node().create_group("admin", "g", true).unwrap();
+    let (mut liar, id) = waiting(&mut fleet);
+    // PROTOCOL G1
+    for message in [Up::Groups { after: None }, Up::Join { group: "g" }, Up::Leave { group: "g" }] {
+        liar.say(&mut fleet, &message);
+    }
+    assert_eq!(liar.answers(), [""; 0]);
+    assert_eq!(fleet.node().registry().requests().count(), 0);
+    let now = fleet.now;
+    fleet.node().approve_receiver(now, "admin", &id).unwrap();
+    liar.say(&mut fleet, &Up::Join { group: "g" });
+    liar.say(&mut fleet, &Up::Groups { after: None });
+    // A group that is open in name only, without a voucher, lets nobody in.
+    assert_eq!(liar.answers(), ["g: Asked", "1 groups"]);
+}
+
+#[test]
+fn a_flood_of_requests_leaves_bounded_traces_and_is_answered_in_bounds() {
+    let mut fleet = Fleet::new(22);
+    for n in 0..40 {
+        fleet.node().create_group("admin", &format!("g{n}"), false).unwrap();
+    }
+    let (mut liar, id) = waiting(&mut fleet);
+    let now = fleet.now;
+    fleet.node().approve_receiver(now, "admin", &id).unwrap();
+    let lines = fleet.node().registry().recent_log().count();
+    let begin = fleet.now;
+    for round in 0..20 {
+        for n in 0..40 {
+            let group = format!("g{n}");
+            liar.say(&mut fleet, &Up::Join { group: &group });
+            if round % 2 == 1 {
+                liar.say(&mut fleet, &Up::Leave { group: &group });
+            }
+            liar.say(&mut fleet, &Up::Groups { after: None });
+        }
+    }
+    // PROTOCOL G2: twenty changes at once, one more each six seconds.
+    let most = 20 + fleet.now.since(begin).as_micros() / 6_000_000 + 1;
+    assert!(fleet.node().registry().requests().count() <= 16);
+    let lines = fleet.node().registry().recent_log().count() - lines;
+    assert!(lines as u64 <= most, "{lines} lines, {most} allowed");
+    let answers = liar.answers();
+    assert!(answers.iter().any(|answer| answer == "g39: Later"), "{}", answers.len());
+    // 400 pages at once, one more each 50 ms.
+    let pages = answers.iter().filter(|answer| answer.ends_with("groups")).count() as u64;
+    let most = 400 + fleet.now.since(begin).as_micros() / 50_000 + 1;
+    assert!((400..=most).contains(&pages), "{pages} pages, {most} allowed");
+}
+
+#[test]
+fn passwords_are_checked_in_bounded_number_and_only_against_what_still_counts() {
+    let mut fleet = Fleet::new(23);
+    fleet.node().add_account("admin", "ann", Role::Member, "a hash".to_owned()).unwrap();
+    let (mut liar, id) = waiting(&mut fleet);
+    let standing = |fleet: &mut Fleet| fleet.node().receiver(&id).unwrap().standing;
+    let login = Up::Login { user: "ann", password: b"correct horse" };
+    liar.say(&mut fleet, &login);
+    let check = fleet.node().poll_password_check().expect("a check");
+    assert_eq!(
+        (check.kept.as_deref(), &check.password[..]),
+        (Some("a hash"), &b"correct horse"[..])
+    );
+    // Nobody has asked for this one.
+    let (now, number) = (fleet.now, check.number);
+    let right = |number| PasswordChecked { number, right: true, new: None };
+    fleet.node().password_checked(now, right(number + 1));
+    assert_eq!(standing(&mut fleet), Standing::Waiting);
+    // PROTOCOL G5: right, but of an account that has another password by now.
+    fleet.node().change_account("admin", "ann", None, Some("another".to_owned())).unwrap();
+    fleet.node().password_checked(now, right(number));
+    assert_eq!(standing(&mut fleet), Standing::Waiting);
+    liar.say(&mut fleet, &login);
+    let number = fleet.node().poll_password_check().expect("a check").number;
+    fleet.node().password_checked(now, right(number));
+    assert_eq!(standing(&mut fleet), Standing::Member);
+    assert_eq!(fleet.node().receiver(&id).unwrap().owner.as_deref(), Some("ann"));
+    // Many names from one address: thirty at once, one more each ten seconds.
+    let begin = fleet.now;
+    for n in 0..500 {
+        let user = format!("user{n}");
+        liar.say(&mut fleet, &Up::Login { user: &user, password: b"guess" });
+    }
+    let checks = std::iter::from_fn(|| fleet.node().poll_password_check());
+    let checks: Vec<_> = checks.collect();
+    assert!(checks.iter().all(|check| check.kept.is_none()), "nobody has these names");
+    let most = 30 + fleet.now.since(begin).as_micros() / 10_000_000 + 1;
+    assert!((28..=most).contains(&(checks.len() as u64)), "{} checks", checks.len());
+    assert!(liar.answers().iter().filter(|answer| *answer == "Later").count() > 400);
+}
+
+#[test]
+fn the_list_of_who_waits_is_bounded_and_who_stays_is_not_pushed_out() {
+    let mut fleet = Fleet::new(24);
+    let mut stays = Liar::connected(&mut fleet, 0);
+    stays.hello(&mut fleet, "stays");
+    let secret = |n: usize| {
+        let mut secret = [0x55; 32];
+        // Not in the first byte, of which X25519 clears three bits.
+        secret[8..16].copy_from_slice(&n.to_le_bytes());
+        secret
+    };
+    let mut refused = 0;
+    for n in 0..1_100 {
+        fleet.node().set_time(1_700_000_000 + n as u64);
+        let mut liar = Liar::with_secret(&mut fleet, 1, secret(n));
+        liar.hello(&mut fleet, &format!("gone-{n}"));
+        refused += liar.answers().len();
+        liar.say(&mut fleet, &Up::Bye);
+    }
+    let names: Vec<&str> =
+        fleet.server.node.iter().flat_map(|n| n.registry().receivers()).map(|r| &*r.name).collect();
+    assert_eq!((names.len(), refused), (1_000, 0));
+    assert!(names.contains(&"stays") && names.contains(&"gone-1099"));
+    assert!(!names.contains(&"gone-0"), "who has gone longest has made room");
 }

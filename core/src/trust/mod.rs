@@ -6,6 +6,7 @@
 //! else. An installation therefore needs all three, in that order.
 
 pub mod authority;
+pub mod beacon;
 pub mod document;
 pub mod membership;
 pub mod order;

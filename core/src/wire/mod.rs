@@ -2,7 +2,6 @@
 //! `session`) and the small control bodies of the unicast channel (`control`,
 //! `nack`, `people`). Views check lengths and reserved bytes; meaning is given elsewhere.
 
-pub mod beacon;
 pub mod control;
 pub mod datagram;
 pub mod handshake;

@@ -8,8 +8,8 @@ use fleetcast_core::crypto::sign::Context as Purpose;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{FleetId, GroupId, StaticKey, TokenId};
 use fleetcast_core::limits::MAX_VOUCHER_GROUPS;
+use fleetcast_core::trust::beacon::fingerprint;
 use fleetcast_core::trust::membership::Voucher;
-use fleetcast_core::wire::beacon::fingerprint;
 use serde_json::json;
 
 use super::context::{Context, DONE, Outcome};

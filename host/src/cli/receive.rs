@@ -313,8 +313,8 @@ fn answered(group: &str, outcome: &Decision) -> Option<Words> {
         Decision::Unknown | Decision::Full | Decision::Later => return None,
     };
     let body = json!({ "group": group, "reason": reason });
-    let text = format!("{event}: group {} {}", printable(group), printable(reason));
-    Some((event, body, text.trim_end().to_owned()))
+    let why = if reason.is_empty() { String::new() } else { format!(": {}", printable(reason)) };
+    Some((event, body, format!("{event}: group {}{why}", printable(group))))
 }
 
 /// Words for what happens with releases.

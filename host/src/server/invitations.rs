@@ -3,7 +3,7 @@
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::noise::StaticPair;
-use fleetcast_core::wire::beacon::{BEACON, Beacon};
+use fleetcast_core::trust::beacon::{BEACON, Beacon};
 
 use super::ServerNode;
 use crate::error::Failure;

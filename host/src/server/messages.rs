@@ -168,10 +168,15 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// A receiver that enrols now, waiting until something says otherwise.
-    fn newcomer(&self, key: StaticKey, wanted_name: &str) -> Option<ReceiverRecord> {
-        let waiting = self.registry.receivers().filter(|r| r.standing == Standing::Waiting);
-        if waiting.count() >= MAX_WAITING {
-            return None;
+    ///
+    /// Where too many wait, who has gone longest makes room: nobody can fill the list
+    /// without staying.
+    fn newcomer(&mut self, key: StaticKey, wanted_name: &str) -> Option<ReceiverRecord> {
+        let waiting = || self.registry.receivers().filter(|r| r.standing == Standing::Waiting);
+        if waiting().count() >= MAX_WAITING {
+            let gone = waiting().filter(|waiting| !self.connected.contains_key(&waiting.id));
+            let longest = gone.min_by_key(|gone| (gone.last_seen, gone.id))?.id;
+            self.registry.remove_receiver(&longest);
         }
         let id = ReceiverId::of(&key);
         Some(ReceiverRecord {

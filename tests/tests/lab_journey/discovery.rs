@@ -7,7 +7,7 @@ use fleetcast::discovery::group;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::StaticKey;
-use fleetcast_core::wire::beacon::Beacon;
+use fleetcast_core::trust::beacon::Beacon;
 use fleetcast_tests::processes::{Answer, Child, Fleet, SLOW};
 use rustix::net::sockopt::set_ip_multicast_if;
 use serde_json::Value;

@@ -4,12 +4,12 @@
 //! It proves only that whoever made it holds the key that it names: a person
 //! compares the fingerprint.
 
-use super::Malformed;
 use crate::crypto::aead::Forged;
 use crate::crypto::sign::{Context, SIGNATURE, SigningKey, verify};
 use crate::digest::{Digest, Hasher};
 use crate::ids::{StaticKey, VerifyingKey};
 use crate::limits::VERSION;
+use crate::wire::Malformed;
 
 /// The type of the datagram.
 pub const TYPE: u8 = 6;
