@@ -309,6 +309,7 @@ mod tests {
             seal: Some(_),
             into: Some(_),
             name: Some(_),
+            others: Some(_),
         } = Settings::parse(&settings.join("\n")).unwrap()
         else {
             panic!("a setting is missing: {settings:?}");

@@ -402,6 +402,7 @@ mod tests {
             holds: Vec::new(),
             hears: if receiver == 9 { Hears::Nothing } else { Hears::Full },
             pace,
+            constrained: false,
         }
     }
 

@@ -110,8 +110,9 @@ fn a_server_killed_at_any_moment_loses_nothing_that_it_acknowledged() {
     killed(6, 1);
 }
 
-#[test]
+// nightly
 #[ignore = "nightly: minutes"]
+#[test]
 fn a_server_killed_two_hundred_times_loses_nothing_that_it_acknowledged() {
     killed(200, 2);
 }

@@ -9,8 +9,6 @@ mod discovery;
 mod history;
 mod kills;
 mod membership;
-mod membership;
-mod namespaces;
 mod namespaces;
 mod people;
 mod queue;

@@ -80,6 +80,7 @@ fn an_insider_at_ten_times_the_senders_rate_leaves_three_tenths() {
 
 // A measure of this machine, told in tests/README.md:
 // `cargo test -p fleetcast-core what_strict_mode_costs -- --ignored --nocapture`
+// nightly
 #[ignore = "measures this machine"]
 #[test]
 fn what_strict_mode_costs_per_byte() {
