@@ -2,6 +2,7 @@
 //! `session`) and the small control bodies of the unicast channel (`control`,
 //! `nack`, `people`). Views check lengths and reserved bytes; meaning is given elsewhere.
 
+mod body;
 pub mod control;
 pub mod datagram;
 pub mod handshake;
