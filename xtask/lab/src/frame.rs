@@ -69,10 +69,10 @@ impl Packet {
         // whole datagram.
         let is_fragment = word(ip, 6)? & 0x3FFF != 0;
         let body = ETHERNET + header..ETHERNET + total;
-        let kind = match ip.get(9)? {
-            &UDP_PROTOCOL if !is_fragment && body.len() >= UDP => Kind::Udp,
-            &TCP_PROTOCOL if !is_fragment && body.len() >= 20 => Kind::Tcp,
-            &IGMP_PROTOCOL => Kind::Igmp,
+        let kind = match *ip.get(9)? {
+            UDP_PROTOCOL if !is_fragment && body.len() >= UDP => Kind::Udp,
+            TCP_PROTOCOL if !is_fragment && body.len() >= 20 => Kind::Tcp,
+            IGMP_PROTOCOL => Kind::Igmp,
             _ => Kind::Other,
         };
         let address = |at| Some(Ipv4Addr::from(*ip.get(at..)?.first_chunk::<4>()?));
