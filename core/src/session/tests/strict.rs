@@ -80,7 +80,8 @@ fn an_insider_at_ten_times_the_senders_rate_leaves_three_tenths() {
 
 // A measure of this machine, told in tests/README.md:
 // `cargo test -p fleetcast-core what_strict_mode_costs -- --ignored --nocapture`
-#[ignore = "measures this machine"]
+// nightly
+#[ignore = "nightly: measures this machine"]
 #[test]
 fn what_strict_mode_costs_per_byte() {
     let nanoseconds = |strict: bool| {
