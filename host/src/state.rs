@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::private;
 
 /// Where root's state lies.
-const ROOT_STATE: &str = "/var/lib/fleetcast";
+pub const ROOT_STATE: &str = "/var/lib/fleetcast";
 
 /// The default state directory, given who runs and a look at the environment:
 /// root's is `/var/lib/fleetcast`; others' is `$XDG_STATE_HOME/fleetcast`, or

@@ -36,6 +36,8 @@ struct Fleet {
     now: Instant,
     admin: Admin,
     server: Server,
+    /// Whether what the server changes becomes durable.
+    durable: bool,
 }
 
 impl Fleet {
@@ -44,7 +46,7 @@ impl Fleet {
         let admin = Admin::new(random.split());
         let mut server = Server::new(random.split(), 8, 12_000_000);
         server.boot(Instant::ZERO, &admin);
-        Self { now: Instant::ZERO, admin, server }
+        Self { now: Instant::ZERO, admin, server, durable: true }
     }
 
     fn node(&mut self) -> &mut SimServer {
@@ -61,7 +63,9 @@ impl Fleet {
     fn drain(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let now = self.now;
         self.node().handle_timeout(now);
-        while let Some((batch, _)) = self.node().take_changes() {
+        while self.durable
+            && let Some((batch, _)) = self.node().take_changes()
+        {
             self.node().persisted(now, batch);
         }
         let (mut out, mut buffer) = (Vec::new(), vec![0; 64 * 1_024]);
@@ -339,6 +343,32 @@ fn who_was_not_approved_asks_for_groups_in_vain() {
     liar.say(&mut fleet, &Up::Groups { after: None });
     // A group that is open in name only, without a voucher, lets nobody in.
     assert_eq!(liar.answers(), ["g: Asked", "1 groups"]);
+}
+
+#[test]
+fn what_is_not_durable_is_answered_to_nobody() {
+    let mut fleet = Fleet::new(25);
+    fleet.node().create_group("admin", "g", false).unwrap();
+    fleet.node().add_account("admin", "ann", Role::Member, "a hash".to_owned()).unwrap();
+    let (mut liar, id) = waiting(&mut fleet);
+    let now = fleet.now;
+    fleet.node().approve_receiver(now, "admin", &id).unwrap();
+    liar.exchange(&mut fleet);
+    fleet.durable = false;
+    // PROTOCOL G1
+    liar.say(&mut fleet, &Up::Join { group: "g" });
+    liar.say(&mut fleet, &Up::Login { user: "ann", password: b"correct horse" });
+    let number = fleet.node().poll_password_check().expect("a check").number;
+    fleet.node().password_checked(now, PasswordChecked { number, right: true, new: None });
+    fleet.node().deny_request(now, "admin", "g", &id, "no").unwrap();
+    liar.say(&mut fleet, &Up::Pong { nonce: 1 });
+    assert_eq!(liar.answers(), [""; 0]);
+    fleet.durable = true;
+    for _ in 0..5 {
+        fleet.now += Duration::from_millis(500);
+        liar.say(&mut fleet, &Up::Pong { nonce: 1 });
+    }
+    assert_eq!(liar.answers(), ["g: Asked", "LoggedIn", "g: Denied { reason: \"no\" }"]);
 }
 
 #[test]

@@ -442,3 +442,40 @@ async fn commits_are_synced_and_foreign_keys_are_on() {
     let row = sqlx::query("PRAGMA journal_mode").fetch_one(&fixture.catalog.pool).await.unwrap();
     assert_eq!(row.get::<String, _>(0), "wal");
 }
+
+#[tokio::test]
+async fn a_catalog_from_before_there_were_people_is_brought_up_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, migrations) = (folder.path().join("catalog.db"), folder.path().join("old"));
+    std::fs::create_dir(&migrations).unwrap();
+    let first = include_str!("../../migrations/0001_catalog.sql");
+    std::fs::write(migrations.join("0001_catalog.sql"), first).unwrap();
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePool::connect_with(options).await.unwrap();
+    Migrator::new(migrations.as_path()).await.unwrap().run(&pool).await.unwrap();
+    let rows = [
+        "INSERT INTO receivers VALUES (x'01010101010101010101010101010101', \
+         x'0202020202020202020202020202020202020202020202020202020202020202', NULL, 'kiosk-1', \
+         'member', FALSE, 3, 4, 5, 6, NULL, '0.1.0', 7, 3)",
+        "INSERT INTO groups VALUES (x'01010101010101010101010101010101', 'g1', TRUE, 5)",
+        "INSERT INTO memberships VALUES (x'01010101010101010101010101010101', \
+         x'01010101010101010101010101010101', x'0101', NULL, 7)",
+    ];
+    for row in rows {
+        sqlx::query(row).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let catalog = Catalog::open(&path).await.unwrap();
+    let loaded = catalog.load().await.unwrap();
+    let receiver = &loaded.receivers[0];
+    assert_eq!((receiver.order, receiver.owner.as_ref()), ((3, 4), None));
+    let expected = GroupRecord { voucher: None, ..group(1) };
+    assert_eq!(loaded.groups, [expected]);
+    assert_eq!(loaded.memberships.len(), 1);
+    assert!(loaded.requests.is_empty() && loaded.accounts.is_empty());
+    catalog
+        .apply(&[Change::Request(request(1, 1)), Change::Account(account("ann", Role::Admin))])
+        .await
+        .unwrap();
+    assert_eq!(catalog.load().await.unwrap().requests, [request(1, 1)]);
+}

@@ -1,6 +1,7 @@
 //! `my`: for the person at a receiver, through the receiver's own socket.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use fleetcast_core::limits::MAX_NAME;
@@ -15,7 +16,7 @@ use crate::error::Failure;
 use crate::my::client::{ask, misunderstood};
 use crate::my::model::{MyAnswer, MyGroupItem, MyRequestItem, MyState, MyStatusItem, Question};
 use crate::my::unknown;
-use crate::state::StateDir;
+use crate::state::{ROOT_STATE, StateDir, own_default_directory};
 use crate::units::{format_size, printable};
 
 /// Commands of `my`.
@@ -45,7 +46,9 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Outcome {
-    let ask = |question: Question| ask(&StateDir::at(&context.state).agent_socket(), &question);
+    let own = own_default_directory().is_ok_and(|default| default == context.state);
+    let socket = socket(&context.state, own.then_some(Path::new(ROOT_STATE)));
+    let ask = |question: Question| ask(&socket, &question);
     match command {
         Command::Groups => match ask(Question::Groups {})? {
             MyAnswer::Groups(groups) => printer::items(context, "groups", groups, table),
@@ -67,6 +70,14 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
         },
     }
     Ok(DONE)
+}
+
+/// The receiver's socket: in this directory; else, where nobody has named one, in that
+/// of the machine's own receiver.
+fn socket(state: &Path, machines: Option<&Path>) -> PathBuf {
+    let here = StateDir::at(state).agent_socket();
+    let there = machines.map(|state| StateDir::at(state).agent_socket());
+    there.filter(|there| !here.exists() && there.exists()).unwrap_or(here)
 }
 
 fn change_password(context: &Context, user: String) -> Result<Question, Failure> {
@@ -132,4 +143,24 @@ fn describe(status: &MyStatusItem) -> String {
         line("health", &format!("{}: {}", condition.code, condition.title));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_names_no_directory_reaches_the_machines_own_receiver() {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, machines] = ["own", "machines"].map(|name| folder.path().join(name));
+        let sockets = [own.join("agent.sock"), machines.join("agent.sock")];
+        std::fs::create_dir_all(&own).unwrap();
+        std::fs::create_dir_all(&machines).unwrap();
+        assert_eq!(socket(&own, Some(&machines)), sockets[0], "there is none at all");
+        std::fs::write(&sockets[1], "").unwrap();
+        assert_eq!(socket(&own, Some(&machines)), sockets[1]);
+        assert_eq!(socket(&own, None), sockets[0], "whoever names one means that");
+        std::fs::write(&sockets[0], "").unwrap();
+        assert_eq!(socket(&own, Some(&machines)), sockets[0]);
+    }
 }
