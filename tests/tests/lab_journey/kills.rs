@@ -111,6 +111,7 @@ fn a_server_killed_at_any_moment_loses_nothing_that_it_acknowledged() {
 }
 
 #[test]
+// nightly
 #[ignore = "nightly: minutes"]
 fn a_server_killed_two_hundred_times_loses_nothing_that_it_acknowledged() {
     killed(200, 2);
