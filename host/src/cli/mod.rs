@@ -7,6 +7,7 @@
 mod backup;
 mod completions;
 mod context;
+mod deliveries;
 mod demo;
 mod discover;
 mod doctor;

@@ -51,7 +51,19 @@ fn what_the_server_does_not_know_is_named_and_cured() {
     let message = fleet.run(["groups", "create", "a\nb\u{1b}[2J"]).refused(1, "name-unsafe");
     assert_eq!(message, "\"a\\nb\\u{1b}[2J\" cannot be a name: it holds a control character");
     fleet.run(["releases", "show", "feed"]).refused(1, "release-unknown");
-    fleet.run(["pending", "cancel", "99"]).refused(1, "delivery-unknown");
+    for verb in ["send", "cancel", "pause", "resume", "retry"] {
+        fleet.run(["pending", verb, "99"]).refused(1, "delivery-unknown");
+    }
+    for verb in ["verify", "cancel"] {
+        fleet.run(["--yes", "releases", verb, "g#99"]).refused(1, "release-unknown");
+    }
+    fleet.run(["releases", "diff", "g#1", "g#2"]).refused(1, "release-unknown");
+    fleet.run(["releases", "rollback", "nobody", "1"]).refused(1, "release-unknown");
+    fleet.run(["pending", "add", file, "--to", "g", "--wait"]).refused(2, "usage");
+    let nowhere = fleet.path("no/where");
+    let nowhere = nowhere.to_str().unwrap();
+    fleet.run(["backup", nowhere]).refused(1, "io");
+    fleet.run(["receipts", "verify", nowhere]).refused(1, "io");
     // Repeating is no failure, and nothing of all this changed anything.
     fleet.run(["groups", "add", "g", "r"]).done();
     let groups = fleet.run(["groups", "list"]).done();

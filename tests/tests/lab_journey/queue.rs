@@ -129,7 +129,8 @@ fn a_release_for_later_is_there_before_and_all_switch_to_it_together() {
     let path = file.to_str().unwrap();
     let begin = Instant::now();
     fleet.run(["send", path, "--to", "g", "--at", "45s"]).done();
-    // PROTOCOL M4, M5: received, told, and not installed.
+    // PROTOCOL M4: told to hold it back, and invited.
+    // PROTOCOL M5: received, said so, and not installed.
     for receiver in &mut receivers {
         receiver.process().wait_for("staged");
         assert!(fs::read(receiver.file("file")).unwrap() == b"old", "{}", receiver.name);

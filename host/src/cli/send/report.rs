@@ -11,7 +11,7 @@ use crate::api::model::Submitted;
 use crate::cli::context::{Context, DONE, Outcome};
 use crate::cli::table::Table;
 use crate::cli::upload::Upload;
-use crate::cli::{pending, printer};
+use crate::cli::{deliveries, printer};
 use crate::error::EXIT_BEHIND;
 use crate::files::{Kind, Walk};
 use crate::status::{DeliveryItem, SendItem};
@@ -61,7 +61,8 @@ fn describe_plan(group: &GroupPlan) -> String {
         table.row([plan.receiver.clone(), plan.path.clone(), format_size(plan.bytes)]);
     }
     format!(
-        "\n{}#{}: {} once by multicast, {} to single receivers, at least {:.1} s; {} later\n{table}",
+        "\n{}#{}: {} once by multicast, {} to single receivers, {:.1} s at least; {} later\n\
+         {table}",
         printable(&group.name),
         group.sequence,
         format_size(group.multicast_bytes),
@@ -102,7 +103,7 @@ pub(super) fn sent(
 pub(super) fn queued(context: &Context, submitted: Vec<Submitted>) -> Outcome {
     let deliveries: Vec<DeliveryItem> =
         submitted.into_iter().flat_map(|submitted| submitted.deliveries).collect();
-    printer::items(context, "deliveries", deliveries, pending::table);
+    printer::items(context, "deliveries", deliveries, deliveries::table);
     Ok(DONE)
 }
 
@@ -138,7 +139,7 @@ fn describe(item: &SendItem, waited: bool) -> String {
     let behind: Vec<DeliveryItem> =
         item.deliveries.iter().filter(|d| d.state != "installed").cloned().collect();
     if !behind.is_empty() {
-        let _ = write!(text, "\n{}", pending::table(&behind));
+        let _ = write!(text, "\n{}", deliveries::table(&behind));
     }
     text
 }

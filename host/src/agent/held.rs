@@ -1,0 +1,67 @@
+//! What a receiver holds back, has to install, and keeps open until then.
+
+use fleetcast_core::ids::GroupId;
+use fleetcast_core::wire::control::ReleaseName;
+
+use super::delivery::Staged;
+use crate::disk::Disk;
+
+/// Staged releases that are kept open, and releases that are held back or due, at most.
+pub(super) const MOST: usize = 64;
+
+/// What is held back, and what is to be installed as soon as there is time.
+pub(super) struct Holding<D: Disk> {
+    /// At most one of each group.
+    pub(super) back: Vec<ReleaseName>,
+    /// The server has said to install these.
+    pub(super) due: Vec<ReleaseName>,
+    /// Whole, while something else is being received.
+    pub(super) parked: Vec<Staged<D>>,
+}
+
+impl<D: Disk> Default for Holding<D> {
+    fn default() -> Self {
+        Self { back: Vec::new(), due: Vec::new(), parked: Vec::new() }
+    }
+}
+
+impl<D: Disk> Holding<D> {
+    /// Whether a release must not be installed yet.
+    pub(super) fn is_held_back(&self, release: &ReleaseName) -> bool {
+        self.back.contains(release)
+    }
+
+    /// Whether something is to be installed.
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Forgets a release.
+    pub(super) fn forget(&mut self, release: &ReleaseName) {
+        self.back.retain(|held| held != release);
+        self.due.retain(|due| due != release);
+        self.parked.retain(|staged| staged.release() != *release);
+    }
+
+    /// Forgets a group.
+    pub(super) fn forget_group(&mut self, group: GroupId) {
+        self.back.retain(|held| held.group != group);
+        self.due.retain(|due| due.group != group);
+        self.parked.retain(|staged| staged.release().group != group);
+    }
+
+    /// Keeps a staged release open while something else is received.
+    pub(super) fn park(&mut self, staged: Staged<D>) {
+        let release = staged.release();
+        self.parked.retain(|other| other.release() != release);
+        if self.parked.len() < MOST {
+            self.parked.push(staged);
+        }
+    }
+
+    /// A staged release that is kept open.
+    pub(super) fn unpark(&mut self, release: &ReleaseName) -> Option<Staged<D>> {
+        let at = self.parked.iter().position(|staged| staged.release() == *release)?;
+        Some(self.parked.remove(at))
+    }
+}
