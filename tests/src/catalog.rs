@@ -98,24 +98,11 @@ impl Catalog {
             Change::Receiver(record) => {
                 self.receivers.insert(record.id, record);
             }
-            Change::ReceiverGone(id) => {
-                self.receivers.remove(&id);
-                self.memberships.retain(|(receiver, _), _| *receiver != id);
-                self.requests.retain(|(receiver, _), _| *receiver != id);
-                self.deliveries.retain(|_, delivery| delivery.receiver != id);
-                self.held.retain(|(receiver, _), _| *receiver != id);
-            }
+            Change::ReceiverGone(id) => self.forget_receiver(id),
             Change::Group(record) => {
                 self.groups.insert(record.id, record);
             }
-            Change::GroupGone(id) => {
-                self.groups.remove(&id);
-                self.memberships.retain(|(_, group), _| *group != id);
-                self.requests.retain(|(_, group), _| *group != id);
-                self.releases.retain(|_, release| release.name.group != id);
-                self.deliveries.retain(|_, delivery| delivery.release.group != id);
-                self.held.retain(|(_, group), _| *group != id);
-            }
+            Change::GroupGone(id) => self.forget_group(id),
             Change::Membership(record) => {
                 self.memberships.insert((record.receiver, record.group), record);
             }
@@ -163,6 +150,23 @@ impl Catalog {
             }
             Change::Log(line) => self.last_log = Some(line),
         }
+    }
+
+    fn forget_receiver(&mut self, id: ReceiverId) {
+        self.receivers.remove(&id);
+        self.memberships.retain(|(receiver, _), _| *receiver != id);
+        self.requests.retain(|(receiver, _), _| *receiver != id);
+        self.deliveries.retain(|_, delivery| delivery.receiver != id);
+        self.held.retain(|(receiver, _), _| *receiver != id);
+    }
+
+    fn forget_group(&mut self, id: GroupId) {
+        self.groups.remove(&id);
+        self.memberships.retain(|(_, group), _| *group != id);
+        self.requests.retain(|(_, group), _| *group != id);
+        self.releases.retain(|_, release| release.name.group != id);
+        self.deliveries.retain(|_, delivery| delivery.release.group != id);
+        self.held.retain(|(_, group), _| *group != id);
     }
 }
 

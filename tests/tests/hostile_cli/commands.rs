@@ -50,6 +50,20 @@ fn what_the_server_does_not_know_is_named_and_cured() {
     assert_eq!(message, "\"../g\" cannot be a name: it holds a slash, a backslash or a colon");
     let message = fleet.run(["groups", "create", "a\nb\u{1b}[2J"]).refused(1, "name-unsafe");
     assert_eq!(message, "\"a\\nb\\u{1b}[2J\" cannot be a name: it holds a control character");
+    // Repeating is no failure, and nothing of all this changed anything.
+    fleet.run(["groups", "add", "g", "r"]).done();
+    let groups = fleet.run(["groups", "list"]).done();
+    let names: Vec<_> = groups["items"].as_array().unwrap().iter().map(|g| &g["name"]).collect();
+    assert_eq!(names, ["empty", "g"]);
+    fleet.send(file.as_ref(), &[]);
+}
+
+#[test]
+fn deliveries_releases_and_files_that_are_not_there_are_named() {
+    let fleet = Fleet::start();
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    let file = file.to_str().unwrap();
     fleet.run(["releases", "show", "feed"]).refused(1, "release-unknown");
     for verb in ["send", "cancel", "pause", "resume", "retry"] {
         fleet.run(["pending", verb, "99"]).refused(1, "delivery-unknown");
@@ -64,12 +78,6 @@ fn what_the_server_does_not_know_is_named_and_cured() {
     let nowhere = nowhere.to_str().unwrap();
     fleet.run(["backup", nowhere]).refused(1, "io");
     fleet.run(["receipts", "verify", nowhere]).refused(1, "io");
-    // Repeating is no failure, and nothing of all this changed anything.
-    fleet.run(["groups", "add", "g", "r"]).done();
-    let groups = fleet.run(["groups", "list"]).done();
-    let names: Vec<_> = groups["items"].as_array().unwrap().iter().map(|g| &g["name"]).collect();
-    assert_eq!(names, ["empty", "g"]);
-    fleet.send(file.as_ref(), &[]);
 }
 
 #[test]
