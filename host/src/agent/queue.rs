@@ -63,7 +63,9 @@ impl Queue {
 /// Whether nobody needs `old` once `new` is said.
 fn supersedes(new: &Up<'_>, old: &Up<'_>) -> bool {
     match (new, old) {
-        (Up::Pong { .. }, Up::Pong { .. }) => true,
+        (Up::Pong { .. }, Up::Pong { .. }) | (Up::Groups { .. }, Up::Groups { .. }) => true,
+        (Up::Join { group: new }, Up::Join { group: old })
+        | (Up::Leave { group: new }, Up::Leave { group: old }) => new == old,
         (Up::Joined { session: new, .. }, Up::Joined { session: old, .. })
         | (Up::KeyRequest { session: new }, Up::KeyRequest { session: old }) => new == old,
         // A list begins anew with its first page.
@@ -140,6 +142,20 @@ mod tests {
         }
         queue.push(&want(1, 0, false));
         let left = [want(2, 0, true), want(2, 1, true), want(2, 2, false), want(1, 0, false)];
+        assert_eq!(drain(&mut queue), left.each_ref().map(bytes));
+    }
+
+    #[test]
+    fn a_person_who_cannot_decide_waits_with_the_last_word() {
+        let mut queue = Queue::default();
+        let (join, leave) = (Up::Join { group: "g" }, Up::Leave { group: "g" });
+        for _ in 0..100 {
+            queue.push(&leave);
+            queue.push(&join);
+            queue.push(&Up::Groups { after: None });
+        }
+        queue.push(&Up::Join { group: "h" });
+        let left = [leave, join, Up::Groups { after: None }, Up::Join { group: "h" }];
         assert_eq!(drain(&mut queue), left.each_ref().map(bytes));
     }
 
