@@ -76,6 +76,10 @@ fn some_messages_have_the_bytes_that_a_hand_writes() {
     // Cancelled is variant 7: group, reset epoch 1, sequence 300, digest.
     let release = [&[7][..], &[0x11; 16], &[1, 0xAC, 2], &[0x22; 32]].concat();
     assert_eq!(golden("down_cancelled"), release);
+    // Hold is variant 11, Activate 12, and Staged 14 of Up, of the same release.
+    for (name, variant) in [("down_hold", 11), ("down_activate", 12), ("up_staged", 14)] {
+        assert_eq!(golden(name), [&[variant], &release[1..]].concat(), "{name}");
+    }
 }
 
 #[test]
@@ -127,10 +131,10 @@ fn messages_about_what_people_ask_for() {
     let answer = Answer::Denied { reason: "not on this floor" };
     down("answer", &Down::Answer { group: "nord", answer });
     down("account", &Down::Account { answer: AccountAnswer::Later });
-    // By hand: Account is variant 13, Later variant 3 of its answer.
-    assert_eq!(golden("down_account"), [13, 3]);
-    // Join is variant 15; ü is two bytes in UTF-8.
-    assert_eq!(golden("up_join"), [15, 4, b'S', 0xC3, 0xBC, b'd']);
+    // By hand: Account is variant 15, Later variant 3 of its answer.
+    assert_eq!(golden("down_account"), [15, 3]);
+    // Join is variant 16; ü is two bytes in UTF-8.
+    assert_eq!(golden("up_join"), [16, 4, b'S', 0xC3, 0xBC, b'd']);
 }
 
 #[test]
@@ -149,6 +153,7 @@ fn messages_about_sessions() {
     up("joined", &Up::Joined { session: SESSION, epoch: EPOCH, heard: true });
     up("nack_reserved", &Up::Nack);
     up("bye", &Up::Bye);
+    up("staged", &Up::Staged { release: RELEASE });
     let (received, lost, held, total) = (1_000, 24, 65_536, 1_000_000);
     up("progress", &Up::Progress { session: SESSION, received, lost, counter: 2_000, held, total });
     up("header_request", &Up::HeaderRequest { session: SESSION, block: BlockIndex(70_000) });
@@ -192,6 +197,8 @@ fn messages_about_releases() {
     let (code, reason) = (FailCode::BadTree, "names out of order");
     up("failed", &Up::Failed { release: RELEASE, code, reason });
     down("cancelled", &Down::Cancelled { release: RELEASE });
+    down("hold", &Down::Hold { release: RELEASE });
+    down("activate", &Down::Activate { release: RELEASE });
 }
 
 #[test]
@@ -353,6 +360,6 @@ fn every_golden_file_is_checked_by_some_test() {
         assert!(found, "{name}");
         count += 1;
     }
-    // 19 messages up, 14 down, 18 others.
-    assert_eq!(count, 51);
+    // 20 messages up, 16 down, 18 others.
+    assert_eq!(count, 54);
 }

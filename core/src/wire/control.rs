@@ -271,6 +271,11 @@ pub enum Up<'a> {
     },
     /// I am leaving; nothing follows.
     Bye,
+    /// All of a release that is held back is verified and durable.
+    Staged {
+        /// The release.
+        release: ReleaseName,
+    },
     /// Which groups are there? One page.
     Groups {
         /// The last group of the page before; none for the first page.
@@ -385,6 +390,16 @@ pub enum Down<'a> {
     Refused {
         /// Why.
         why: RefusedWhy,
+    },
+    /// A release is to be received, but not installed before [`Down::Activate`].
+    Hold {
+        /// The release.
+        release: ReleaseName,
+    },
+    /// A release that was held back is to be installed now.
+    Activate {
+        /// The release.
+        release: ReleaseName,
     },
     /// The answer to [`Up::Groups`]: groups in the order of their identities.
     Groups {
