@@ -273,6 +273,11 @@ pub enum Up<'a> {
     },
     /// I am leaving; nothing follows.
     Bye,
+    /// All of a release that is held back is verified and durable.
+    Staged {
+        /// The release.
+        release: ReleaseName,
+    },
     /// Which groups are there? One page.
     Groups {
         /// The last group of the page before; none for the first page.
@@ -303,11 +308,6 @@ pub enum Up<'a> {
         password: &'a [u8],
         /// The password from now on.
         new: &'a [u8],
-    },
-    /// All of a release that is held back is verified and durable.
-    Staged {
-        /// The release.
-        release: ReleaseName,
     },
 }
 
@@ -393,6 +393,16 @@ pub enum Down<'a> {
         /// Why.
         why: RefusedWhy,
     },
+    /// A release is to be received, but not installed before [`Down::Activate`].
+    Hold {
+        /// The release.
+        release: ReleaseName,
+    },
+    /// A release that was held back is to be installed now.
+    Activate {
+        /// The release.
+        release: ReleaseName,
+    },
     /// The answer to [`Up::Groups`]: groups in the order of their identities.
     Groups {
         /// Further pages are there.
@@ -412,16 +422,6 @@ pub enum Down<'a> {
     Account {
         /// What became of it.
         answer: AccountAnswer,
-    },
-    /// A release is to be received, but not installed before [`Down::Activate`].
-    Hold {
-        /// The release.
-        release: ReleaseName,
-    },
-    /// A release that was held back is to be installed now.
-    Activate {
-        /// The release.
-        release: ReleaseName,
     },
 }
 
