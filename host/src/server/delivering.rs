@@ -90,6 +90,7 @@ impl<A: Aead> ServerNode<A> {
         state: DeliveryState,
     ) {
         let (receiver, release) = (delivery.receiver, delivery.release);
+        let staged = delivery.hold == Hold::Staged;
         self.registry.put_delivery(DeliveryRecord { state, ..delivery });
         self.leave_sessions(&receiver, &release);
         self.wanted.remove(&(receiver, release.digest));
@@ -100,6 +101,8 @@ impl<A: Aead> ServerNode<A> {
             {
                 self.tell(now, slot, &Down::Cancelled { release });
                 self.idle(now, slot, receiver);
+            } else if staged {
+                self.tell(now, slot, &Down::Cancelled { release });
             }
         }
     }

@@ -162,12 +162,11 @@ impl<A: Aead> ServerNode<A> {
         (slot, id): (PeerSlot, ReceiverId),
         release: &ReleaseName,
     ) {
-        let Some(delivery) = self.registry.delivery_of(id, &release.digest).cloned() else {
-            return;
+        let known = self.registry.delivery_of(id, &release.digest).cloned();
+        let Some(delivery) = known.filter(|delivery| !delivery.state.is_final()) else {
+            // It was taken back, or overtaken, while the receiver was away.
+            return self.tell(now, slot, &Down::Cancelled { release: *release });
         };
-        if delivery.state.is_final() {
-            return;
-        }
         match delivery.hold {
             // It was told to hold it back on a channel before this one.
             Hold::Free => self.tell_activate(now, id, *release),

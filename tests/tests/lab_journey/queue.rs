@@ -225,3 +225,20 @@ fn a_plan_tells_who_needs_what_by_which_path_before_anything_is_sent() {
     assert_eq!(told["sequence"], 2);
     assert_eq!(fleet.run(["releases", "list"]).done()["items"].as_array().unwrap().len(), 1);
 }
+
+#[test]
+fn what_is_staged_and_taken_back_is_never_installed() {
+    let fleet = Fleet::start();
+    let mut receiver = fleet.receiver("r");
+    let file = write(&fleet, "file", b"never");
+    fleet.run(["send", file.to_str().unwrap(), "--to", "g", "--at", "15s"]).done();
+    receiver.process().wait_for("staged");
+    fleet.run(["--yes", "releases", "cancel", "g#1"]).done();
+    std::thread::sleep(Duration::from_secs(17));
+    assert!(!receiver.file("file").exists());
+    assert_eq!(fleet.run(["pending", "list"]).done()["items"], Value::Array(Vec::new()));
+    // The next one is not held up by it.
+    fs::write(&file, b"now").unwrap();
+    fleet.send(&file, &[]);
+    assert_eq!(fs::read(receiver.file("file")).unwrap(), b"now");
+}
