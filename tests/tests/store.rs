@@ -1,4 +1,5 @@
 //! The boards' chunk store: receiving, sharing, reading, repairing, refusing.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
 
@@ -230,11 +231,14 @@ fn complete_and_active_mean_durable_without_any_further_write() {
     let mut store = board.open().unwrap();
     assert_eq!(receive(&mut store, &trust, &release), Ok(0), "nothing comes again");
     store.activate().unwrap();
-    store.put_note(0, b"kept").unwrap();
     drop(store);
     let mut board = Board::with(board.card.reboot(Survivors::Nothing));
     let mut store = board.open().unwrap();
     assert_eq!(store.active(GROUP), Some(release.name));
+    store.put_note(0, b"kept").unwrap();
+    drop(store);
+    let mut board = Board::with(board.card.reboot(Survivors::Nothing));
+    let mut store = board.open().unwrap();
     assert_eq!(store.note(0, &mut [0; 9]), Ok(&b"kept"[..]));
     check(&mut store, &release);
 }

@@ -1,4 +1,5 @@
 //! Cards that fail, rot, are somebody else's, or were tampered with.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
 
@@ -65,6 +66,74 @@ fn damage_is_found_named_and_repaired_by_asking_again() {
     assert_eq!(damaged, [(Object::Content, 1)]);
     assert_eq!(receive(&mut store, &trust, &release).unwrap(), 2_048 + 7);
     assert_eq!(store.activate(), Ok(release.name));
+    check(&mut store, &release);
+}
+
+/// Spoils both copies of a page of the map of a card's only release.
+fn lose_page(board: &Board, page: usize) {
+    let bytes = board.card.bytes();
+    let of_map = |sector: &usize| bytes[sector * SECTOR + 496..].starts_with(b"fcMP");
+    let first = (0..SECTORS).find(of_map).unwrap() + 2 * page;
+    for sector in [first, first + 1] {
+        if of_map(&sector) {
+            board.card.rot(sector * SECTOR + 40);
+        }
+    }
+}
+
+#[test]
+fn a_page_of_the_map_that_is_lost_is_learnt_again_from_the_index() {
+    let trust = Trust::new();
+    let release = trust.release(1, &tree(), 1_024, false);
+    let mut board = Board::formatted(SECTORS);
+    let mut store = board.open().unwrap();
+    receive(&mut store, &trust, &release).unwrap();
+    store.activate().unwrap();
+    drop(store);
+    lose_page(&board, 1);
+    let mut store = board.open().unwrap();
+    check_readable(&mut store, &release);
+    let lost = read(&mut store, &release.name, "tiny");
+    assert!(matches!(lost, Err(StoreError::Lost { .. })), "{lost:?}");
+    let came = receive(&mut store, &trust, &release).unwrap();
+    assert!((1..=10 * 1_031).contains(&came), "ten chunks at most: {came}");
+    assert_eq!(store.activate(), Ok(release.name));
+    check(&mut store, &release);
+}
+
+#[test]
+fn a_release_whose_first_page_is_lost_is_for_its_owner_to_discard_and_comes_again() {
+    let trust = Trust::new();
+    let release = trust.release(1, &tree(), 1_024, false);
+    let mut board = Board::formatted(SECTORS);
+    let mut store = board.open().unwrap();
+    receive(&mut store, &trust, &release).unwrap();
+    store.activate().unwrap();
+    drop(store);
+    lose_page(&board, 0);
+    let mut store = board.open().unwrap();
+    assert_eq!(receive(&mut store, &trust, &release), Err(StoreError::Damaged));
+    store.discard(&release.name).unwrap();
+    receive(&mut store, &trust, &release).unwrap();
+    assert_eq!(store.activate(), Ok(release.name));
+    check(&mut store, &release);
+}
+
+#[test]
+fn an_unfinished_release_whose_first_page_is_lost_begins_again_with_its_root() {
+    let trust = Trust::new();
+    let release = trust.release(1, &tree(), 1_024, false);
+    let mut board = Board::formatted(SECTORS);
+    let mut store = board.open().unwrap();
+    store.expect(release.name).unwrap();
+    settle(&mut store).unwrap();
+    hand(&mut store, &trust, &release, (Object::Root, 0));
+    hand(&mut store, &trust, &release, (Object::Index, 0));
+    drop(store);
+    lose_page(&board, 0);
+    let mut store = board.open().unwrap();
+    receive(&mut store, &trust, &release).unwrap();
+    store.activate().unwrap();
     check(&mut store, &release);
 }
 

@@ -1,5 +1,6 @@
 //! A whole release from a sender session to a board's constrained receiver and its
 //! store, over a link that loses datagrams: the machines of the core, nothing else.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::{BTreeMap, VecDeque};
 
