@@ -50,9 +50,19 @@ impl Board {
         }
     }
 
-    /// Cuts its power.
+    /// Cuts its power; notes how deep its stack was, for `cargo xtask size`.
     fn kill(mut self) {
         self.end();
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let stacks = log.lines().filter_map(|line| line.split("stack=").nth(1)?.parse().ok());
+        let note = workspace().join(format!("target/bare-metal/{BOARD}.stack"));
+        // What an earlier firmware took says nothing of this one.
+        let changed = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
+        let noted =
+            fs::read_to_string(&note).ok().filter(|_| changed(&note) > changed(&firmware()));
+        let noted = noted.and_then(|text| text.trim().parse().ok());
+        let deepest: Option<u64> = stacks.chain(noted).max();
+        fs::write(note, deepest.unwrap_or(0).to_string()).unwrap();
     }
 
     fn end(&mut self) {

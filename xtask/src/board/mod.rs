@@ -239,11 +239,11 @@ pub(crate) fn size(options: &SizeOptions) -> Result<bool, String> {
     let image = shell::root().join(bare_metal::image(board.name));
     let bytes = std::fs::read(&image).map_err(|error| format!("{}: {error}", image.display()))?;
     let taken = elf::taken(&bytes, board.ram).ok_or("the image is no ELF file of 32 bits")?;
-    let noted = std::fs::read_to_string(note(board)).ok();
-    let stack: Option<u64> = noted.and_then(|text| text.trim().parse().ok());
+    let stack = measured(&note(board), &image);
     let (budget_flash, budget_ram) = board.budget;
     let ram = taken.ram + stack.unwrap_or(0);
-    let ok = taken.flash <= budget_flash && ram <= budget_ram;
+    // What was not measured is not within its budget.
+    let ok = taken.flash <= budget_flash && ram <= budget_ram && stack.is_some();
     if options.json {
         let item = serde_json::json!({
             "flash": taken.flash, "ram_static": taken.ram, "stack_high": stack,
@@ -255,6 +255,14 @@ pub(crate) fn size(options: &SizeOptions) -> Result<bool, String> {
         println!("RAM\t{ram}\tof {budget_ram}: static {} and stack {}", taken.ram, told(stack));
     }
     Ok(ok)
+}
+
+/// The stack that was noted since the image was built.
+fn measured(note: &Path, image: &Path) -> Option<u64> {
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+    let is_fresh = changed(note)? >= changed(image)?;
+    let text = std::fs::read_to_string(note).ok().filter(|_| is_fresh)?;
+    text.trim().parse().ok()
 }
 
 fn told(stack: Option<u64>) -> String {

@@ -126,6 +126,7 @@ impl<D: Disk> Appliance<'_, D> {
 
     fn membership(&mut self, release: ReleaseName) -> Option<VerifiedMembership> {
         let authority = self.authority.as_ref()?;
+        self.pieces = None;
         let kept = self.store.membership(release.group, &mut self.document[..]).ok()??;
         VerifiedMembership::verify(authority, &self.device, kept.0, kept.1).ok()
     }

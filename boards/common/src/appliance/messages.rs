@@ -131,6 +131,8 @@ impl<D: Disk> Appliance<'_, D> {
         let verified = VerifiedMembership::verify(authority, &self.device, certificate, voucher);
         let Ok(verified) = verified else { return };
         let group = verified.membership().group;
+        // The room may have held pieces of an authority document: it comes again.
+        self.pieces = None;
         let kept = self.store.membership(group, &mut self.document[..]);
         if kept.is_ok_and(|kept| kept == Some((certificate, voucher))) {
             return;
