@@ -85,8 +85,6 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             Down::Epoch { session, epoch, key } => self.on_epoch(now, session, epoch, &key),
             Down::Ended { session } => self.on_ended(now, session),
             Down::Cancelled { release } => self.cancel(&release),
-            // These keep their numbers; nothing is held back here.
-            Down::Hold { .. } | Down::Activate { .. } => {}
             Down::Groups { more, groups } => self.on_groups(now, more, &groups),
             Down::Answer { group, answer } => self.on_answer(group, answer),
             Down::Account { answer } => self.on_account(answer),
