@@ -37,6 +37,9 @@ pub async fn back_up(
     catalog: &Catalog,
     to: &Path,
 ) -> Result<BackupItem, Failure> {
+    // One at a time: two would write the same copy.
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ALONE.lock().await;
     let copy = state.path().join("catalog.copy");
     remove_file(&copy)?;
     if to.symlink_metadata().is_ok() {
@@ -128,7 +131,13 @@ fn is_ours(name: &str) -> bool {
 /// `state-not-empty`, `backup-damaged`, `io`, and those of the catalog. Then nothing is in
 /// the directory that was not there before.
 pub async fn restore(state: &StateDir, from: &Path) -> Result<BackupItem, Failure> {
-    let taken = [state.catalog(), state.keys(), state.packs()];
+    // The log of a catalog that is gone would be played into the restored one.
+    let beside = |end: &str| {
+        let mut name = state.catalog().into_os_string();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let taken = [state.catalog(), beside("-wal"), beside("-shm"), state.keys(), state.packs()];
     if let Some(path) = taken.iter().find(|path| path.exists()) {
         let message = format!("{} holds a fleet already", quoted_path(path));
         let hint = "name an empty directory with --state DIR, or move what is there away";

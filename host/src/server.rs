@@ -83,6 +83,8 @@ use crate::packs::ChunkStore;
 
 /// Handshakes under way at a time at most, of some 300 bytes each.
 const MAX_HALF_OPEN: usize = 16_384;
+/// Messages to a receiver that it has not acknowledged.
+const MOST_UNSENT: usize = 4_096;
 
 /// What a server is made from.
 pub struct NodeConfig {
@@ -380,10 +382,14 @@ impl<A: Aead> ServerNode<A> {
         let mut buffer = [0; fleetcast_core::limits::MAX_MESSAGE];
         let Ok(bytes) = encode(message, &mut buffer) else { return };
         let batch = self.batch_of_changes();
-        if let Some(link) = self.links.get_mut(&slot) {
-            link.outbox.push(batch, bytes.to_vec());
-            self.flush(now, slot);
+        let Some(link) = self.links.get_mut(&slot) else { return };
+        if link.outbox.len() >= MOST_UNSENT {
+            // It asks and does not read: what it is owed it learns on its next channel.
+            self.endpoint.disconnect(slot);
+            return self.drop_link(now, slot);
         }
+        link.outbox.push(batch, bytes.to_vec());
+        self.flush(now, slot);
     }
 
     fn flush(&mut self, now: Instant, slot: PeerSlot) {

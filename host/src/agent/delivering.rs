@@ -259,7 +259,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     /// Makes room for another release.
-    fn put_aside(&mut self) {
+    pub(super) fn put_aside(&mut self) {
         self.drop_sessions();
         if let Some(delivery) = self.delivery.take().filter(|delivery| delivery.staged) {
             self.holding.park(delivery.staging);

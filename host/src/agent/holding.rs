@@ -38,9 +38,17 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             }
         } else if !self.holding.due.contains(&release) && self.holding.due.len() < MOST {
             self.holding.due.push(release);
-            if self.delivery.is_none() {
-                self.work_at = Some(now);
-            }
+            self.make_way(now);
+        }
+    }
+
+    /// What is whole and held back makes way for what is to be installed now.
+    fn make_way(&mut self, now: Instant) {
+        if self.delivery.as_ref().is_some_and(|delivery| delivery.staged) {
+            self.put_aside();
+        }
+        if self.delivery.is_none() {
+            self.work_at = Some(now);
         }
     }
 
@@ -51,6 +59,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         if !std::mem::replace(&mut delivery.staged, true) {
             self.say(now, &Up::Staged { release });
             self.tell(AgentEvent::Staged { release });
+        }
+        if !self.holding.due.is_empty() {
+            self.make_way(now);
         }
     }
 

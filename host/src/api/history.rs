@@ -1,6 +1,7 @@
 //! What happened and what is kept of it: receipts, backups, a catalog in doubt.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Query, Request, State};
@@ -62,9 +63,14 @@ pub(super) async fn backup(
         Failure::failed("no-state-directory", "the server does not know its directory", hint)
     };
     let state = api.directory.clone().ok_or_else(none)?;
-    // Nothing is taken out of packs meanwhile.
-    let _kept = api.gate.read().await;
-    let made = back_up(&state, &api.catalog, &PathBuf::from(wanted.file)).await?;
+    let (kept, of) = (Arc::clone(&api.gate).read_owned().await, api.clone());
+    let making = async move {
+        // Nothing is taken out of packs meanwhile, also when whoever asked is gone.
+        let _kept = kept;
+        back_up(&state, &of.catalog, &PathBuf::from(wanted.file)).await
+    };
+    let made = tokio::spawn(making).await;
+    let made = made.map_err(|error| Failure::io("backup", &error.into()))??;
     let told = made.file.clone();
     api.run(move |node, _| {
         node.note(ACTOR, "backup-made", &told, "ok");

@@ -44,7 +44,7 @@ fn check(chunks: &dyn ChunkStore, document: &[u8]) -> Result<Checked, Failure> {
     };
     let mut verifier = Verifier::default();
     let mut record = vec![0; RECORD_HEADER + MAX_CHUNK];
-    for chunk in contents.chunks() {
+    for chunk in contents.all_chunks() {
         checked.chunks += 1;
         let whole = match chunks.read(&chunk.id, &mut record) {
             Ok(length) => verifier.verify(&chunk.id, &record[..length]).is_ok().then_some(length),
@@ -68,7 +68,7 @@ pub(super) async fn prune(
     Json(request): Json<PruneRequest>,
 ) -> Answer<Pruned> {
     // Whoever uploads or submits waits: what they count on could go meanwhile.
-    let _alone = api.gate.write().await;
+    let alone = Arc::clone(&api.gate).write_owned().await;
     let dry = request.dry_run;
     let removed = api.run(move |node, _| {
         let removable = node.removable(request.keep.unwrap_or(PruneRequest::KEEP) as usize);
@@ -86,7 +86,12 @@ pub(super) async fn prune(
         return Ok(Json(Pruned { releases, freed_bytes: 0 }));
     }
     let (chunks, recent) = (Arc::clone(&api.chunks), Arc::clone(&api.recent));
-    let freed_bytes = blocking(move || collect(&*chunks, &documents, &recent)).await?;
+    let collecting = move || {
+        // With the work, not with the request: whoever asked may be gone before it ends.
+        let _alone = alone;
+        collect(&*chunks, &documents, &recent)
+    };
+    let freed_bytes = blocking(collecting).await?;
     Ok(Json(Pruned { releases, freed_bytes }))
 }
 
@@ -103,7 +108,7 @@ fn collect(
             let message = format!("a release that stays cannot be read: {fault}");
             Failure::failed("store-damaged", message, "fleetcast releases verify X finds it")
         })?;
-        keep.extend(contents.chunks().map(|chunk| chunk.id));
+        keep.extend(contents.all_chunks().map(|chunk| chunk.id));
     }
     Ok(chunks.collect(&|id| keep.contains(id))?)
 }

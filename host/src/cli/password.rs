@@ -55,13 +55,15 @@ fn twice(question: &str) -> Result<String, Failure> {
 
 /// What a file or standard input gives; `None`: a person is to be asked.
 fn given() -> Result<Option<String>, Failure> {
+    if on_terminal() {
+        // The variable may name the admin key's passphrase: a person is asked.
+        return Ok(None);
+    }
     let named = std::env::var_os(PASSPHRASE_FILE).filter(|path| !path.is_empty());
     let mut bytes = Vec::new();
     if let Some(path) = named.map(PathBuf::from) {
         let file = std::fs::File::open(&path).and_then(|f| f.take(MOST).read_to_end(&mut bytes));
         file.map_err(|error| Failure::io(path.display(), &error))?;
-    } else if on_terminal() {
-        return Ok(None);
     } else {
         let read = std::io::stdin().lock().take(MOST).read_to_end(&mut bytes);
         read.map_err(|error| Failure::io("standard input", &error))?;

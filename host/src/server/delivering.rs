@@ -19,6 +19,9 @@ pub(super) const MERGE_LATE: Duration = Duration::from_millis(250);
 /// Rests that a receiver may ask for of one release before it counts as failed.
 const MAX_ROUNDS: u32 = 50;
 
+/// Code of a delivery that ended because its receiver left the group.
+const LEFT: &str = "left-group";
+
 impl<A: Aead> ServerNode<A> {
     // --- owing ---
 
@@ -70,10 +73,12 @@ impl<A: Aead> ServerNode<A> {
             let held = self.registry.held(receiver, group).map(|held| held.release);
             let has = held.is_some_and(|held| held == release || held.order > release.order);
             let owed = self.registry.delivery_of(receiver, &release.digest);
-            let open = owed.is_some_and(|d| {
-                !d.state.is_final()
-                    || matches!(d.state, DeliveryState::Failed | DeliveryState::Cancelled)
-            });
+            // What ended only because it left the group is owed again.
+            let decided = |d: &DeliveryRecord| match d.state {
+                DeliveryState::Cancelled => d.code != LEFT,
+                state => !state.is_final() || state == DeliveryState::Failed,
+            };
+            let open = owed.is_some_and(decided);
             if !has && !open {
                 let hold = self.hold_of_new(&release.digest);
                 self.owe(now, receiver, release, hold);
@@ -319,6 +324,8 @@ impl<A: Aead> ServerNode<A> {
             .cloned()
             .collect();
         for delivery in open {
+            let (code, reason) = (LEFT.to_owned(), "the receiver left the group".to_owned());
+            let delivery = DeliveryRecord { code, reason, ..delivery };
             self.withdraw(now, delivery, DeliveryState::Cancelled);
         }
         if let Some(&slot) = self.connected.get(&receiver) {

@@ -29,7 +29,8 @@ impl<A: Aead> ServerNode<A> {
 
     /// Compares what a receiver holds with what we know.
     pub(super) fn weigh(&mut self, receiver: ReceiverId, claim: &ReleaseName) {
-        if self.registry.group(&claim.group).is_none()
+        if !self.registry.is_member(receiver, claim.group)
+            || self.registry.group(&claim.group).is_none()
             || self.registry.release(&claim.digest).is_some()
             || claim.order.sequence <= floor(&self.registry, claim.group)
         {
@@ -45,7 +46,8 @@ impl<A: Aead> ServerNode<A> {
         let credible = differs || claim.order.sequence - known <= CREDIBLE;
         let (name, title) = (self.name_of(&receiver), self.registry.release_title(claim));
         if !credible {
-            return self.registry.log(&name, "claim-refused", &title, "far beyond all releases");
+            tracing::warn!(%name, %title, "claim refused: far beyond all releases");
+            return;
         }
         if self.in_doubt().is_none() {
             self.registry.put_mark(DOUBT, Some(self.registry.time()));
@@ -69,6 +71,11 @@ impl<A: Aead> ServerNode<A> {
         }
         self.registry.put_mark(DOUBT, None);
         self.registry.log(actor, "catalog-confirmed", "", "ok");
+        let here: Vec<ReceiverId> = self.connected.keys().copied().collect();
+        for receiver in here {
+            self.release_to(now, receiver);
+            self.owe_current(now, receiver);
+        }
         self.plan_soon(now, MERGE);
     }
 }

@@ -27,12 +27,17 @@ impl<A: Aead> ServerNode<A> {
         if !signed {
             return;
         }
+        // What we never sent, to whom it is not owed: nobody asked for a word about it.
+        if self.registry.group(&release.group).is_none() {
+            return;
+        }
         let title = self.registry.release_title(release);
         let name = self.name_of(&id);
         let (device, signing) = (record.key, record.signing);
         let receipt = receipt.to_vec();
         let held = HeldRecord { receiver: id, release: *release, at, receipt: receipt.clone() };
-        if let (true, Some(signing)) = (self.registry.put_held(held), signing) {
+        let news = self.registry.put_held(held) && self.registry.release(&release.digest).is_some();
+        if let (true, Some(signing)) = (news, signing) {
             self.registry.put_receipt(ReceiptRecord {
                 receiver: id,
                 receiver_name: name.clone(),
@@ -69,7 +74,8 @@ impl<A: Aead> ServerNode<A> {
             self.registry.log(&name, "failed", &title, &format!("{word}: {reason}"));
         }
         self.leave_sessions(&id, release);
-        if let Some(&slot) = self.connected.get(&id) {
+        let busy = self.busy_delivery(&id).is_some_and(|busy| busy.release == *release);
+        if let (true, Some(&slot)) = (busy, self.connected.get(&id)) {
             self.idle(now, slot, id);
         }
     }

@@ -136,6 +136,9 @@ impl<A: Aead> ServerNode<A> {
     /// A receiver has appeared: what was queued for it goes out, and what it has staged
     /// is activated if the time came while it was away.
     pub(super) fn release_to(&mut self, now: Instant, receiver: ReceiverId) {
+        if self.in_doubt().is_some() {
+            return;
+        }
         let own = self.registry.deliveries().filter(|d| d.receiver == receiver);
         let open: Vec<DeliveryRecord> = own.filter(|d| !d.state.is_final()).cloned().collect();
         for delivery in open {
@@ -168,6 +171,8 @@ impl<A: Aead> ServerNode<A> {
             return self.tell(now, slot, &Down::Cancelled { release: *release });
         };
         match delivery.hold {
+            // Who knows whether it was taken back since the copy was made.
+            Hold::Free if self.in_doubt().is_some() => {}
             // It was told to hold it back on a channel before this one.
             Hold::Free => self.tell_activate(now, id, *release),
             Hold::Activation => {
@@ -188,6 +193,9 @@ impl<A: Aead> ServerNode<A> {
 
     /// Activates the releases whose time has come, or that enough receivers have staged.
     pub(super) fn activate_due(&mut self, now: Instant) {
+        if self.in_doubt().is_some() {
+            return;
+        }
         let time = self.registry.time();
         let due = |node: &Self, digest: &Digest| {
             let terms = node.registry.terms(digest);

@@ -54,6 +54,8 @@ impl<A: Aead> ServerNode<A> {
         let Some(id) = receiver else { return };
         self.registry.touch_receiver(&id, |_| {});
         match message {
+            Up::Installed { .. } | Up::Failed { .. } | Up::Staged { .. }
+                if !self.is_approved(&id) => {}
             Up::Holds { releases, more } => self.on_holds(now, slot, id, &releases, more),
             Up::Pong { nonce } => self.on_pong(now, slot, nonce),
             Up::Bye => {
@@ -70,6 +72,10 @@ impl<A: Aead> ServerNode<A> {
             Up::Staged { release } => self.on_staged(now, (slot, id), &release),
             other => self.on_session_message(now, slot, id, &other),
         }
+    }
+
+    fn is_approved(&self, id: &ReceiverId) -> bool {
+        self.registry.receiver(id).is_some_and(|record| record.standing == Standing::Member)
     }
 
     /// Messages about a session that the receiver takes part in.
@@ -335,7 +341,9 @@ impl<A: Aead> ServerNode<A> {
         releases: &[ReleaseName],
         more: bool,
     ) {
-        for &release in releases {
+        let known = |release: &&ReleaseName| self.registry.group(&release.group).is_some();
+        let known: Vec<ReleaseName> = releases.iter().filter(known).copied().collect();
+        for release in known {
             self.weigh(id, &release);
             let at = self.registry.time();
             self.registry.put_held(HeldRecord { receiver: id, release, at, receipt: Vec::new() });

@@ -37,6 +37,10 @@ impl<A: Aead> ServerNode<A> {
             return;
         }
         match *message {
+            // What was decided since the copy of the catalog was made is not known.
+            Up::Join { group } | Up::Leave { group } if self.in_doubt().is_some() => {
+                self.tell(now, slot, &Down::Answer { group, answer: Answer::Later });
+            }
             Up::Groups { after } => self.on_list(now, slot, id, after),
             Up::Join { group } => {
                 let answer = self.join(now, slot, id, group);

@@ -121,6 +121,7 @@ impl<A: Aead> ServerNode<A> {
             .collect();
         for release in current {
             let state = ReleaseState::Superseded;
+            self.scheduled.remove(&release.name.digest);
             self.registry.put_release(ReleaseRecord { state, ..release });
         }
     }
@@ -149,6 +150,16 @@ impl<A: Aead> ServerNode<A> {
             let message = format!("delivery {id} is of a release that is not its group's newest");
             let hint = "the newest release contains everything: fleetcast pending list";
             return Err(Failure::failed("release-superseded", message, hint));
+        }
+        if !matches!(delivery.state, DeliveryState::Failed | DeliveryState::Cancelled) {
+            let message = format!("delivery {id} has neither failed nor been cancelled");
+            let hint = "what was paused goes on by: fleetcast pending resume";
+            return Err(Failure::failed("delivery-not-failed", message, hint));
+        }
+        if !self.registry.is_member(delivery.receiver, delivery.release.group) {
+            let message = format!("the receiver of delivery {id} is not in its group any more");
+            let hint = "fleetcast groups add puts it there, and it gets what is current";
+            return Err(Failure::failed("receiver-not-member", message, hint));
         }
         let what = self.delivery_title(id);
         self.registry.log(actor, "delivery-retried", &id.to_string(), &what);

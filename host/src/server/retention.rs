@@ -48,6 +48,11 @@ impl<A: Aead> ServerNode<A> {
         let title = self.registry.release_title(&name);
         self.registry.log(actor, "release-cancelled", &title, "ok");
         self.forget_contents();
+        // Whose delivery of the one before was overtaken is owed it again.
+        let members = self.registry.members(name.group).map(|member| member.receiver);
+        for member in members.collect::<Vec<_>>() {
+            self.owe_current(now, member);
+        }
         Ok(())
     }
 
@@ -55,7 +60,7 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn chunks_of(&self, release: &ReleaseName) -> Vec<Digest> {
         let contents = self.contents.get(&release.digest);
-        contents.map(|c| c.chunks().map(|chunk| chunk.id).collect()).unwrap_or_default()
+        contents.map(|c| c.all_chunks().map(|chunk| chunk.id).collect()).unwrap_or_default()
     }
 
     /// Releases that nobody needs: older than the newest `keep` of their group, on their

@@ -7,7 +7,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{BlockIndex, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::limits::{MAX_MESSAGE, SEND_WINDOW};
 use fleetcast_core::session::sender::SenderEvent;
-use fleetcast_core::time::Instant;
+use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::wire::control::{Down, ReleaseName, encode};
 use fleetcast_core::wire::transport::Sending;
 
@@ -18,6 +18,8 @@ use super::live::{LiveConfig, LiveSession};
 use super::planner::{Need, Planned, plan_sessions, slot_names};
 use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 
+/// How long what could not be read waits for the next try.
+const UNREADABLE: Duration = Duration::from_secs(10);
 /// Catch-up sessions at a time.
 const MAX_CATCH_UPS: usize = 8;
 /// Multicast sessions at a time.
@@ -196,14 +198,22 @@ impl<A: Aead> ServerNode<A> {
             if !self.join_running(now, slot, &delivery, hears) {
                 match self.need(&delivery, hears) {
                     None if self.is_board(&receiver) => self.fail_for_board(now, slot, &delivery),
+                    None => self.fail_for_storage(now, slot, &delivery),
                     need => needs.extend(need),
                 }
             }
         }
         needs.sort_by_key(|need| need.receiver);
+        let waiting: Vec<ReceiverId> = needs.iter().map(|need| need.receiver).collect();
         match plan_sessions(needs, &self.chunks) {
             Ok(planned) => planned.into_iter().for_each(|session| self.run(now, session)),
-            Err(fault) => self.registry.log("server", "plan-failed", "", &fault.to_string()),
+            Err(fault) => {
+                self.registry.log("server", "plan-failed", "", &fault.to_string());
+                // Nobody knows for whose sake: what is owed is tried one by one again.
+                for receiver in waiting {
+                    self.requeue(now, receiver, UNREADABLE);
+                }
+            }
         }
         self.share_rate();
     }
@@ -247,6 +257,15 @@ impl<A: Aead> ServerNode<A> {
         let (receiver, release) = (delivery.receiver, &delivery.release);
         let failed = DeliveryState::Failed;
         self.settle_delivery(receiver, release, failed, "not-for-boards", reason);
+        self.idle(now, slot, receiver);
+    }
+
+    /// What cannot be read here goes to nobody, and keeps nothing else waiting.
+    fn fail_for_storage(&mut self, now: Instant, slot: PeerSlot, delivery: &DeliveryRecord) {
+        let reason = "the server cannot read this release: `fleetcast releases verify` tells more";
+        let (receiver, release) = (delivery.receiver, &delivery.release);
+        let failed = DeliveryState::Failed;
+        self.settle_delivery(receiver, release, failed, "server-storage", reason);
         self.idle(now, slot, receiver);
     }
 

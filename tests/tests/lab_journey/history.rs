@@ -146,6 +146,12 @@ fn a_fleet_restored_from_an_old_backup_sends_nothing_before_somebody_has_looked(
     fleet.kill_server();
     fleet.run(["restore", path]).refused(1, "state-not-empty");
     fs::rename(fleet.state(), fleet.path("lost")).unwrap();
+    // The log of the lost catalog would be played into the restored one.
+    let log = fleet.state().join("catalog.db-wal");
+    fs::create_dir_all(fleet.state()).unwrap();
+    fs::write(&log, "left over").unwrap();
+    fleet.run(["restore", path]).refused(1, "state-not-empty");
+    fs::remove_file(&log).unwrap();
     let torn = fleet.path("torn.backup");
     let bytes = fs::read(&file).unwrap();
     fs::write(&torn, &bytes[..bytes.len() - 2_000]).unwrap();

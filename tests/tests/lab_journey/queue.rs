@@ -40,6 +40,24 @@ fn progress(receiver: &mut Receiver, least: u64) {
 }
 
 #[test]
+fn who_left_its_group_and_is_put_back_gets_what_is_current() {
+    let fleet = Fleet::start();
+    let mut receiver = fleet.receiver("r");
+    let _other = fleet.receiver("other");
+    stop(&mut receiver);
+    let file = write(&fleet, "file", b"content");
+    fleet.run(["send", file.to_str().unwrap(), "--to", "g"]).done();
+    let id = delivery(&fleet, "r")["id"].to_string();
+    fleet.run(["pending", "retry", &id]).refused(1, "delivery-not-failed");
+    fleet.run(["groups", "remove", "g", "r"]).done();
+    fleet.run(["pending", "retry", &id]).refused(1, "receiver-not-member");
+    fleet.run(["groups", "add", "g", "r"]).done();
+    receiver.start(&[]);
+    receiver.process().wait_for("installed");
+    assert_eq!(fs::read(receiver.file("file")).unwrap(), b"content");
+}
+
+#[test]
 fn what_is_queued_goes_when_its_receiver_appears_or_somebody_says_so() {
     let mut fleet = Fleet::start();
     let mut here = fleet.receiver("here");

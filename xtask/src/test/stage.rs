@@ -70,7 +70,7 @@ impl Stage {
 
     /// Whether its tests start the program itself, which must be built before.
     pub(crate) const fn starts_program(self) -> bool {
-        !matches!(self, Self::Unit | Self::Sim)
+        !matches!(self, Self::Sim)
     }
 
     /// Whether its tests share the machine's network or clock and run one by one.
