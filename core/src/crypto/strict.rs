@@ -7,8 +7,8 @@
 //!
 //! | way | stack on a Cortex-M3 | where |
 //! |---|---|---|
-//! | `dalek` | 12 KB | hosts |
-//! | `lean` | 2 KB | boards, by the feature `lean-verify` |
+//! | `dalek` | 12.5 KB | hosts |
+//! | `lean` | 2.5 KB | boards, by the feature `lean-verify` |
 
 #[cfg(any(test, not(feature = "lean-verify")))]
 mod dalek;
