@@ -5,7 +5,6 @@ use embedded_io::ErrorKind;
 
 use crate::fat::{Place, STORE_KIND, partitions, read_file};
 use crate::partition::Disk;
-use crate::settings::MAX_FILE;
 
 const NAME: &[u8; 11] = b"ENROL   TXT";
 /// Types of partitions that hold FAT: 12, 16 (small, large, by blocks), 32 (two kinds).
@@ -20,17 +19,18 @@ pub struct Found {
     pub store: Option<Place>,
 }
 
-/// Looks through a card, and reads `ENROL.TXT` to the front of `file`.
+/// Looks through a card, and reads `ENROL.TXT` to the front of `file`, which has room for
+/// `settings::MAX_FILE` bytes.
 ///
 /// # Errors
 /// When the card cannot be read.
-pub fn look(disk: &mut impl Disk, file: &mut [u8; MAX_FILE]) -> Result<Found, ErrorKind> {
+pub fn look(disk: &mut impl Disk, file: &mut [u8]) -> Result<Found, ErrorKind> {
     let mut found = Found { settings: 0, store: None };
     for place in partitions(disk)?.into_iter().flatten() {
         if place.kind == STORE_KIND {
             found.store.get_or_insert(place);
         } else if FAT_KINDS.contains(&place.kind) && found.settings == 0 {
-            found.settings = read_file(disk, place.base, NAME, &mut file[..])?.unwrap_or(0);
+            found.settings = read_file(disk, place.base, NAME, file)?.unwrap_or(0);
         }
     }
     Ok(found)

@@ -5,6 +5,7 @@
 //! is written as the length of what follows its 14 bytes of header, then the frame.
 
 use fleetcast_board::net::{FRAME, Nic};
+use fleetcast_board::settings::MAX_FILE;
 use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
@@ -22,6 +23,8 @@ const TRANSMIT: u16 = 0x38;
 const EXTRA: usize = 6;
 const HEADER: usize = 14;
 
+const _: () = assert!(MAX_FILE <= FRAME);
+
 /// Room for one frame in each direction.
 pub(crate) struct Frames {
     received: [u8; FRAME],
@@ -32,6 +35,11 @@ impl Frames {
     /// Empty room.
     pub(crate) const fn new() -> Self {
         Self { received: [0; FRAME], sent: [0; FRAME] }
+    }
+
+    /// Room for a file that is read before the first frame comes.
+    pub(crate) fn room_for_file(&mut self) -> &mut [u8] {
+        &mut self.received[..MAX_FILE]
     }
 }
 

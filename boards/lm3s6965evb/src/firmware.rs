@@ -10,7 +10,7 @@ use fleetcast_board::drive::Driver;
 use fleetcast_board::net::{Net, NetMemory, Sockets};
 use fleetcast_board::partition::Partition;
 use fleetcast_board::sd::SdCard;
-use fleetcast_board::settings::{MAX_FILE, Settings};
+use fleetcast_board::settings::Settings;
 
 use crate::chip;
 use crate::ethernet::{Ethernet, Frames};
@@ -29,17 +29,12 @@ struct Statics {
     memory: Memory,
     net: NetMemory,
     frames: Frames,
-    settings: [u8; MAX_FILE],
 }
 
 #[entry]
 fn main() -> ! {
-    static mut STATICS: Statics = Statics {
-        memory: Memory::new(),
-        net: NetMemory::new(),
-        frames: Frames::new(),
-        settings: [0; MAX_FILE],
-    };
+    static mut STATICS: Statics =
+        Statics { memory: Memory::new(), net: NetMemory::new(), frames: Frames::new() };
     static mut SOCKETS: Sockets<'static> = Sockets::new();
     static mut NET: Option<Net<'static, Ethernet<'static>>> = None;
     static mut APPLIANCE: Option<Appliance<'static, Disk>> = None;
@@ -66,15 +61,17 @@ fn run(
     appliance: &'static mut Option<Appliance<'static, Disk>>,
 ) -> &'static str {
     let Ok(mut card) = SdCard::new(Ssi::start()) else { return "no-card" };
-    let Ok(found) = look(&mut card, &mut statics.settings) else { return "card-failed" };
+    // There are no frames yet: their room is free for the file.
+    let file = statics.frames.room_for_file();
+    let Ok(found) = look(&mut card, file) else { return "card-failed" };
     let Some(place) = found.store else { return "no-store-partition" };
-    let settings = Settings::parse(&statics.settings[..found.settings]);
+    let settings = Settings::parse(&file[..found.settings]);
     if let Err(bad) = &settings {
         let _ = writeln!(Uart, "unwell settings {bad:?}");
     }
     // A file that cannot be read hinders nobody who is enrolled already.
     let settings = settings.unwrap_or(Settings::NONE);
-    let mac = chip::mac();
+    let (addressing, mac) = (settings.addressing, chip::mac());
     let mut name = heapless::String::<16>::new();
     let _ = write!(name, "board-{:02x}{:02x}{:02x}", mac[3], mac[4], mac[5]);
     let disk = Partition::new(card, place.base, place.len);
@@ -94,8 +91,8 @@ fn run(
     let _ = writeln!(Uart, "opened id={}", appliance.id());
     let device = Ethernet::start(mac, &mut statics.frames);
     let seed = u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 1]);
-    let (addressing, memory) = (settings.addressing, &mut statics.net);
-    let net = Net::open(net, device, mac, addressing, seed, memory, sockets, chip::now());
+    let (memory, now) = (&mut statics.net, chip::now());
+    let net = Net::open(net, device, mac, addressing, seed, memory, sockets, now);
     serve(&mut Driver { net, appliance, datagram })
 }
 

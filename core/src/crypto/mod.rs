@@ -5,3 +5,4 @@ pub mod cookie;
 pub mod noise;
 pub mod packet;
 pub mod sign;
+mod strict;

@@ -1,16 +1,17 @@
 //! Ed25519 signatures (RFC 8032) over a context and a body, so that a
 //! signature made for one purpose never counts for another.
 
-use ed25519_dalek::Signer as _;
+use ed25519_dalek::ed25519::signature::MultipartSigner as _;
 
 use super::aead::Forged;
+use super::strict::{Message, verify_strict};
 use crate::digest::{Digest, Hasher};
 use crate::ids::VerifyingKey;
 
 /// Length of a signature in bytes.
 pub const SIGNATURE: usize = 64;
-/// Longest message that a signature covers, context included.
-const MAX_SIGNED: usize = 4 * 1024 + 512;
+/// Most parts of a body that is signed.
+const MAX_PARTS: usize = 7;
 
 /// What a signature is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +80,21 @@ impl SigningKey {
     /// Signs `parts`, one after the other, for one purpose.
     ///
     /// # Panics
-    /// Never: a body beyond 4 KiB yields a signature that nobody accepts.
+    /// Never: a body beyond 4 KiB or 7 parts yields a signature that nobody accepts.
     #[must_use]
     pub fn sign(&self, context: Context, parts: &[&[u8]]) -> [u8; SIGNATURE] {
-        let mut message = [0; MAX_SIGNED];
-        gather(context, parts, &mut message)
-            .map_or([0; SIGNATURE], |signed| self.0.sign(signed).to_bytes())
+        // In parts: a copy of the message would be what takes most of a board's stack.
+        let message = Message::new(context.prefix(), parts);
+        let Some(message) = message.filter(|_| parts.len() <= MAX_PARTS) else {
+            return [0; SIGNATURE];
+        };
+        let mut pieces = [&[][..]; 1 + MAX_PARTS];
+        pieces.iter_mut().zip(message.pieces()).for_each(|(place, piece)| *place = piece);
+        self.0.try_multipart_sign(&pieces).map_or([0; SIGNATURE], |made| made.to_bytes())
     }
 }
 
-/// Checks a signature over `parts` (`verify_strict`: no malleable or small-order keys).
+/// Checks a signature over `parts` strictly: no malleable ones, no small-order keys.
 ///
 /// # Errors
 /// [`Forged`] when it is not the key's signature for this purpose.
@@ -98,19 +104,8 @@ pub fn verify(
     parts: &[&[u8]],
     signature: &[u8; SIGNATURE],
 ) -> Result<(), Forged> {
-    let mut message = [0; MAX_SIGNED];
-    let signed = gather(context, parts, &mut message).ok_or(Forged)?;
-    let key = ed25519_dalek::VerifyingKey::from_bytes(&key.0).map_err(|_| Forged)?;
-    key.verify_strict(signed, &ed25519_dalek::Signature::from_bytes(signature)).map_err(|_| Forged)
-}
-
-fn gather<'m>(context: Context, parts: &[&[u8]], message: &'m mut [u8]) -> Option<&'m [u8]> {
-    let mut used = 0;
-    for part in core::iter::once(&context.prefix()).chain(parts) {
-        message.get_mut(used..used + part.len())?.copy_from_slice(part);
-        used += part.len();
-    }
-    message.get(..used)
+    let message = Message::new(context.prefix(), parts).ok_or(Forged)?;
+    verify_strict(&key.0, message, signature).then_some(()).ok_or(Forged)
 }
 
 #[cfg(test)]
@@ -125,5 +120,22 @@ mod tests {
         assert_eq!(verify(&public, Context::Release, &[b"body"], &signature), Ok(()));
         assert_eq!(verify(&public, Context::Voucher, &[b"body"], &signature), Err(Forged));
         assert_eq!(verify(&public, Context::Release, &[b"bodY"], &signature), Err(Forged));
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_signed_counts_nowhere() {
+        let key = SigningKey::from_seed(&[7; 32]);
+        let room = 4 * 1024 + 512 - Context::Release.prefix().len();
+        let body = [5; 4 * 1024 + 512];
+        let (longest, longer) = (&body[..room], &body[..=room]);
+        let public = key.verifying_key();
+        let signature = key.sign(Context::Release, &[longest]);
+        assert_eq!(verify(&public, Context::Release, &[longest], &signature), Ok(()));
+        assert_eq!(key.sign(Context::Release, &[longer]), [0; SIGNATURE]);
+        assert_eq!(key.sign(Context::Release, &[b"x".as_slice(); 8]), [0; SIGNATURE]);
+        // As somebody else would sign it.
+        let whole = [Context::Release.prefix(), longer].concat();
+        let signature = ed25519_dalek::Signer::sign(&key.0, &whole).to_bytes();
+        assert_eq!(verify(&public, Context::Release, &[longer], &signature), Err(Forged));
     }
 }

@@ -7,6 +7,7 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::trust::document::signed_len;
 use fleetcast_core::trust::membership::VerifiedMembership;
+use fleetcast_core::wire::Malformed;
 use fleetcast_core::wire::control::{Down, RefusedWhy, Standing, decode};
 
 use super::opening::IDENTITY;
@@ -21,7 +22,7 @@ impl<D: Disk> Appliance<'_, D> {
     #[inline(never)]
     pub(super) fn on_message(&mut self, now: Instant, body: &[u8]) {
         // PROTOCOL M3: what makes no sense is ignored.
-        let Ok(message) = decode::<Down<'_>>(body) else { return };
+        let Ok(message) = read(body) else { return };
         match message {
             Down::Welcome { standing, .. } => self.on_welcome(standing),
             Down::Refused { why } => self.on_refused(why),
@@ -163,4 +164,10 @@ impl<D: Disk> Appliance<'_, D> {
             self.tell(Event::NotKept);
         }
     }
+}
+
+// What this takes of the stack is free again when the message is acted on.
+#[inline(never)]
+fn read(body: &[u8]) -> Result<Down<'_>, Malformed> {
+    decode(body)
 }

@@ -1,7 +1,10 @@
 //! How a board starts: store, boot counter, seed, keys, and only then the endpoint.
 
-use fleetcast_core::constrained::{ConstrainedEndpoint, ConstrainedMemory, DATAGRAM};
+use fleetcast_core::constrained::{
+    ConstrainedBuffers, ConstrainedEndpoint, ConstrainedMemory, DATAGRAM,
+};
 use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::ids::StaticKey;
 use fleetcast_core::receiver::ReceiverConfig;
 use fleetcast_core::store::{Step, Store, StoreError, StoreMemory};
 use fleetcast_core::time::Instant;
@@ -60,6 +63,21 @@ impl From<StoreError> for CannotStart {
     }
 }
 
+/// What is lent to endpoint and session, and room for a signed document.
+type Lent<'m> = (&'m mut [u8], ConstrainedBuffers<'m>, &'m mut [u8; DOCUMENT]);
+
+/// What a receiver is put together from, besides its store.
+struct Parts<'m> {
+    identity: Identity,
+    device: StaticKey,
+    signing: SigningKey,
+    endpoint: ConstrainedEndpoint<'m>,
+    buffers: ConstrainedBuffers<'m>,
+    document: &'m mut [u8; DOCUMENT],
+    boot: u64,
+    random: u64,
+}
+
 impl<'m, D: Disk> Appliance<'m, D> {
     /// Opens the store, or makes one on a blank disk, and begins to connect. The receiver
     /// is made in `place`: a board's stack has no room for it. Lends the room for
@@ -72,7 +90,7 @@ impl<'m, D: Disk> Appliance<'m, D> {
     #[inline(never)]
     pub fn open<'p>(
         place: &'p mut Option<Self>,
-        disk: D,
+        mut disk: D,
         memory: &'m mut Memory,
         settings: &Settings<'_>,
         fallback: &str,
@@ -80,7 +98,24 @@ impl<'m, D: Disk> Appliance<'m, D> {
     ) -> Result<(&'p mut Self, &'m mut [u8; DATAGRAM]), CannotStart> {
         let Memory { machines, store, document } = memory;
         let (buffers, messages, datagram) = machines.lend();
-        let mut store = open_store(disk, store)?;
+        make_store(&mut disk, store)?;
+        let store = open_store(disk, store)?;
+        let lent = (messages, buffers, document);
+        Ok((Self::start(place, store, lent, settings, fallback, now)?, datagram))
+    }
+
+    /// Begins to connect over an open store.
+    // Apart from what opened it, as is `assemble`: a store is 1.4 KB, and each of them
+    // has room for copies on the stack.
+    #[inline(never)]
+    fn start<'p>(
+        place: &'p mut Option<Self>,
+        mut store: Store<'m, D>,
+        (messages, buffers, document): Lent<'m>,
+        settings: &Settings<'_>,
+        fallback: &str,
+        now: Instant,
+    ) -> Result<&'p mut Self, CannotStart> {
         // PROTOCOL H6: durable before the first initiation.
         let boot = store.next_boot()?;
         let kept = store.seed()?;
@@ -91,12 +126,32 @@ impl<'m, D: Disk> Appliance<'m, D> {
         // What is free is known before the server is told.
         while store.step()? == Step::More {}
         let config = config(&identity, &draw, boot);
-        let appliance = place.insert(Self {
+        let parts = Parts {
             device: identity.device(),
             signing: SigningKey::from_seed(&identity.signing),
+            endpoint: ConstrainedEndpoint::over(&config, messages, now),
+            identity,
+            buffers,
+            document,
+            boot,
+            random: draw.small,
+        };
+        Ok(Self::assemble(place, store, parts))
+    }
+
+    #[inline(never)]
+    fn assemble<'p>(
+        place: &'p mut Option<Self>,
+        store: Store<'m, D>,
+        parts: Parts<'m>,
+    ) -> &'p mut Self {
+        let Parts { identity, device, signing, endpoint, buffers, document, boot, random } = parts;
+        place.insert(Self {
+            device,
+            signing,
             identity,
             boot,
-            endpoint: ConstrainedEndpoint::over(&config, messages, now),
+            endpoint,
             store,
             authority: None,
             delivery: None,
@@ -109,10 +164,9 @@ impl<'m, D: Disk> Appliance<'m, D> {
             events: Deque::new(),
             work_at: None,
             nonce: None,
-            random: draw.small,
+            random,
             member: false,
-        });
-        Ok((appliance, datagram))
+        })
     }
 
     /// Trusts the authority document that is kept, checked again.
@@ -140,13 +194,26 @@ fn config(identity: &Identity, draw: &Draw, boot: u64) -> ReceiverConfig {
     }
 }
 
-/// Opens the store; makes one where there is nothing at all.
-#[inline(never)]
-fn open_store<D: Disk>(mut disk: D, memory: &mut StoreMemory) -> Result<Store<'_, D>, CannotStart> {
-    let found = Store::open(&mut disk, memory.lend()).map(drop).map_err(|(_, error)| error);
-    if found == Err(StoreError::Blank) {
-        Store::format(&mut disk, memory.lend()).map_err(|(_, error)| error)?;
+/// Makes a store where there is nothing at all.
+fn make_store<D: Disk>(disk: &mut D, memory: &mut StoreMemory) -> Result<(), CannotStart> {
+    if probe(disk, memory) == Err(StoreError::Blank) {
+        format(disk, memory)?;
     }
+    Ok(())
+}
+
+#[inline(never)]
+fn probe<D: Disk>(disk: &mut D, memory: &mut StoreMemory) -> Result<(), StoreError> {
+    Store::open(disk, memory.lend()).map(drop).map_err(|(_, error)| error)
+}
+
+#[inline(never)]
+fn format<D: Disk>(disk: &mut D, memory: &mut StoreMemory) -> Result<(), StoreError> {
+    Store::format(disk, memory.lend()).map(drop).map_err(|(_, error)| error)
+}
+
+#[inline(never)]
+fn open_store<D: Disk>(disk: D, memory: &mut StoreMemory) -> Result<Store<'_, D>, CannotStart> {
     Store::open(disk, memory.lend()).map_err(|(_, error)| CannotStart::Store(error))
 }
 
