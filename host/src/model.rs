@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId, VerifyingKey};
-use fleetcast_core::wire::control::{FailCode, ReleaseName, Standing};
+use fleetcast_core::wire::control::{ReleaseName, Standing};
 use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970, UTC.
@@ -290,19 +290,6 @@ impl Hold {
             Self::Activation => "activation",
             Self::Staged => "staged",
         }
-    }
-}
-
-/// The code of a receiver's failure, for people and scripts.
-#[must_use]
-pub const fn fail_word(code: FailCode) -> &'static str {
-    match code {
-        FailCode::NoSpace => "no-space",
-        FailCode::Storage => "storage-failed",
-        FailCode::NotTrusted => "not-trusted",
-        FailCode::BadTree => "bad-tree",
-        FailCode::Expired => "expired",
-        FailCode::TooLarge => "too-large",
     }
 }
 

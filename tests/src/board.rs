@@ -17,6 +17,7 @@ use fleetcast_core::wire::control::{CODEC_LZ4, Object, ReleaseName, WantRun};
 use crate::admin::{Admin, EPOCH, Tree};
 use crate::card::Card;
 use crate::disk::Node;
+use crate::processes::noise;
 use crate::random::Random;
 use crate::release::TestRelease;
 
@@ -303,4 +304,25 @@ pub fn check_readable(store: &mut BoardStore<'_>, release: &BoardRelease) {
             ),
         }
     }
+}
+
+/// A plain file.
+#[must_use]
+pub fn file(bytes: &[u8]) -> Node {
+    Node::File(false, 1_000, bytes.to_vec())
+}
+
+/// A small tree with a directory in another, a file that is there twice, and an empty one.
+#[must_use]
+pub fn sample_tree() -> Tree {
+    let text = b"a board keeps what it was sent. ".repeat(400);
+    BTreeMap::from([
+        ("app".to_owned(), Node::Directory(5)),
+        ("app/deep".to_owned(), Node::Directory(6)),
+        ("app/deep/data".to_owned(), file(&noise(1, 9_000))),
+        ("app/same".to_owned(), file(&noise(1, 9_000))),
+        ("app/text".to_owned(), file(&text)),
+        ("app0".to_owned(), file(b"")),
+        ("tiny".to_owned(), file(b"x")),
+    ])
 }

@@ -327,6 +327,30 @@ fn waiting(fleet: &mut Fleet) -> (Liar, String) {
 }
 
 #[test]
+fn only_members_of_a_group_can_make_the_catalog_doubted_by_what_they_hold() {
+    let mut fleet = Fleet::new(22);
+    let group = fleet.node().create_group("admin", "g", false).unwrap();
+    let (mut liar, id) = waiting(&mut fleet);
+    let claim = |group| Up::Holds { releases: [release(group)].into_iter().collect(), more: false };
+    liar.say(&mut fleet, &claim(group));
+    assert_eq!(fleet.node().in_doubt(), None, "it waits for approval");
+    let now = fleet.now;
+    fleet.node().approve_receiver(now, "admin", &id).unwrap();
+    liar.say(&mut fleet, &claim(group));
+    assert_eq!(fleet.node().in_doubt(), None, "it is in no group");
+    for n in 0..50 {
+        liar.say(&mut fleet, &claim(GroupId([n; 16])));
+    }
+    // One of the group that is there, none of those that are not.
+    assert_eq!(fleet.node().registry().all_held().count(), 1);
+    let device = *StaticPair::from_secret(&SECRET).public();
+    let certificate = fleet.admin.certificate(device, group, 1);
+    fleet.node().add_member(now, "admin", "g", &id, certificate).unwrap();
+    liar.say(&mut fleet, &claim(group));
+    assert!(fleet.node().in_doubt().is_some(), "a member may know better");
+}
+
+#[test]
 fn who_was_not_approved_asks_for_groups_in_vain() {
     let mut fleet = Fleet::new(21);
     fleet.node().create_group("admin", "g", true).unwrap();

@@ -8,42 +8,21 @@ use fleetcast_core::session::intake::Taken;
 use fleetcast_core::store::{Fault, KeptAs, Step, StoreError};
 use fleetcast_core::tree::entry::TreeEvent;
 use fleetcast_core::wire::control::Object;
-use fleetcast_tests::admin::{Tree, evolve, random_tree};
-use fleetcast_tests::board::{Board, GROUP, Trust, check, hand, lacking, read, receive, settle};
+use fleetcast_tests::admin::{evolve, random_tree};
+use fleetcast_tests::board::{
+    Board, GROUP, Trust, check, file, hand, lacking, read, receive, sample_tree, settle,
+};
 use fleetcast_tests::card::{Card, SECTOR, Survivors};
-use fleetcast_tests::disk::Node;
+use fleetcast_tests::processes::noise;
 use fleetcast_tests::random::Random;
 
 const SECTORS: usize = 2_048;
-
-fn file(bytes: &[u8]) -> Node {
-    Node::File(false, 1_000, bytes.to_vec())
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    Random::new(seed).fill(&mut bytes);
-    bytes
-}
-
-fn tree() -> Tree {
-    let text = b"a board keeps what it was sent. ".repeat(400);
-    BTreeMap::from([
-        ("app".to_owned(), Node::Directory(5)),
-        ("app/deep".to_owned(), Node::Directory(6)),
-        ("app/deep/data".to_owned(), file(&noise(1, 9_000))),
-        ("app/same".to_owned(), file(&noise(1, 9_000))),
-        ("app/text".to_owned(), file(&text)),
-        ("app0".to_owned(), file(b"")),
-        ("tiny".to_owned(), file(b"x")),
-    ])
-}
 
 #[test]
 fn a_release_is_received_activated_and_read_by_path() {
     let trust = Trust::new();
     for lz4 in [false, true] {
-        let release = trust.release(1, &tree(), 2_048, lz4);
+        let release = trust.release(1, &sample_tree(), 2_048, lz4);
         let mut board = Board::formatted(SECTORS);
         let mut store = board.open().unwrap();
         receive(&mut store, &trust, &release).unwrap();
@@ -69,7 +48,7 @@ fn a_release_is_received_activated_and_read_by_path() {
 #[test]
 fn a_walk_tells_every_directory_and_file_in_order() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, true);
+    let release = trust.release(1, &sample_tree(), 2_048, true);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();
@@ -90,7 +69,7 @@ fn a_walk_tells_every_directory_and_file_in_order() {
 #[test]
 fn records_that_come_before_their_index_are_kept_and_checked_later() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, true);
+    let release = trust.release(1, &sample_tree(), 2_048, true);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     store.expect(release.name).unwrap();
@@ -119,7 +98,7 @@ fn records_that_come_before_their_index_are_kept_and_checked_later() {
 fn what_is_not_the_chunk_of_its_ordinal_is_never_taken() {
     // PROTOCOL R2
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, false);
+    let release = trust.release(1, &sample_tree(), 2_048, false);
     let mut wrong = release.clone();
     wrong.content[1] = release.content[0].clone();
     wrong.content[2][20] ^= 1;
@@ -146,7 +125,7 @@ fn what_is_not_the_chunk_of_its_ordinal_is_never_taken() {
 #[test]
 fn only_what_is_new_comes_and_the_old_release_stays_until_the_new_one_is_active() {
     let trust = Trust::new();
-    let (mut first, mut second) = (tree(), tree());
+    let (mut first, mut second) = (sample_tree(), sample_tree());
     first.insert("big".to_owned(), file(&noise(3, 200_000)));
     let mut changed = noise(3, 200_000);
     changed[100_000] ^= 1;
@@ -167,7 +146,7 @@ fn only_what_is_new_comes_and_the_old_release_stays_until_the_new_one_is_active(
     assert_eq!(store.fall_back(GROUP), Ok(first.name));
     assert_eq!(store.active(GROUP), Some(first.name));
     assert_eq!(store.highest(GROUP).unwrap().unwrap().0.sequence, 2);
-    let old = trust.release(1, &tree(), 4_096, true);
+    let old = trust.release(1, &sample_tree(), 4_096, true);
     assert!(matches!(store.expect(old.name), Err(StoreError::Order(_))));
 }
 
@@ -204,7 +183,7 @@ fn a_release_that_the_card_could_never_hold_is_refused_before_its_first_chunk() 
     assert!(needed > 1_100_000 && fits < 1_048_576, "{needed} {fits}");
     assert_eq!(store.failure().unwrap().fault(), Fault::Full);
     // One that fits is taken after it.
-    let mut smaller = tree();
+    let mut smaller = sample_tree();
     smaller.insert("kept".to_owned(), file(&noise(9, 100_000)));
     let release = trust.release(2, &smaller, 4_096, false);
     receive(&mut store, &trust, &release).unwrap();
@@ -221,7 +200,7 @@ fn a_release_that_the_card_could_never_hold_is_refused_before_its_first_chunk() 
 #[test]
 fn complete_and_active_mean_durable_without_any_further_write() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, true);
+    let release = trust.release(1, &sample_tree(), 2_048, true);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();
@@ -281,8 +260,10 @@ fn small_records_are_what_was_written_last() {
 #[test]
 fn another_release_takes_the_place_of_one_that_was_not_finished() {
     let trust = Trust::new();
-    let (first, second) =
-        (trust.release(1, &tree(), 2_048, true), trust.release(2, &tree(), 1_024, true));
+    let (first, second) = (
+        trust.release(1, &sample_tree(), 2_048, true),
+        trust.release(2, &sample_tree(), 1_024, true),
+    );
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     store.expect(first.name).unwrap();

@@ -1,47 +1,21 @@
 //! Cards that fail, rot, are somebody else's, or were tampered with.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
-use std::collections::BTreeMap;
-
 use fleetcast_core::store::{Fault, Scrub, ScrubStep, Step, Store, StoreError, StoreMemory};
 use fleetcast_core::wire::control::Object;
-use fleetcast_tests::admin::Tree;
 use fleetcast_tests::board::{
-    Board, GROUP, Trust, check, check_readable, hand, read, receive, settle,
+    Board, GROUP, Trust, check, check_readable, hand, read, receive, sample_tree, settle,
 };
 use fleetcast_tests::card::{Card, SECTOR, Survivors};
-use fleetcast_tests::disk::Node;
+use fleetcast_tests::processes::noise;
 use fleetcast_tests::random::Random;
 
 const SECTORS: usize = 2_048;
 
-fn file(bytes: &[u8]) -> Node {
-    Node::File(false, 1_000, bytes.to_vec())
-}
-
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    Random::new(seed).fill(&mut bytes);
-    bytes
-}
-
-fn tree() -> Tree {
-    let text = b"a board keeps what it was sent. ".repeat(400);
-    BTreeMap::from([
-        ("app".to_owned(), Node::Directory(5)),
-        ("app/deep".to_owned(), Node::Directory(6)),
-        ("app/deep/data".to_owned(), file(&noise(1, 9_000))),
-        ("app/same".to_owned(), file(&noise(1, 9_000))),
-        ("app/text".to_owned(), file(&text)),
-        ("app0".to_owned(), file(b"")),
-        ("tiny".to_owned(), file(b"x")),
-    ])
-}
-
 #[test]
 fn damage_is_found_named_and_repaired_by_asking_again() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, false);
+    let release = trust.release(1, &sample_tree(), 2_048, false);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();
@@ -84,7 +58,7 @@ fn lose_page(board: &Board, page: usize) {
 #[test]
 fn a_page_of_the_map_that_is_lost_is_learnt_again_from_the_index() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 1_024, false);
+    let release = trust.release(1, &sample_tree(), 1_024, false);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();
@@ -104,7 +78,7 @@ fn a_page_of_the_map_that_is_lost_is_learnt_again_from_the_index() {
 #[test]
 fn a_release_whose_first_page_is_lost_is_for_its_owner_to_discard_and_comes_again() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 1_024, false);
+    let release = trust.release(1, &sample_tree(), 1_024, false);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();
@@ -122,7 +96,7 @@ fn a_release_whose_first_page_is_lost_is_for_its_owner_to_discard_and_comes_agai
 #[test]
 fn an_unfinished_release_whose_first_page_is_lost_begins_again_with_its_root() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 1_024, false);
+    let release = trust.release(1, &sample_tree(), 1_024, false);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     store.expect(release.name).unwrap();
@@ -140,7 +114,7 @@ fn an_unfinished_release_whose_first_page_is_lost_begins_again_with_its_root() {
 #[test]
 fn a_sector_that_cannot_be_read_costs_what_is_in_it_and_nothing_else() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, false);
+    let release = trust.release(1, &sample_tree(), 2_048, false);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     store.put_note(3, b"name").unwrap();
@@ -167,7 +141,7 @@ fn a_sector_that_cannot_be_read_costs_what_is_in_it_and_nothing_else() {
 #[test]
 fn a_failed_write_or_flush_stops_the_store_until_it_is_opened_again() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, false);
+    let release = trust.release(1, &sample_tree(), 2_048, false);
     let (_, flushes, _) = Board::formatted(SECTORS).card.counts();
     for flush in flushes..flushes + 12 {
         let mut board = Board::formatted(SECTORS);
@@ -232,8 +206,8 @@ fn a_store_of_a_newer_version_is_refused_by_its_number() {
 #[test]
 fn no_byte_of_a_card_that_is_changed_makes_a_wrong_byte_readable_or_the_store_panic() {
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, true);
-    let next = trust.release(2, &tree(), 1_024, true);
+    let release = trust.release(1, &sample_tree(), 2_048, true);
+    let next = trust.release(2, &sample_tree(), 1_024, true);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();
@@ -269,7 +243,7 @@ fn no_byte_of_a_card_that_is_changed_makes_a_wrong_byte_readable_or_the_store_pa
 fn sealed_nonsense_in_a_map_or_superblock_is_survived() {
     // Whoever can write the card can make its checksums right.
     let trust = Trust::new();
-    let release = trust.release(1, &tree(), 2_048, true);
+    let release = trust.release(1, &sample_tree(), 2_048, true);
     let mut board = Board::formatted(SECTORS);
     let mut store = board.open().unwrap();
     receive(&mut store, &trust, &release).unwrap();

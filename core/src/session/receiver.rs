@@ -14,6 +14,7 @@
 mod budget;
 mod buffers;
 mod checks;
+mod config;
 mod deliver;
 mod digests;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use heapless::Deque;
 
 use self::budget::Budget;
 pub use self::buffers::Buffers;
+pub use self::config::ReceiverConfig;
 pub use self::digests::DIGESTS_OF_SLOT;
 use self::digests::Digests;
 pub use self::slots::ReceiveSlot;
@@ -44,7 +46,7 @@ use super::timers::Timers;
 use crate::crypto::aead::Aead;
 use crate::crypto::packet::Opener;
 use crate::erasure::MulAdd;
-use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, VerifyingKey};
+use crate::ids::{BlockIndex, Epoch, SessionId};
 use crate::limits::{
     CONTROL_VERIFICATIONS_PER_SECOND, DATA_HEADER, DIGEST_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE,
     SYMBOL_HEADER, TAG,
@@ -61,41 +63,6 @@ const QUIET: Duration = Duration::from_secs(2);
 const HEADER_WAIT: Duration = Duration::from_millis(30);
 /// Requests for one missing header: at half loss six of them, and all answers, get lost.
 const HEADER_REQUESTS: u8 = 24;
-
-/// What a receiving session is made from.
-#[derive(Clone, Debug)]
-pub struct ReceiverConfig {
-    /// Its number.
-    pub session: SessionId,
-    /// The epoch of the key.
-    pub epoch: Epoch,
-    /// The key.
-    pub key: [u8; 32],
-    /// The fleet, for signatures.
-    pub fleet: FleetId,
-    /// The controller's key, for signatures.
-    pub controller: VerifyingKey,
-    /// Which of the session's release slots is ours.
-    pub slot: u8,
-    /// Bytes of a full symbol.
-    pub symbol: usize,
-    /// Most source symbols of a block.
-    pub sources: usize,
-    /// Blocks before this one are not asked for.
-    pub first_block: BlockIndex,
-    /// Whether it comes by unicast: no probe is waited for.
-    pub unicast: bool,
-    /// Receivers invited.
-    pub receivers: u32,
-    /// Unit of the back-off.
-    pub backoff: Duration,
-    /// How often to report progress.
-    pub report: Duration,
-    /// Salt of the digests of strict mode.
-    pub salt: [u8; 8],
-    /// Spreads this receiver's reports in time; differs between receivers.
-    pub seed: u64,
-}
 
 /// What a receiving session tells its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

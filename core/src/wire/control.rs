@@ -118,6 +118,21 @@ pub enum FailCode {
     TooLarge,
 }
 
+impl FailCode {
+    /// Its name, for people and scripts.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::NoSpace => "no-space",
+            Self::Storage => "storage-failed",
+            Self::NotTrusted => "not-trusted",
+            Self::BadTree => "bad-tree",
+            Self::Expired => "expired",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
 /// An invitation to a session (PROTOCOL §5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invitation {

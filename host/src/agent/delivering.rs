@@ -12,7 +12,7 @@ use fleetcast_core::session::receiver::{
     Buffers, DIGESTS_OF_SLOT, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState,
     longest_header,
 };
-use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::time::Instant;
 use fleetcast_core::tree::path::Component;
 use fleetcast_core::trust::release::Circumstances;
 use fleetcast_core::wire::control::{
@@ -27,7 +27,6 @@ use super::{Agent, AgentEvent, WANT_AGAIN};
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskError};
 use crate::install::{InstallError, NotPersisted, install};
-use crate::model::fail_word;
 use crate::staging::area::Area;
 use crate::staging::{Failure, Staging, StepOutcome};
 
@@ -98,23 +97,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let fits = (1..=fleetcast_core::limits::MAX_SYMBOL).contains(&symbol)
             && usize::from(invitation.sources) <= fleetcast_core::limits::MAX_SOURCES
             && invitation.sources > 0;
-        fits.then(|| ReceiverConfig {
-            session: invitation.session,
-            epoch: invitation.epoch,
-            key: invitation.key,
-            fleet: authority.document().fleet,
-            controller: controller.signing,
-            slot: invitation.slot,
-            symbol,
-            sources: invitation.sources.into(),
-            first_block: invitation.first_block,
-            unicast: invitation.port == 0,
-            receivers: invitation.receivers,
-            backoff: Duration::from_micros(invitation.backoff_us.into()),
-            report: Duration::from_millis(invitation.report_ms.max(50).into()),
-            salt: invitation.salt,
-            seed,
-        })
+        let fleet = authority.document().fleet;
+        fits.then(|| ReceiverConfig::invited(invitation, fleet, controller.signing, seed))
     }
 
     /// The storage of a release: as it was left, where something of it is there.
@@ -401,7 +385,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     pub(super) fn refuse(&mut self, now: Instant, release: ReleaseName, failure: &Failure) {
         let reason: String = failure.reason.chars().take(150).collect();
         self.say(now, &Up::Failed { release, code: failure.code, reason: &reason });
-        let code = fail_word(failure.code);
+        let code = failure.code.word();
         self.tell(AgentEvent::Failed { code, reason });
     }
 }

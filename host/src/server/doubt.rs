@@ -30,7 +30,6 @@ impl<A: Aead> ServerNode<A> {
     /// Compares what a receiver holds with what we know.
     pub(super) fn weigh(&mut self, receiver: ReceiverId, claim: &ReleaseName) {
         if !self.registry.is_member(receiver, claim.group)
-            || self.registry.group(&claim.group).is_none()
             || self.registry.release(&claim.digest).is_some()
             || claim.order.sequence <= floor(&self.registry, claim.group)
         {

@@ -7,7 +7,7 @@ use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{FailCode, ReleaseName};
 
 use super::ServerNode;
-use crate::model::{DeliveryState, HeldRecord, ReceiptRecord, fail_word};
+use crate::model::{DeliveryState, HeldRecord, ReceiptRecord};
 
 impl<A: Aead> ServerNode<A> {
     pub(super) fn on_installed(
@@ -27,7 +27,7 @@ impl<A: Aead> ServerNode<A> {
         if !signed {
             return;
         }
-        // What we never sent, to whom it is not owed: nobody asked for a word about it.
+        // A word about a group that is not there would be kept for ever.
         if self.registry.group(&release.group).is_none() {
             return;
         }
@@ -67,7 +67,7 @@ impl<A: Aead> ServerNode<A> {
         code: FailCode,
         reason: &str,
     ) {
-        let word = fail_word(code);
+        let word = code.word();
         let title = self.registry.release_title(release);
         let name = self.name_of(&id);
         if self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {

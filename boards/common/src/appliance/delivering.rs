@@ -11,7 +11,7 @@ use fleetcast_core::session::receiver::{
     ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState, longest_header,
 };
 use fleetcast_core::store::{Step, StoreError, TrustGate};
-use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::time::Instant;
 use fleetcast_core::trust::membership::VerifiedMembership;
 use fleetcast_core::trust::release::Circumstances;
 use fleetcast_core::wire::control::{FailCode, Invitation, ReleaseName, Up};
@@ -105,23 +105,8 @@ impl<D: Disk> Appliance<'_, D> {
             && sources > 0
             && symbol * sources * SLOTS <= BLOCKS
             && longest_header(symbol) * SEGMENTS <= HEADERS;
-        fits.then_some(ReceiverConfig {
-            session: invitation.session,
-            epoch: invitation.epoch,
-            key: invitation.key,
-            fleet: authority.document().fleet,
-            controller: controller.signing,
-            slot: invitation.slot,
-            symbol,
-            sources,
-            first_block: invitation.first_block,
-            unicast: invitation.port == 0,
-            receivers: invitation.receivers,
-            backoff: Duration::from_micros(invitation.backoff_us.into()),
-            report: Duration::from_millis(invitation.report_ms.max(50).into()),
-            salt: invitation.salt,
-            seed,
-        })
+        let fleet = authority.document().fleet;
+        fits.then(|| ReceiverConfig::invited(invitation, fleet, controller.signing, seed))
     }
 
     fn membership(&mut self, release: ReleaseName) -> Option<VerifiedMembership> {

@@ -78,7 +78,7 @@ impl fmt::Display for Event {
                 let (sequence, digest) = (release.order.sequence, release.digest);
                 write!(f, "installed sequence={sequence} release={digest}")
             }
-            Self::Failed(code) => write!(f, "failed code={}", failure(*code)),
+            Self::Failed(code) => write!(f, "failed code={}", code.word()),
             Self::Behind { group, newest } => {
                 write!(f, "behind group={group} newest={}", newest.sequence)
             }
@@ -100,16 +100,5 @@ const fn refusal(why: RefusedWhy) -> &'static str {
         RefusedWhy::Revoked => "invite-revoked",
         RefusedWhy::Full => "waiting-list-full",
         RefusedWhy::Unknown => "receiver-unknown",
-    }
-}
-
-const fn failure(code: FailCode) -> &'static str {
-    match code {
-        FailCode::NoSpace => "no-space",
-        FailCode::Storage => "storage-failed",
-        FailCode::NotTrusted => "not-trusted",
-        FailCode::BadTree => "bad-tree",
-        FailCode::Expired => "expired",
-        FailCode::TooLarge => "too-large",
     }
 }
