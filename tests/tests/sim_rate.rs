@@ -123,6 +123,18 @@ fn a_receiver_of_a_hundredth_of_the_rate_costs_the_others_nearly_nothing() {
 }
 
 #[test]
+fn sixty_receivers_get_it_at_the_rate_of_four() {
+    // Their reports are rarer than those of few: nobody waits for them meanwhile.
+    let took = |receivers| {
+        send(&mut fleet(8, receivers, SIZE), Duration::from_secs(60)).median_of_the_others()
+    };
+    let (few, many) = (took(4), took(60));
+    let ratio = many.as_micros() as f64 / few.as_micros() as f64;
+    println!("4: {few:?}; 60: {many:?}: {ratio:.3}");
+    assert!(ratio <= 1.15, "{ratio}");
+}
+
+#[test]
 fn one_of_three_that_is_slow_does_not_set_the_pace() {
     let quiet = send(&mut fleet(4, 3, SIZE), Duration::from_secs(60));
     let mut world = fleet(4, 3, SIZE);

@@ -70,6 +70,8 @@ impl Hears {
 pub(super) struct Hearing {
     /// The highest counter that it has taken, and since when.
     taken: (u64, Instant),
+    /// Datagrams that had been sent then: what a full network lost before is no silence.
+    sent: u64,
     /// The first report since then that told of nothing new.
     stuck: Option<Instant>,
 }
@@ -77,20 +79,20 @@ pub(super) struct Hearing {
 impl Hearing {
     /// A member that takes part from now on.
     pub(super) const fn new(now: Instant) -> Self {
-        Self { taken: (0, now), stuck: None }
+        Self { taken: (0, now), sent: 0, stuck: None }
     }
 
     /// A report of `received` datagrams up to `counter`, of `sent`; whether the
     /// session does not reach the member any more.
     pub(super) fn report(&mut self, now: Instant, received: u32, counter: u64, sent: u64) -> bool {
         if received > 0 || counter != self.taken.0 {
-            *self = Self { taken: (counter, now), stuck: None };
+            *self = Self { taken: (counter, now), sent, stuck: None };
             return false;
         }
         let stuck = *self.stuck.get_or_insert(now);
         now.since(stuck) >= CONFIRMED
             && now.since(self.taken.1) >= SILENT
-            && sent.saturating_sub(counter) >= MISSED
+            && sent.saturating_sub(self.sent) >= MISSED
     }
 }
 
@@ -125,6 +127,16 @@ mod tests {
         assert_eq!(noticed(50, 1_000), None);
         assert_eq!(noticed(50, 1_015), None);
         assert_eq!(noticed(50, 1_016), Some(3_500));
+    }
+
+    #[test]
+    fn what_was_lost_before_a_pause_is_no_silence() {
+        let mut hearing = Hearing::new(Instant::ZERO);
+        // The network is full: of 3,000 datagrams 1,000 came; then nothing is sent.
+        assert!(!hearing.report(Instant::from_millis(1_000), 1_000, 1_000, 3_000));
+        let mut reports = (1_050..9_000).step_by(50);
+        assert!(!reports.any(|ms| hearing.report(Instant::from_millis(ms), 0, 1_000, 3_000)));
+        assert!(hearing.report(Instant::from_millis(9_000), 0, 1_000, 3_016));
     }
 
     #[test]

@@ -23,8 +23,8 @@ const LEAST_MISSING: u32 = 1_000;
 const BEARABLE: u32 = 150;
 /// How many times less than the others one takes who belongs in another lane.
 pub(super) const RATIO: u64 = 4;
-/// How long a member may fail to follow before it leaves.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a member may fail to follow before it leaves: longer than a disk's pause.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long a receiver stays in its lane before it is tried with the others again.
 pub(super) const LANE_TIME: Duration = Duration::from_secs(300);
 /// Slowest pace that is told apart, in bytes per second.
@@ -64,8 +64,12 @@ pub(super) struct Pace {
     pooled: (u32, u32),
     /// Its loss in per mille, once there was a sample.
     loss: Option<u32>,
-    /// Datagrams taken since its last report, per second.
+    /// Datagrams taken between its last two reports, per second.
     speed: u64,
+    /// Whether that was less than a quarter of what was sent meanwhile.
+    crawls: bool,
+    /// Datagrams that had been sent when it reported last.
+    sent: u64,
     behind: u64,
     reported: Instant,
     /// Since when it does not follow, and datagrams received since then.
@@ -74,12 +78,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A member that has reported nothing.
-    pub(super) const fn new(now: Instant) -> Self {
+    /// A member that has reported nothing, `sent` datagrams after the key's first.
+    pub(super) const fn new(now: Instant, sent: u64) -> Self {
         Self {
             pooled: (0, 0),
             loss: None,
             speed: 0,
+            crawls: false,
+            sent,
             behind: 0,
             reported: now,
             since: None,
@@ -87,8 +93,8 @@ impl Pace {
         }
     }
 
-    /// Takes a report.
-    pub(super) fn report(&mut self, now: Instant, believed: Believed) {
+    /// Takes a report, at whose time `sent` datagrams had been sent.
+    pub(super) fn report(&mut self, now: Instant, believed: Believed, sent: u64) {
         let Believed { received, lost, behind } = believed;
         self.pooled = (self.pooled.0.saturating_add(received), self.pooled.1.saturating_add(lost));
         let total = u64::from(self.pooled.0) + u64::from(self.pooled.1);
@@ -98,6 +104,10 @@ impl Pace {
         }
         let elapsed = now.since(self.reported).as_micros().max(1);
         self.speed = u64::from(received) * 1_000_000 / elapsed;
+        // Another key counts from zero.
+        let meanwhile = sent.checked_sub(self.sent).unwrap_or(sent);
+        self.crawls = u64::from(received).saturating_mul(RATIO) < meanwhile;
+        self.sent = sent;
         self.behind = behind;
         self.reported = now;
         if let Some((_, received_since)) = &mut self.since {
@@ -114,10 +124,20 @@ impl Pace {
         }
     }
 
-    /// How well it follows by itself, compared with the others' loss; `pace` is the
-    /// session's in datagrams per second.
-    pub(super) fn compare(&self, others: u32, pace: u64) -> Follows {
-        let lagging = self.behind > MOST_BEHIND && self.crawls(pace);
+    /// When its last report came, or it became a member.
+    pub(super) const fn reported(&self) -> Instant {
+        self.reported
+    }
+
+    /// How long it takes so many datagrams, at the speed of its last report.
+    pub(super) const fn time_for(&self, datagrams: u64) -> Duration {
+        let speed = if self.speed == 0 { 1 } else { self.speed };
+        Duration::from_micros(datagrams.saturating_mul(1_000_000) / speed)
+    }
+
+    /// How well it follows by itself, compared with the others' loss.
+    pub(super) fn compare(&self, others: u32) -> Follows {
+        let lagging = self.behind > MOST_BEHIND && self.crawls;
         let Some(loss) = self.loss else {
             return if lagging { Follows::Not } else { Follows::Well };
         };
@@ -133,8 +153,8 @@ impl Pace {
 
     /// Whether it takes less than a quarter of what is sent: waiting for it would cost
     /// the others more than it helps.
-    pub(super) const fn crawls(&self, pace: u64) -> bool {
-        self.speed.saturating_mul(RATIO) < pace
+    pub(super) const fn crawls(&self) -> bool {
+        self.crawls
     }
 
     /// Notes how well it follows; `true` when it has not for so long that it must leave.
@@ -296,19 +316,19 @@ mod tests {
     }
 
     fn pace(received: u32, lost: u32, behind: u64) -> Pace {
-        let mut pace = Pace::new(Instant::ZERO);
-        pace.report(Instant::from_millis(100), Believed { received, lost, behind });
+        let mut pace = Pace::new(Instant::ZERO, 0);
+        pace.report(Instant::from_millis(100), Believed { received, lost, behind }, 1_000);
         pace
     }
 
     #[test]
     fn who_loses_what_all_lose_follows() {
-        assert_eq!(pace(500, 500, 0).compare(500, 10_000), Follows::Well);
-        assert_eq!(pace(500, 500, 0).compare(0, 10_000), Follows::Dearly);
-        assert_eq!(pace(900, 100, 0).compare(0, 10_000), Follows::Well);
-        assert_eq!(pace(200, 800, 0).compare(0, 10_000), Follows::Not);
+        assert_eq!(pace(500, 500, 0).compare(500), Follows::Well);
+        assert_eq!(pace(500, 500, 0).compare(0), Follows::Dearly);
+        assert_eq!(pace(900, 100, 0).compare(0), Follows::Well);
+        assert_eq!(pace(200, 800, 0).compare(0), Follows::Not);
         // Ten datagrams lost of ten say nothing yet.
-        assert_eq!(pace(0, 10, 0).compare(0, 10_000), Follows::Well);
+        assert_eq!(pace(0, 10, 0).compare(0), Follows::Well);
     }
 
     #[test]
@@ -324,9 +344,9 @@ mod tests {
 
     #[test]
     fn who_is_far_behind_and_gets_on_slowly_does_not_follow() {
-        assert_eq!(pace(80, 0, 3_000).compare(0, 10_000), Follows::Not);
-        assert_eq!(pace(80, 0, 100).compare(0, 10_000), Follows::Well);
-        assert_eq!(pace(800, 0, 3_000).compare(0, 10_000), Follows::Well);
+        assert_eq!(pace(80, 0, 3_000).compare(0), Follows::Not);
+        assert_eq!(pace(80, 0, 100).compare(0), Follows::Well);
+        assert_eq!(pace(800, 0, 3_000).compare(0), Follows::Well);
     }
 
     #[test]
@@ -343,10 +363,10 @@ mod tests {
         let mut pace = pace(10, 990, 0);
         let mut note = |ms, follows| pace.note(Instant::from_millis(ms), follows);
         assert!(!note(100, Follows::Not));
-        assert!(!note(300, Follows::Not));
-        assert!(!note(350, Follows::Well));
-        assert!(!note(400, Follows::Dearly));
-        assert!(note(700, Follows::Not));
+        assert!(!note(590, Follows::Not));
+        assert!(!note(595, Follows::Well));
+        assert!(!note(600, Follows::Dearly));
+        assert!(note(1_100, Follows::Not));
     }
 
     #[test]

@@ -7,11 +7,8 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
-use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::session::rate::RateLimits;
-use fleetcast_core::session::sender::{
-    BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
-};
+use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
 use fleetcast_core::session::source::BlockSource as _;
 use fleetcast_core::session::tally::Tally;
 use fleetcast_core::time::{Duration, Instant};
@@ -19,7 +16,7 @@ use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 use fleetcast_core::wire::nack::Nack;
 
-use super::lanes::{Follows, Limiter, few, usual_loss};
+use super::lanes::{Follows, Limiter, Pace, few, usual_loss};
 use super::member::Member;
 use super::plan::{SessionPlan, Shape};
 use crate::model::UnixTime;
@@ -28,12 +25,9 @@ use crate::model::UnixTime;
 const BLOCKS_IN_MEMORY: usize = 48;
 /// Least time between two reports of one receiver.
 const REPORT_LEAST_MS: u32 = 50;
-/// Reports that all receivers of a session together send per second.
-const REPORTS_PER_SECOND: u32 = 100;
-/// A member that takes nothing for so long is not waited for.
-const STANDSTILL: Duration = Duration::from_millis(1_500);
-/// Datagrams behind which a member's window cannot be filled any more.
-const HOPELESS: u64 = 24_000;
+/// Reports that all receivers of a session together send per second: the rate is steered
+/// once per interval of theirs, so that it rises within seconds for 1,000 receivers too.
+const REPORTS_PER_SECOND: u32 = 1_000;
 /// How often to look whether those who were behind have caught up.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// When a new key is used although not everybody has confirmed it.
@@ -259,7 +253,9 @@ impl<A: Aead> LiveSession<A> {
         let Some(member) = self.members.get_mut(id) else { return };
         member.epoch = epoch;
         if !std::mem::replace(&mut member.joined, true) {
-            member.taken = (Tally::new(self.sender.counter()), now);
+            let sent = self.sender.counter();
+            member.taken = (Tally::new(sent), now);
+            member.pace = Pace::new(now, sent);
             self.awaited -= u32::from(member.awaited);
             self.sender.joined(now, self.awaited);
         }
@@ -347,7 +343,8 @@ impl<A: Aead> LiveSession<A> {
         let member = self.members.get_mut(id)?;
         let before = member.taken.0.counter();
         let believed = member.taken.0.take(sent, came, counter);
-        member.pace.report(now, believed);
+        member.pace.report(now, believed, sent);
+        member.note_lag(now, believed.behind);
         if member.taken.0.counter() != before {
             member.taken.1 = now;
         }
@@ -390,14 +387,13 @@ impl<A: Aead> LiveSession<A> {
     /// How well a member follows, beside the others that receive; its pace if it has
     /// to leave.
     fn compare(&mut self, now: Instant, id: &ReceiverId) -> Option<u64> {
-        let pace = self.pace_now();
         let others = || self.members.iter().filter(|(other, m)| *other != id && m.receives());
         let usual = usual_loss(others().filter_map(|(_, m)| m.pace.loss()).collect());
         let dear = others().filter(|(_, m)| m.pace.is_dear()).count();
         let alone = !self.is_multicast() || !others().any(|(_, m)| m.pace.follows());
         let room = dear < few(others().count() + 1);
         let member = self.members.get_mut(id)?;
-        let follows = match member.pace.compare(usual.unwrap_or(0), pace) {
+        let follows = match member.pace.compare(usual.unwrap_or(0)) {
             _ if alone || usual.is_none() || !member.joined => Follows::Well,
             Follows::Dearly if !room => Follows::Well,
             follows => follows,
@@ -446,11 +442,6 @@ impl<A: Aead> LiveSession<A> {
         self.sender.poll_event()
     }
 
-    /// Datagrams per second at the present rate.
-    const fn pace_now(&self) -> u64 {
-        self.sender.current_rate() / MAX_DATAGRAM as u64
-    }
-
     /// Goes over to the new key when 95 % have confirmed it, or after a second.
     fn switch_key(&mut self, now: Instant) {
         let Some((epoch, key, latest)) = self.next_key else { return };
@@ -469,15 +460,13 @@ impl<A: Aead> LiveSession<A> {
     /// Holds new data while more than a tenth are behind but moving: what they lack must
     /// still be in their windows. Who stopped, or is hopelessly behind, goes to catch-up.
     fn wait_for_members(&mut self, now: Instant) {
-        let sent = self.sender.counter();
         let (mut all, mut behind) = (0, 0);
-        let pace = self.pace_now();
-        let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls(pace);
+        let sent = self.sender.counter();
+        let interval = Duration::from_millis(self.report_ms.into());
+        let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls();
         for member in self.members.values().filter(waited_for) {
             all += 1;
-            let lag = sent.saturating_sub(member.taken.0.counter());
-            let moving = now.since(member.taken.1) < STANDSTILL;
-            behind += u32::from(lag > MOST_BEHIND && lag < HOPELESS && moving);
+            behind += u32::from(member.is_behind(now, sent, interval));
         }
         let held = behind * 10 > all;
         self.sender.hold(held);

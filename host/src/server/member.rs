@@ -1,11 +1,19 @@
 //! What a session knows of a receiver that takes part.
 
 use fleetcast_core::ids::Epoch;
+use fleetcast_core::session::sender::MOST_BEHIND;
 use fleetcast_core::session::tally::Tally;
-use fleetcast_core::time::Instant;
+use fleetcast_core::time::{Duration, Instant};
 
 use super::hearing::Hearing;
 use super::lanes::Pace;
+
+/// A member that takes nothing for so long is not waited for.
+const STANDSTILL: Duration = Duration::from_millis(1_500);
+/// Intervals of reports after which one is overdue.
+const OVERDUE: u64 = 2;
+/// Datagrams behind which a member's window cannot be filled any more.
+const HOPELESS: u64 = 24_000;
 
 /// A receiver in a session.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +28,8 @@ pub(super) struct Member {
     pub(super) epoch: Epoch,
     /// What its reports have told of what it has taken, and since when.
     pub(super) taken: (Tally, Instant),
+    /// Until when it is behind, by what its last report said.
+    pub(super) behind_until: Option<Instant>,
     /// How well it follows.
     pub(super) pace: Pace,
     /// Whether the session still reaches it.
@@ -37,7 +47,8 @@ impl Member {
             finished: false,
             epoch,
             taken: (taken, now),
-            pace: Pace::new(now),
+            behind_until: None,
+            pace: Pace::new(now, taken.counter()),
             hearing: Hearing::new(now),
             awaited,
         }
@@ -46,5 +57,27 @@ impl Member {
     /// Whether data reaches it that it still lacks.
     pub(super) const fn receives(&self) -> bool {
         self.joined && !self.finished
+    }
+
+    /// Notes of how many datagrams its report shows it to be behind.
+    pub(super) fn note_lag(&mut self, now: Instant, behind: u64) {
+        self.behind_until = (MOST_BEHIND..HOPELESS)
+            .contains(&behind)
+            .then(|| now + self.pace.time_for(behind).min(STANDSTILL));
+    }
+
+    /// Whether it is behind but moving: by its last report, for as long as it takes what
+    /// it lacked then; or by all that was `sent` since, once the next report is overdue.
+    /// What is sent between two reports is no sign of slowness.
+    pub(super) fn is_behind(&self, now: Instant, sent: u64, interval: Duration) -> bool {
+        if self.behind_until.is_some_and(|until| now < until) {
+            return true;
+        }
+        let (taken, changed) = self.taken;
+        let overdue = Duration::from_micros(interval.as_micros().saturating_mul(OVERDUE));
+        let silent = now.since(self.pace.reported()) > overdue;
+        let moving = now.since(changed) < STANDSTILL;
+        let lag = sent.saturating_sub(taken.counter());
+        silent && moving && (MOST_BEHIND..HOPELESS).contains(&lag)
     }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::net::{GROUP, Net};
 
-/// Longer than the switch remembers.
-const LATER: Duration = Duration::from_millis(1_500);
+/// Longer than the switch remembers (1 s) after the last report of a join: a host says it
+/// twice, the second time up to a second later (RFC 3376 section 8.11).
+const LATER: Duration = Duration::from_millis(3_000);
 /// Longer than a frame takes.
 const MOMENT: Duration = Duration::from_millis(300);
 

@@ -118,7 +118,9 @@ fn runner(programs: &[&str], serial: bool, nightly: bool) -> Command {
     };
     command.args(programs);
     if has_nextest {
-        command.args(if serial { &["--test-threads", "1"][..] } else { &[] });
+        // What runs on a network shared with the rest of the machine may be late once.
+        let alone = &["--test-threads", "1", "--retries", "1"][..];
+        command.args(if serial { alone } else { &[] });
         command.args(if nightly { &["--run-ignored", "all"][..] } else { &[] });
     } else {
         command.arg("--");
@@ -172,6 +174,7 @@ fn tests(name: &str, mut command: Command) -> Tally {
     };
     let reasons = fs::read_to_string(&skips).unwrap_or_default();
     reasons.lines().for_each(|reason| println!("skipped: {reason}"));
+    tally::flaky(&outcome.output).for_each(|test| println!("passed at the second attempt: {test}"));
     let tally = Tally::of_run(outcome.ok, &outcome.output, reasons.lines().count());
     if tally.failed > 0 {
         println!("{}", outcome.output);

@@ -25,10 +25,12 @@ impl Tally {
     /// The tests of one run; a run that failed without a failed test (it did not
     /// compile, say) counts as one.
     pub(crate) fn of_run(ok: bool, output: &str, skips: usize) -> Self {
-        let mut tally = output.lines().filter_map(line).fold(Self::default(), |mut sum, line| {
-            sum += line;
-            sum
-        });
+        // nextest shows what a failed program printed, which is counted in its own line.
+        let mut tally = if output.lines().any(|line| summary(line).is_some()) {
+            sum(output.lines().filter_map(summary))
+        } else {
+            sum(output.lines().filter_map(result))
+        };
         // Who cannot run says so and returns, which looks like passing.
         let skips = skips.min(tally.passed);
         tally.passed -= skips;
@@ -54,19 +56,38 @@ impl fmt::Display for Tally {
     }
 }
 
-/// What a summary line counts; tests that were filtered out or ignored are not
-/// environment skips and do not count.
-fn line(line: &str) -> Option<Tally> {
-    let line = line.trim();
-    if let Some(result) = line.strip_prefix("test result: ") {
-        let (passed, failed) = (before(result, " passed")?, before(result, " failed")?);
-        return Some(Tally { passed, failed, skipped: 0 });
-    }
-    // Summary [   0.1s] 3 tests run: 2 passed (1 slow), 1 failed, 4 skipped
-    let summary = line.strip_prefix("Summary [")?;
+/// Tests that failed and passed when they ran once more, as nextest lists them at the end:
+/// `FLAKY 2/2 [   0.669s] (3/74) package::program module::test`.
+pub(crate) fn flaky(output: &str) -> impl Iterator<Item = &str> {
+    let lines = output.lines().skip_while(|line| summary(line).is_none());
+    lines.filter_map(|line| {
+        let (_, test) = line.trim().strip_prefix("FLAKY ")?.rsplit_once(") ")?;
+        Some(test)
+    })
+}
+
+fn sum(parts: impl Iterator<Item = Tally>) -> Tally {
+    parts.fold(Tally::default(), |mut sum, part| {
+        sum += part;
+        sum
+    })
+}
+
+/// What nextest's last line counts; tests that were filtered out or ignored are not
+/// environment skips and do not count:
+/// `Summary [   0.1s] 3 tests run: 2 passed (1 slow), 1 failed, 4 skipped`.
+fn summary(line: &str) -> Option<Tally> {
+    let summary = line.trim().strip_prefix("Summary [")?;
     let run = before(summary, " test run:").or_else(|| before(summary, " tests run:"))?;
     let passed = before(summary, " passed").unwrap_or(0);
     Some(Tally { passed, failed: run.saturating_sub(passed), skipped: 0 })
+}
+
+/// What the last line of a test program counts.
+fn result(line: &str) -> Option<Tally> {
+    let result = line.trim().strip_prefix("test result: ")?;
+    let (passed, failed) = (before(result, " passed")?, before(result, " failed")?);
+    Some(Tally { passed, failed, skipped: 0 })
 }
 
 /// The number that stands before `word`.
@@ -92,6 +113,24 @@ mod tests {
         assert_eq!(Tally::of_run(false, bad, 0), tally(6, 3, 0));
         assert_eq!(Tally::of_run(true, " Summary [ 1s] 1 test run: 1 passed", 0), tally(1, 0, 0));
         assert_eq!(Tally::of_run(false, " Summary [ 1s] 1 test run: 1 failed", 0), tally(0, 1, 0));
+    }
+
+    #[test]
+    fn what_nextest_shows_of_a_failed_program_is_not_counted_again() {
+        let shown = "        FAIL [ 2.6s] (16/74) tests::lab_bridge snooping::forgotten\n\
+                     test result: FAILED. 0 passed; 1 failed; 0 ignored\n\
+                     Summary [ 554.6s] 74 tests run: 73 passed, 1 failed, 5 skipped";
+        assert_eq!(Tally::of_run(false, shown, 0), tally(73, 1, 0));
+    }
+
+    #[test]
+    fn who_passed_at_the_second_attempt_is_named() {
+        let shown = "  FLAKY 2/2 [ 0.6s] (3/7) tests::lab a::early\n\
+                     Summary [ 9s] 7 tests run: 7 passed (1 flaky), 0 skipped\n\
+                     FLAKY 2/2 [   0.669s] (3/7) fleetcast-tests::lab_bridge snooping::late";
+        let named: Vec<_> = flaky(shown).collect();
+        assert_eq!(named, ["fleetcast-tests::lab_bridge snooping::late"]);
+        assert_eq!(Tally::of_run(true, shown, 0), tally(7, 0, 0));
     }
 
     #[test]
