@@ -1,4 +1,4 @@
-//! Hands the memory map to the linker, for the board only.
+//! Hands the memory map to the linker, for the board only; and the map of `defmt`'s words.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -12,5 +12,8 @@ fn main() {
     fs::write(out.join("memory.x"), include_bytes!("memory.x")).expect("the output folder");
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    if env::var_os("CARGO_FEATURE_DEFMT").is_some() {
+        println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
+    }
     println!("cargo:rustc-link-arg-bins=--nmagic");
 }

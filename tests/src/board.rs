@@ -75,12 +75,39 @@ impl Trust {
         &self.admin.authority.0
     }
 
+    /// The admin.
+    #[must_use]
+    pub const fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// A membership certificate of a device in a group.
+    pub fn certificate(&mut self, device: StaticKey, group: GroupId) -> Vec<u8> {
+        self.admin.certificate(device, group, 1)
+    }
+
     /// A signed release of a tree, in chunks for boards of at most `chunk` bytes.
     ///
     /// # Panics
     /// When the tree is none that a signer would make.
     #[must_use]
     pub fn release(&self, sequence: u64, tree: &Tree, chunk: usize, lz4: bool) -> BoardRelease {
+        self.release_until(0, sequence, tree, chunk, lz4)
+    }
+
+    /// The same, which expires then: seconds since 1970, 0 for never.
+    ///
+    /// # Panics
+    /// As above.
+    #[must_use]
+    pub fn release_until(
+        &self,
+        expires: u64,
+        sequence: u64,
+        tree: &Tree,
+        chunk: usize,
+        lz4: bool,
+    ) -> BoardRelease {
         let boards = TestRelease::new(GROUP, sequence, tree, (chunk, 700));
         let others = TestRelease::new(GROUP, sequence, tree, (16_384, 2_048));
         let root = ReleaseRoot {
@@ -91,7 +118,7 @@ impl Trust {
             group_name: "boards",
             order: ReleaseOrder { reset_epoch: 0, sequence },
             created: EPOCH,
-            expires: 0,
+            expires,
             label: "for boards",
             standard: others.tree.clone(),
             constrained: Some(boards.tree.clone()),

@@ -192,6 +192,31 @@ impl Card {
     }
 }
 
+/// A store as a newer version would make it, by its number and nothing else.
+#[must_use]
+pub fn newer(mut store: Vec<u8>, version: u8) -> Vec<u8> {
+    // Both superblocks (core/STORE.md): the version, and the check at the end.
+    for start in [0, 8 * SECTOR] {
+        store[start + 8] = version;
+        let check = crc(&store[start..start + 508]);
+        store[start + 508..start + 512].copy_from_slice(&check.to_le_bytes());
+    }
+    store
+}
+
+/// CRC-32 by its definition, bit by bit.
+#[must_use]
+pub fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
 impl ErrorType for Card {
     type Error = Broken;
 }

@@ -6,7 +6,7 @@ use fleetcast_core::wire::control::Object;
 use fleetcast_tests::board::{
     Board, GROUP, Trust, check, check_readable, hand, read, receive, sample_tree, settle,
 };
-use fleetcast_tests::card::{Card, SECTOR, Survivors};
+use fleetcast_tests::card::{Card, SECTOR, Survivors, crc, newer};
 use fleetcast_tests::processes::noise;
 use fleetcast_tests::random::Random;
 
@@ -192,12 +192,7 @@ fn cards_that_are_not_ours_are_named_and_not_touched() {
 
 #[test]
 fn a_store_of_a_newer_version_is_refused_by_its_number() {
-    let mut bytes = Board::formatted(SECTORS).card.bytes();
-    for start in [0, 8 * SECTOR] {
-        bytes[start + 8] = 2;
-        let crc = crc(&bytes[start..start + 508]);
-        bytes[start + 508..start + 512].copy_from_slice(&crc.to_le_bytes());
-    }
+    let bytes = newer(Board::formatted(SECTORS).card.bytes(), 2);
     let mut memory = StoreMemory::new();
     let opened = Store::open(Card::of(bytes), memory.lend());
     assert_eq!(opened.err().map(|(_, error)| error), Some(StoreError::Newer { found: 2 }));
@@ -281,16 +276,4 @@ fn sealed_nonsense_in_a_map_or_superblock_is_survived() {
         let mut scrub = Scrub::new();
         while !matches!(store.scrub(&mut scrub), Ok(ScrubStep::Done) | Err(_)) {}
     }
-}
-
-/// CRC-32 by its definition, bit by bit.
-fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for &byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
-        }
-    }
-    !crc
 }

@@ -7,111 +7,23 @@ use std::collections::{BTreeMap, VecDeque};
 use fleetcast_core::constrained::{
     BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS, SOURCES,
 };
-use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::Portable;
-use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, Ordinal, SegmentIndex, SessionId};
+use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, SessionId};
 use fleetcast_core::limits::CONSTRAINED_SYMBOL;
-use fleetcast_core::session::layout::BlockLayout;
-use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::receiver::{
     Buffers, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState,
 };
-use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderSession};
-use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
 use fleetcast_core::store::Step;
 use fleetcast_core::time::{Duration, Instant};
-use fleetcast_core::tree::record::encode_header;
-use fleetcast_core::wire::Malformed;
-use fleetcast_core::wire::control::{Object, WantRun};
 use fleetcast_core::wire::nack::Nack;
-use fleetcast_core::wire::segment::{Run, SegmentWriter};
 use fleetcast_tests::admin::Tree;
 use fleetcast_tests::board::{Board, BoardRelease, BoardStore, Trust, check, lacking};
+use fleetcast_tests::board_session::{Plan, SALT, Sender, all, sender};
 use fleetcast_tests::disk::Node;
 use fleetcast_tests::random::Random;
 
 const FLEET: FleetId = FleetId([4; 16]);
-const BLOCK: usize = SOURCES * CONSTRAINED_SYMBOL;
-const SALT: [u8; 8] = *b"saltsalt";
-/// Blocks of a segment: as many as the receiver takes at a time.
-const PER_SEGMENT: u32 = SLOTS as u32;
-
-/// The blocks of one session, cut by the rule that each holds whole records.
-struct Plan {
-    blocks: Vec<(Object, Vec<Run>, Vec<u8>)>,
-}
-
-impl Plan {
-    /// A session that carries what `runs` name.
-    fn new(release: &BoardRelease, runs: &[WantRun]) -> Self {
-        let mut blocks: Vec<(Object, Vec<Run>, Vec<u8>)> = Vec::new();
-        for run in runs {
-            for ordinal in run.first..run.first + run.count {
-                let root = || {
-                    let document = &release.document;
-                    let mut record =
-                        encode_header(0, document.len(), document.len()).unwrap().to_vec();
-                    record.extend(document);
-                    record
-                };
-                let record = match run.object {
-                    Object::Root => root(),
-                    Object::Index => release.index[ordinal as usize].clone(),
-                    Object::Content => release.content[ordinal as usize].clone(),
-                };
-                assert!(record.len() <= BLOCK, "a record fits a block");
-                let one = Run { first: Ordinal(ordinal), count: 1 };
-                match blocks.last_mut() {
-                    Some((object, runs, bytes))
-                        if *object == run.object && bytes.len() + record.len() <= BLOCK =>
-                    {
-                        runs.push(one);
-                        bytes.extend(record);
-                    }
-                    _ => blocks.push((run.object, vec![one], record)),
-                }
-            }
-        }
-        Self { blocks }
-    }
-}
-
-impl BlockSource for Plan {
-    fn segments(&self) -> u32 {
-        self.blocks().div_ceil(PER_SEGMENT)
-    }
-
-    fn blocks(&self) -> u32 {
-        self.blocks.len() as u32
-    }
-
-    fn segment(&self, segment: SegmentIndex) -> Option<SegmentSpan> {
-        let first = segment.0 * PER_SEGMENT;
-        let left = self.blocks().checked_sub(first).filter(|&left| left > 0)?;
-        Some(SegmentSpan { first: BlockIndex(first), count: left.min(PER_SEGMENT) as u8 })
-    }
-
-    fn segment_of(&self, block: BlockIndex) -> Option<SegmentIndex> {
-        (block.0 < self.blocks()).then_some(SegmentIndex(block.0 / PER_SEGMENT))
-    }
-
-    fn layout(&self, block: BlockIndex) -> Option<BlockLayout> {
-        let (object, _, bytes) = self.blocks.get(block.0 as usize)?;
-        BlockLayout::checked(*object, bytes.len(), CONSTRAINED_SYMBOL, SOURCES)
-    }
-
-    fn write_runs(&self, block: BlockIndex, out: &mut SegmentWriter<'_>) -> Result<(), Malformed> {
-        out.runs(&self.blocks[block.0 as usize].1)
-    }
-
-    fn read(&mut self, block: BlockIndex, out: &mut [u8]) -> Result<(), SourceFailed> {
-        out.copy_from_slice(&self.blocks[block.0 as usize].2);
-        Ok(())
-    }
-}
-
-type Sender = SenderSession<ChaCha, Vec<BlockSlot>, Vec<u8>>;
 
 /// What both sides of a session know.
 struct Session {
@@ -146,26 +58,8 @@ impl Session {
     }
 
     fn sender(&self, plan: &Plan) -> Sender {
-        let payload: usize = plan.blocks.iter().map(|(_, _, bytes)| bytes.len()).sum();
-        let config = SenderConfig {
-            session: SessionId(self.number),
-            epoch: Epoch(1),
-            key: [self.number as u8; 32],
-            fleet: FLEET,
-            signing: Self::signing(),
-            to: "239.77.0.1:7413".parse().unwrap(),
-            symbol: CONSTRAINED_SYMBOL,
-            salt: SALT,
-            sources: SOURCES,
-            slots: 1,
-            members: 1,
-            payload: payload as u64,
-            limits: RateLimits { cap: 300_000, floor: 100_000, start: 300_000 },
-            report_interval: Duration::from_millis(200),
-        };
-        let (slots, memory) = (vec![BlockSlot::default(); 8], vec![0; 8 * BLOCK]);
-        let parity = vec![0; plan.blocks.len()];
-        Sender::new(config, slots, memory, parity, Instant::ZERO)
+        let to = "239.77.0.1:7413".parse().unwrap();
+        sender(plan, self.number, FLEET, Self::signing(), to, Instant::ZERO)
     }
 
     /// Runs it until it ends.
@@ -248,12 +142,6 @@ fn tree(len: usize) -> Tree {
         ("pictures/a".to_owned(), Node::File(false, 1, noise)),
         ("text".to_owned(), Node::File(false, 1, text)),
     ])
-}
-
-fn all(release: &BoardRelease) -> Vec<WantRun> {
-    let run = |object, count: usize| WantRun { object, first: 0, count: count as u32 };
-    let (index, content) = (release.index.len(), release.content.len());
-    vec![run(Object::Root, 1), run(Object::Index, index), run(Object::Content, content)]
 }
 
 /// Sessions until the release is whole, the first with all of it; how many they were.

@@ -29,4 +29,9 @@ pub mod identity;
 
 pub mod appliance;
 
+#[cfg(feature = "defmt")]
+mod log;
+
+pub mod recovery;
+
 pub mod drive;

@@ -12,11 +12,12 @@ use std::time::Instant as Clock;
 use clap::Parser;
 use disk::FileDisk;
 use embedded_io::{Seek as _, SeekFrom};
-use fleetcast_board::appliance::{Appliance, CannotStart, Memory};
+use fleetcast_board::appliance::{Appliance, CannotStart, Event, Memory};
 use fleetcast_board::card::look;
 use fleetcast_board::drive::Driver;
 use fleetcast_board::net::{Net, NetMemory, Sockets};
 use fleetcast_board::partition::Partition;
+use fleetcast_board::recovery::Recovery;
 use fleetcast_board::settings::{MAX_FILE, Settings};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::time::{Duration, Instant};
@@ -91,13 +92,21 @@ fn run(options: &Options) -> Result<(), String> {
     let (memory, places) = (&mut net_memory, &mut places);
     let net = Net::open(&mut net, tap, mac, addressing, seed, memory, places, clock());
     let mut driver = Driver { net, appliance, datagram };
+    let mut recovery = Recovery::new();
     println!("started id={}", driver.appliance.id());
     let end = options.seconds.map(|seconds| clock() + Duration::from_secs(seconds));
     while end.is_none_or(|end| clock() < end) {
-        if driver.round(&clock, &mut |event| println!("{event}")) {
+        let mut hear = |event: &Event| {
+            println!("{event}");
+            recovery.note(clock(), event);
+        };
+        if driver.round(&clock, &mut hear) {
             continue;
         }
         let now = clock();
+        if recovery.is_due(now) {
+            return Err("the card failed; help: see to it, and start again".to_owned());
+        }
         let until = driver.poll_timeout(now).map_or(LONGEST_SLEEP, |at| at.since(now));
         waiter.wait(until.min(LONGEST_SLEEP)).map_err(|e| format!("{}: {e}", options.tap))?;
     }

@@ -3,17 +3,19 @@
 use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
-use cortex_m_rt::{entry, exception};
+use cortex_m_rt::{ExceptionFrame, entry, exception};
 use fleetcast_board::appliance::{Appliance, Event, Memory};
 use fleetcast_board::card::look;
 use fleetcast_board::drive::Driver;
 use fleetcast_board::net::{Net, NetMemory, Sockets};
 use fleetcast_board::partition::Partition;
+use fleetcast_board::recovery::Recovery;
 use fleetcast_board::sd::SdCard;
 use fleetcast_board::settings::Settings;
 
 use crate::chip;
 use crate::ethernet::{Ethernet, Frames};
+use crate::log;
 use crate::spi::Ssi;
 use crate::stack;
 use crate::uart::Uart;
@@ -41,10 +43,10 @@ fn main() -> ! {
     chip::start();
     Uart::start();
     chip::start_watchdog();
-    // A line that is lost is only a line of the log.
-    let _ = writeln!(Uart, "start version={}", env!("CARGO_PKG_VERSION"));
+    // Nobody has told it the time, so it cannot see whether a release has expired.
+    log::say(format_args!("start version={} clock=none", env!("CARGO_PKG_VERSION")));
     let why = run(STATICS, SOCKETS, NET, APPLIANCE);
-    let _ = writeln!(Uart, "cannot-start {why}");
+    log::say(format_args!("cannot-start {why}"));
     let until = chip::now().as_micros() + PAUSE * 1_000;
     while chip::now().as_micros() < until {
         chip::feed_watchdog();
@@ -67,7 +69,7 @@ fn run(
     let Some(place) = found.store else { return "no-store-partition" };
     let settings = Settings::parse(&file[..found.settings]);
     if let Err(bad) = &settings {
-        let _ = writeln!(Uart, "unwell settings {bad:?}");
+        log::say(format_args!("unwell settings {bad:?}"));
     }
     // A file that cannot be read hinders nobody who is enrolled already.
     let settings = settings.unwrap_or(Settings::NONE);
@@ -84,11 +86,11 @@ fn run(
     let (appliance, datagram) = match opened {
         Ok(opened) => opened,
         Err(why) => {
-            let _ = writeln!(Uart, "unwell {why:?}");
+            log::say(format_args!("unwell {why:?}"));
             return "store";
         }
     };
-    let _ = writeln!(Uart, "opened id={}", appliance.id());
+    log::say(format_args!("opened id={}", appliance.id()));
     let device = Ethernet::start(mac, &mut statics.frames);
     let seed = u64::from_le_bytes([mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], 0, 1]);
     let (memory, now) = (&mut statics.net, chip::now());
@@ -96,22 +98,29 @@ fn run(
     serve(&mut Driver { net, appliance, datagram })
 }
 
-/// Runs for ever.
+/// Runs until the card has failed.
 #[inline(never)]
 fn serve(driver: &mut Driver<'_, '_, Ethernet<'_>, Disk>) -> ! {
-    loop {
+    let mut recovery = Recovery::new();
+    while !recovery.is_due(chip::now()) {
         chip::feed_watchdog();
-        if !driver.round(&chip::now, &mut tell) {
+        let mut hear = |event: &Event| {
+            tell(event);
+            recovery.note(chip::now(), event);
+        };
+        if !driver.round(&chip::now, &mut hear) {
             chip::sleep();
         }
     }
+    log::say(format_args!("restart why=card-failed"));
+    chip::reset()
 }
 
 fn tell(event: &Event) {
-    let _ = writeln!(Uart, "{event}");
+    log::tell(event);
     if matches!(event, Event::Connected | Event::Installed(_)) {
         let (high, fixed) = (stack::high_water(), stack::static_bytes());
-        let _ = writeln!(Uart, "memory static={fixed} stack={high}");
+        log::say(format_args!("memory static={fixed} stack={high}"));
     }
 }
 
@@ -120,9 +129,19 @@ fn SysTick() {
     chip::tick();
 }
 
+/// A fault of the core, such as an access to memory that is not there: what a panic is to
+/// what the compiler could see coming.
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    log::say(format_args!("fault at={:08x}", frame.pc()));
+    chip::reset()
+}
+
+// A symbol of its own, so that a debugger finds it.
+#[inline(never)]
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     let place = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
-    let _ = writeln!(Uart, "panic at={}:{}", place.0, place.1);
+    log::say(format_args!("panic at={}:{}", place.0, place.1));
     chip::reset()
 }

@@ -23,6 +23,9 @@ mod stack;
 mod uart;
 
 #[cfg(target_os = "none")]
+mod log;
+
+#[cfg(target_os = "none")]
 mod firmware;
 
 #[cfg(not(target_os = "none"))]

@@ -26,14 +26,19 @@ impl Uart {
         uart.write(0x2C, 3 << 5 | 1 << 4);
         uart.write(0x30, 1 << 9 | 1 << 8 | 1);
     }
+
+    /// Sends bytes.
+    pub(crate) fn write(bytes: &[u8]) {
+        for &byte in bytes {
+            while Peripheral::Uart0.read(FLAGS) & FULL != 0 {}
+            Peripheral::Uart0.write(DATA, byte.into());
+        }
+    }
 }
 
 impl fmt::Write for Uart {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            while Peripheral::Uart0.read(FLAGS) & FULL != 0 {}
-            Peripheral::Uart0.write(DATA, byte.into());
-        }
+        Self::write(text.as_bytes());
         Ok(())
     }
 }

@@ -16,9 +16,8 @@ use fleetcast_tests::fleet::{fair_shape, world};
 use fleetcast_tests::link::Weather;
 use fleetcast_tests::node::receiver_address;
 use fleetcast_tests::random::Random;
+use fleetcast_tests::voice::Voice;
 use fleetcast_tests::world::World;
-
-use crate::voice::Voice;
 
 const RECEIVERS: usize = 4;
 const SIZE: usize = 3 << 20;

@@ -10,4 +10,3 @@ mod insiders;
 mod messages;
 mod people;
 mod releases;
-mod voice;

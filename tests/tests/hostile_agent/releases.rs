@@ -16,9 +16,9 @@ use fleetcast_core::wire::control::{Down, Invitation, Object, ReleaseName, Up};
 use fleetcast_tests::admin::{Admin, EPOCH};
 use fleetcast_tests::node::server_address;
 use fleetcast_tests::random::Random;
+use fleetcast_tests::voice::Voice;
 
 use crate::captor::{Captor, invitation};
-use crate::voice::Voice;
 
 const GROUP: GroupId = GroupId([1; 16]);
 const SYMBOL: usize = 1_434;

@@ -2,6 +2,8 @@
 
 /// Section type: takes no room in the file.
 const NO_BITS: u32 = 8;
+/// Section type: symbols.
+const SYMBOLS: u32 = 2;
 /// Section flag: takes memory at run time.
 const ALLOCATED: u32 = 2;
 
@@ -34,6 +36,32 @@ pub(crate) fn taken(image: &[u8], ram: (u64, u64)) -> Option<Taken> {
         }
     }
     is_elf32.then_some(taken)
+}
+
+/// Names and values of all symbols of an image.
+pub(crate) fn symbols(image: &[u8]) -> Vec<(String, u32)> {
+    let header = |number: u32| {
+        let (table, entry) = (u32_at(image, 32)?, u16_at(image, 46)?);
+        image.get(table as usize + number as usize * usize::from(entry)..)
+    };
+    let section = |number: u32| {
+        let header = header(number)?;
+        let (from, len) = (u32_at(header, 16)? as usize, u32_at(header, 20)? as usize);
+        image.get(from..from.checked_add(len)?)
+    };
+    let tables = (0..u16_at(image, 48).unwrap_or(0)).filter_map(|number| {
+        let header = header(number.into()).filter(|header| u32_at(header, 4) == Some(SYMBOLS))?;
+        Some((section(number.into())?, section(u32_at(header, 24)?)?))
+    });
+    let named = |symbol: &[u8], names: &[u8]| {
+        let name = names.get(u32_at(symbol, 0)? as usize..)?.split(|&byte| byte == 0).next()?;
+        Some((String::from_utf8_lossy(name).into_owned(), u32_at(symbol, 4)?))
+    };
+    let of_table = |(symbols, names): (&[u8], &[u8])| {
+        let found = symbols.as_chunks::<16>().0.iter();
+        found.filter_map(|symbol| named(symbol, names)).collect::<Vec<_>>()
+    };
+    tables.flat_map(of_table).collect()
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

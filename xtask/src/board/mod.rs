@@ -2,7 +2,9 @@
 
 mod elf;
 
-use std::io::{BufRead as _, BufReader};
+mod frames;
+mod log;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ struct Board {
     name: &'static str,
     /// What QEMU calls it.
     machine: &'static str,
+    /// What probe-rs calls its chip.
+    chip: &'static str,
     /// First address and bytes of its RAM.
     ram: (u64, u64),
     /// Most bytes of flash and of RAM that its firmware may take.
@@ -32,6 +36,7 @@ struct Board {
 const BOARDS: [Board; 1] = [Board {
     name: "lm3s6965evb",
     machine: "lm3s6965evb",
+    chip: "LM3S6965",
     ram: (0x2000_0000, 64 * 1_024),
     budget: (224 * 1_024, 48 * 1_024),
 }];
@@ -59,6 +64,9 @@ pub(crate) struct RunOptions {
     /// Ends after so many seconds
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
+    /// Firmware that logs by defmt: less on the wire, and the time in front of each line
+    #[arg(long)]
+    defmt: bool,
 }
 
 /// Options of `size`.
@@ -81,9 +89,16 @@ pub(crate) fn build(board: &str) -> Result<bool, String> {
             shell::run("linux-tap", shell::cargo(&["build", "-p", "fleetcast-linux-tap"]));
         return finish(outcome, Path::new("target/debug/linux-tap"));
     }
-    let board = find(board)?;
-    let outcome = shell::run(board.name, bare_metal::build(board.name)?);
-    finish(outcome, &bare_metal::image(board.name))
+    build_firmware(find(board)?, &[])
+}
+
+/// Builds firmware with these features besides its own.
+fn build_firmware(board: &Board, features: &[&str]) -> Result<bool, String> {
+    let mut command = bare_metal::build(board.name)?;
+    if !features.is_empty() {
+        command.args(["--features", &features.join(",")]);
+    }
+    finish(shell::run(board.name, command), &bare_metal::image(board.name))
 }
 
 fn finish(outcome: std::io::Result<shell::Outcome>, image: &Path) -> Result<bool, String> {
@@ -96,23 +111,48 @@ fn finish(outcome: std::io::Result<shell::Outcome>, image: &Path) -> Result<bool
     Ok(outcome.ok)
 }
 
-/// Writes a board's firmware to a real one.
+/// Writes a board's firmware to a real one, and starts it.
 ///
 /// # Errors
-/// When `probe-rs` is not there, or finds no probe.
+/// When `probe-rs` is not there, or sees no probe.
 pub(crate) fn flash(board: &str) -> Result<bool, String> {
+    if board == "linux-tap" {
+        return Err("linux-tap is a process; help: cargo xtask build linux-tap".to_owned());
+    }
     let board = find(board)?;
     if !shell::has_program("probe-rs") {
         let cure = "help: cargo install probe-rs-tools, and connect the board's debug probe";
         return Err(format!("probe-rs is not installed; {cure}"));
     }
-    if !build(board.name)? {
+    // Before minutes go into building for a board that is not there.
+    let mut list = Command::new("probe-rs");
+    list.arg("list");
+    let seen = shell::stdout(list).unwrap_or_default();
+    if !has_probe(&seen) {
+        let cure = "help: connect the board by USB; on Linux its udev rule may be missing \
+            (https://probe.rs/docs/getting-started/probe-setup)";
+        return Err(format!("probe-rs sees no debug probe; {cure}"));
+    }
+    if !build_firmware(board, &[])? {
         return Ok(false);
     }
-    let mut probe = Command::new("probe-rs");
-    probe.args(["download", "--chip", "LM3S6965"]).arg(bare_metal::image(board.name));
-    let status = probe.status().map_err(|error| format!("probe-rs: {error}"))?;
-    Ok(status.success())
+    for step in [&["download", "--chip", board.chip][..], &["reset", "--chip", board.chip]] {
+        let mut probe = Command::new("probe-rs");
+        probe.args(step);
+        if step[0] == "download" {
+            probe.arg(shell::root().join(bare_metal::image(board.name)));
+        }
+        let status = probe.status().map_err(|error| format!("probe-rs: {error}"))?;
+        if !status.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether the answer of `probe-rs list` names a probe: `[0]: …`.
+fn has_probe(seen: &str) -> bool {
+    seen.lines().any(|line| line.trim_start().starts_with('['))
 }
 
 /// Runs a board's firmware under QEMU; its log is on stdout.
@@ -123,7 +163,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<bool, String> {
     let board = find(&options.board)?;
     packages::ensure(&QEMU)?;
     packages::ensure(&NETWORK)?;
-    if !build(board.name)? {
+    if !build_firmware(board, if options.defmt { &["defmt"] } else { &[] })? {
         return Ok(false);
     }
     if options.enrol.is_some() || !options.card.exists() {
@@ -146,7 +186,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<bool, String> {
     qemu.args(arguments(board, &options.card, &options.tap));
     let child = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let child = child.map_err(|error| format!("qemu-system-arm: {error}"))?;
-    follow(board, child, options.seconds.map(Duration::from_secs));
+    follow(board, child, options.seconds.map(Duration::from_secs))?;
     Ok(true)
 }
 
@@ -194,17 +234,12 @@ fn digest(text: &str) -> [u8; 8] {
 }
 
 /// Prints the board's log until the time is over, and notes how deep its stack was.
-fn follow(board: &Board, mut child: Child, limit: Option<Duration>) {
-    let (sender, lines) = std::sync::mpsc::channel();
-    if let Some(output) = child.stdout.take() {
-        std::thread::spawn(move || {
-            let lines = BufReader::new(output).lines().map_while(Result::ok);
-            lines.for_each(|line| drop(sender.send(line)));
-        });
-    }
+fn follow(board: &Board, mut child: Child, limit: Option<Duration>) -> Result<(), String> {
+    let image = read_image(board)?;
+    let lines = child.stdout.take().map(|output| log::lines(output, &image));
     let end = limit.map(|limit| Instant::now() + limit);
     let mut deepest = 0;
-    loop {
+    while let Some(lines) = &lines {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         let Ok(line) = lines.recv_timeout(left.min(Duration::from_secs(3_600))) else { break };
         println!("{line}");
@@ -219,6 +254,12 @@ fn follow(board: &Board, mut child: Child, limit: Option<Duration>) {
         // Only a note for `size`.
         let _ = std::fs::write(note(board), format!("{deepest}\n"));
     }
+    Ok(())
+}
+
+fn read_image(board: &Board) -> Result<Vec<u8>, String> {
+    let image = shell::root().join(bare_metal::image(board.name));
+    std::fs::read(&image).map_err(|error| format!("{}: {error}", image.display()))
 }
 
 /// Where the deepest stack of the last run is noted.
@@ -236,10 +277,9 @@ pub(crate) fn size(options: &SizeOptions) -> Result<bool, String> {
     if !outcome.map_err(|error| error.to_string())?.ok {
         return Err(format!("it does not build; help: cargo xtask build {}", board.name));
     }
-    let image = shell::root().join(bare_metal::image(board.name));
-    let bytes = std::fs::read(&image).map_err(|error| format!("{}: {error}", image.display()))?;
+    let bytes = read_image(board)?;
     let taken = elf::taken(&bytes, board.ram).ok_or("the image is no ELF file of 32 bits")?;
-    let stack = measured(&note(board), &image);
+    let stack = measured(&note(board), &shell::root().join(bare_metal::image(board.name)));
     let (budget_flash, budget_ram) = board.budget;
     let ram = taken.ram + stack.unwrap_or(0);
     // What was not measured is not within its budget.
@@ -274,4 +314,30 @@ fn find(name: &str) -> Result<&'static Board, String> {
     let known = || BOARDS.iter().map(|board| board.name).collect::<Vec<_>>().join(", ");
     let found = BOARDS.iter().find(|board| board.name == name);
     found.ok_or_else(|| format!("no board {name}; there is {}", known()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_seen_in_the_list_of_probe_rs() {
+        let seen = "The following debug probes were found:\n\
+            [0]: FTDI Dual RS232 -- 0403:6010 (FTDI)\n";
+        assert!(has_probe(seen));
+        assert!(!has_probe("No debug probes were found.\n"));
+        assert!(!has_probe(""));
+    }
+
+    #[test]
+    fn no_program_of_a_pc_has_defmt_in_it() {
+        // With it they would not link where DEFMT_LOG is set.
+        let mut arguments = vec!["tree", "--prefix", "none", "--edges", "normal,build"];
+        for package in ["fleetcast", "fleetcast-linux-tap", "fleetcast-tests", "xtask"] {
+            arguments.extend(["-p", package]);
+        }
+        let tree = shell::stdout(shell::cargo(&arguments)).expect("cargo tells what it builds");
+        assert!(tree.contains("fleetcast-core"), "{tree}");
+        assert!(!tree.lines().any(|line| line.starts_with("defmt ")), "{tree}");
+    }
 }

@@ -12,19 +12,24 @@ use fleetcast_core::wire::session::{
 };
 
 /// Whoever holds a session's key, with a signing key that is the controller's or not.
-pub(crate) struct Voice {
-    pub(crate) fleet: FleetId,
-    pub(crate) session: SessionId,
-    pub(crate) epoch: Epoch,
-    pub(crate) key: [u8; 32],
-    pub(crate) signing: SigningKey,
+pub struct Voice {
+    /// The fleet, for signatures.
+    pub fleet: FleetId,
+    /// The session.
+    pub session: SessionId,
+    /// The epoch of its key.
+    pub epoch: Epoch,
+    /// Its key.
+    pub key: [u8; 32],
+    /// The key that control is signed by.
+    pub signing: SigningKey,
     /// The counter of the next datagram.
-    pub(crate) counter: u64,
+    pub counter: u64,
 }
 
 impl Voice {
     /// A datagram with this body.
-    pub(crate) fn say(&mut self, body: &[u8]) -> Vec<u8> {
+    pub fn say(&mut self, body: &[u8]) -> Vec<u8> {
         let header = Header { epoch: self.epoch, session: self.session, counter: self.counter };
         let mut datagram = header.to_bytes().to_vec();
         let mut text = body.to_vec();
@@ -36,7 +41,7 @@ impl Voice {
     }
 
     /// The same, signed.
-    pub(crate) fn say_signed(&mut self, text: &[u8]) -> Vec<u8> {
+    pub fn say_signed(&mut self, text: &[u8]) -> Vec<u8> {
         let (session, epoch) = (self.session.0.to_le_bytes(), self.epoch.0.to_le_bytes());
         let parts = [&self.fleet.0[..], &session, &epoch, text];
         let signature = self.signing.sign(Context::Session, &parts);
@@ -45,7 +50,10 @@ impl Voice {
 
     /// The header of a segment of the session's first release slot: of each block
     /// the object, its length, and the run of ordinals in it.
-    pub(crate) fn segment(
+    ///
+    /// # Panics
+    /// When it does not fit a datagram.
+    pub fn segment(
         &mut self,
         (segment, first, sent): (u32, u32, bool),
         blocks: &[(Object, usize, u32, u16)],
@@ -71,31 +79,31 @@ impl Voice {
     }
 
     /// A symbol.
-    pub(crate) fn symbol(&mut self, block: u32, index: u8, payload: &[u8]) -> Vec<u8> {
+    pub fn symbol(&mut self, block: u32, index: u8, payload: &[u8]) -> Vec<u8> {
         let head = symbol_head(SymbolIndex(index), BlockIndex(block));
         self.say(&[&head[..], payload].concat())
     }
 
     /// A parity symbol beyond the first 64.
-    pub(crate) fn further(&mut self, block: u32, number: u8, payload: &[u8]) -> Vec<u8> {
+    pub fn further(&mut self, block: u32, number: u8, payload: &[u8]) -> Vec<u8> {
         let head = further_head(number, BlockIndex(block));
         self.say(&[&head[..], payload].concat())
     }
 
     /// Digests of `count` sources of a block from `first` on, all of them zeros.
-    pub(crate) fn digests(&mut self, block: u32, first: u8, count: u8) -> Vec<u8> {
+    pub fn digests(&mut self, block: u32, first: u8, count: u8) -> Vec<u8> {
         let head = DigestsView::head(false, first, count, BlockIndex(block), 0);
         self.say_signed(&[&head[..], &vec![0; usize::from(count) * DIGEST]].concat())
     }
 
     /// The same with zeros for a signature too: it costs whoever makes it nothing.
-    pub(crate) fn unsigned_digests(&mut self, block: u32, first: u8, count: u8) -> Vec<u8> {
+    pub fn unsigned_digests(&mut self, block: u32, first: u8, count: u8) -> Vec<u8> {
         let head = DigestsView::head(false, first, count, BlockIndex(block), 0);
         self.say(&[&head[..], &vec![0; usize::from(count) * DIGEST + SIGNATURE]].concat())
     }
 
     /// A promise of `parity` symbols of each of these blocks.
-    pub(crate) fn echo(&mut self, blocks: std::ops::Range<u32>, parity: u8) -> Vec<u8> {
+    pub fn echo(&mut self, blocks: std::ops::Range<u32>, parity: u8) -> Vec<u8> {
         let mut body = vec![kind::ECHO, blocks.len() as u8];
         for block in blocks {
             body.extend(block.to_le_bytes());
@@ -105,7 +113,7 @@ impl Voice {
     }
 
     /// The end of a session of so many segments and blocks.
-    pub(crate) fn end(&mut self, segments: u32, blocks: u32) -> Vec<u8> {
+    pub fn end(&mut self, segments: u32, blocks: u32) -> Vec<u8> {
         self.say_signed(&End::unsigned(segments, blocks, segments))
     }
 }
