@@ -28,6 +28,8 @@ pub mod tree;
 
 pub mod trust;
 
+pub mod chain;
+
 pub mod erasure;
 
 pub mod session;

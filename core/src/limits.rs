@@ -73,6 +73,8 @@ pub const MAX_CONTROLLERS: usize = 2;
 pub const MAX_AUTHORITY: usize = 1_024;
 /// Most signatures on a signed document.
 pub const MAX_SIGNATURES: usize = MAX_ADMINS;
+/// Largest authority document with its signatures: lengths, body, 72 bytes for each.
+pub const MAX_SIGNED_AUTHORITY: usize = 2 + MAX_AUTHORITY + 1 + MAX_SIGNATURES * 72;
 /// Most groups that an enrolment voucher names.
 pub const MAX_VOUCHER_GROUPS: usize = 8;
 /// Longest name of a group, receiver, release or account in bytes.
@@ -111,6 +113,14 @@ pub const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 pub const COOKIE_LIFETIME: Duration = Duration::from_secs(120);
 /// Handshakes without a cookie that are answered per second before load demands one.
 pub const HANDSHAKES_PER_SECOND: u32 = 200;
+/// Initiations without an answer after which a receiver asks for the chain.
+pub const CHAIN_AFTER: u32 = 3;
+/// When to ask for the chain again, where nobody answered.
+pub const CHAIN_RETRY: Duration = Duration::from_secs(1);
+/// How often a receiver asks one thing of the chain before it waits for the next initiation.
+pub const CHAIN_TRIES: u8 = 3;
+/// Requests for the chain that a server answers per second.
+pub const CHAIN_ANSWERS_PER_SECOND: u32 = 2_000;
 
 // --- sessions ---
 
@@ -177,9 +187,9 @@ const _: () = {
     // One block with the most runs must fit one signed segment header.
     assert!(24 + 8 + MAX_SLOTS + MAX_BLOCK_RUNS * 6 + 64 <= SMALL_SYMBOL + SYMBOL_HEADER);
     // An authority document with all its signatures is sent in two messages at most.
-    assert!(MAX_AUTHORITY + MAX_SIGNATURES * 72 + 3 <= 2 * MAX_MESSAGE);
+    assert!(MAX_SIGNED_AUTHORITY <= 2 * MAX_MESSAGE);
     assert!(CONSTRAINED_SOURCES <= MAX_SOURCES);
     // An authority document, and a membership with its voucher, fit a state record.
-    assert!(3 + MAX_AUTHORITY + MAX_SIGNATURES * 72 <= STORE_NOTE);
+    assert!(MAX_SIGNED_AUTHORITY <= STORE_NOTE);
     assert!(STORE_DEPTH < MAX_DEPTH && STORE_CHUNK <= MAX_CHUNK);
 };

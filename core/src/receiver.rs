@@ -15,6 +15,7 @@ use self::attempt::{Agreed, Attempts};
 pub use self::config::ReceiverConfig;
 use crate::channel::{Channel, Pulse, SendError};
 use crate::crypto::aead::{Aead, ChaCha};
+use crate::ids::StaticKey;
 use crate::lent::Bytes;
 use crate::limits::{
     HALF_OPEN_TIMEOUT, HANDSHAKE_RETRY_MAX, MAX_DATAGRAM, MAX_MESSAGE, MESSAGE_RETRY,
@@ -84,10 +85,12 @@ enum Phase {
 /// The receiver endpoint.
 ///
 /// * inputs: [`handle_datagram`](Self::handle_datagram), [`handle_timeout`](Self::handle_timeout)
-/// * commands: [`send`](Self::send), [`set_server`](Self::set_server), [`restart`](Self::restart)
+/// * commands: [`send`](Self::send), [`set_server`](Self::set_server),
+///   [`set_server_key`](Self::set_server_key), [`restart`](Self::restart)
 /// * outputs, to be drained after each of them: [`poll_event`](Self::poll_event),
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout)
-/// * getters: [`is_connected`](Self::is_connected), [`room`](Self::room)
+/// * getters: [`is_connected`](Self::is_connected), [`room`](Self::room),
+///   [`unanswered`](Self::unanswered)
 ///
 /// It connects by itself, and again whenever the channel is lost.
 ///
@@ -189,6 +192,13 @@ impl<A: Aead, M: Bytes> ReceiverEndpoint<A, M> {
         self.server = server;
     }
 
+    /// Shakes hands with another key of the server from now on: a channel, and the
+    /// handshake under way, are given up. Raises no event.
+    pub fn set_server_key(&mut self, _now: Instant, key: StaticKey) {
+        self.attempts.set_server(key);
+        self.phase = Phase::Initiate;
+    }
+
     /// Gives the channel up and begins a new handshake; raises no event.
     pub fn restart(&mut self, _now: Instant) {
         self.attempts.begin_series();
@@ -239,6 +249,12 @@ impl<A: Aead, M: Bytes> ReceiverEndpoint<A, M> {
     #[must_use]
     pub const fn room(&self) -> usize {
         if self.is_connected() { self.channel.room() } else { 0 }
+    }
+
+    /// Initiations that no channel has followed.
+    #[must_use]
+    pub const fn unanswered(&self) -> u32 {
+        if self.is_connected() { 0 } else { self.attempts.made() }
     }
 
     // --- transitions ---

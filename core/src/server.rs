@@ -40,7 +40,8 @@ const TICK: Duration = Duration::from_millis(20);
 /// The server endpoint.
 ///
 /// * inputs: [`handle_datagram`](Self::handle_datagram), [`handle_timeout`](Self::handle_timeout)
-/// * commands: [`send`](Self::send), [`disconnect`](Self::disconnect)
+/// * commands: [`send`](Self::send), [`disconnect`](Self::disconnect),
+///   [`take_key`](Self::take_key)
 /// * outputs, to be drained after each of them: [`poll_event`](Self::poll_event),
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout)
 /// * getters: [`address`](Self::address), [`address_confirmed`](Self::address_confirmed),
@@ -139,6 +140,11 @@ impl<A: Aead, P: Lent<Peer<A>>, H: Lent<HalfOpen>> ServerEndpoint<A, P, H> {
         self.table.get_mut(slot).ok_or(SendError::Gone)?.channel.send(kind, body)?;
         self.table.set_due(slot);
         Ok(())
+    }
+
+    /// Shakes hands as another key from now on; channels that are there stay.
+    pub fn take_key(&mut self, static_secret: &[u8; 32]) {
+        self.admission.take_key(static_secret);
     }
 
     /// Forgets a receiver; raises no event, and tells the receiver nothing.

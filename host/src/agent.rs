@@ -24,6 +24,7 @@ mod person;
 mod pieces;
 mod queue;
 pub mod state;
+mod succession;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -38,8 +39,8 @@ use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::wire::control::{Up, encode};
-use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
+use fleetcast_core::wire::{chain, session};
 
 use self::asked::Asking;
 use self::delivery::Delivery;
@@ -51,6 +52,7 @@ use self::pieces::Pieces;
 use self::queue::Queue;
 pub use self::state::Enrolment;
 use self::state::State;
+use self::succession::{Succession, first_controller};
 use crate::disk::{Disk, DiskError};
 use crate::health::Health;
 use crate::install::recover;
@@ -100,6 +102,7 @@ pub struct Agent<D: Disk, A: Aead> {
     state: State,
     authority: Option<TrustedAuthority>,
     pieces: Option<Pieces>,
+    succession: Succession,
     queue: Queue,
     delivery: Option<Delivery<D, A>>,
     holding: Holding<D>,
@@ -144,9 +147,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let area = Area::open(&destination)?;
         // What it finishes is held now, and told with a receipt like all that is held.
         recover(&area)?;
+        let server_key = first_controller(&state, &enrolment);
         let endpoint_config = ReceiverConfig {
             static_secret: config.secret,
-            server_key: enrolment.server_key,
+            server_key,
             server: enrolment.server,
             token: enrolment.token,
             boot: state.boot,
@@ -157,7 +161,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let seeds = config.seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Ok(Self {
             endpoint: ReceiverEndpoint::new(&endpoint_config, now),
-            server_key: enrolment.server_key,
+            server_key,
             device: *StaticPair::from_secret(&config.secret).public(),
             signing: SigningKey::from_seed(&config.signing_seed),
             name: config.name,
@@ -167,6 +171,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             authority: state.trusted(),
             state,
             pieces: None,
+            succession: Succession::new(enrolment.server, &config.seed),
             queue: Queue::default(),
             delivery: None,
             holding: Holding::default(),
@@ -192,12 +197,14 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     /// Takes a datagram of either socket; decrypts it in place.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
-        if datagram.first() == Some(&session::TYPE) {
-            self.on_session_datagram(now, datagram);
-        } else {
-            self.endpoint.handle_datagram(now, from, datagram);
-            while let Some(event) = self.endpoint.poll_event() {
-                self.on_endpoint_event(now, event, datagram);
+        match datagram.first() {
+            Some(&session::TYPE) => self.on_session_datagram(now, datagram),
+            Some(&chain::ANSWER) => self.on_chain_datagram(now, datagram),
+            _ => {
+                self.endpoint.handle_datagram(now, from, datagram);
+                while let Some(event) = self.endpoint.poll_event() {
+                    self.on_endpoint_event(now, event, datagram);
+                }
             }
         }
         self.settle(now);
@@ -209,6 +216,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         while let Some(event) = self.endpoint.poll_event() {
             self.on_endpoint_event(now, event, &[]);
         }
+        self.look_for_successor(now);
         self.sessions_timeout(now);
         if self.work_at.is_some_and(|at| at <= now) {
             self.work_at = None;
@@ -226,14 +234,17 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     /// The next datagram.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
-        self.endpoint.poll_transmit(now, out)
+        let of_channel = self.endpoint.poll_transmit(now, out);
+        of_channel.or_else(|| self.succession.asker.poll_transmit(now, out))
     }
 
     /// When `handle_timeout` has something to do.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.delivery.as_ref().and_then(Delivery::poll_timeout);
-        sessions.into_iter().chain(self.endpoint.poll_timeout()).chain(self.work_at).min()
+        let chain = self.succession.asker.poll_timeout();
+        let timeouts = sessions.into_iter().chain(self.endpoint.poll_timeout()).chain(chain);
+        timeouts.chain(self.work_at).min()
     }
 
     /// What happened, oldest first.

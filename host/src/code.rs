@@ -154,7 +154,8 @@ impl FromStr for EnrolmentCode {
     }
 }
 
-static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
+/// Crockford's base 32.
+pub(crate) static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
     specification.translate.from.push_str("abcdefghjkmnpqrstvwxyzIiLlOo");

@@ -63,6 +63,14 @@ pub enum Condition {
     AuthorityWithheld,
     /// The catalog is older than what receivers hold, or was just restored.
     CatalogInDoubt,
+    /// No authority document names the server's own key: no receiver can connect.
+    ControllerUnannounced,
+    /// A release waits for signatures of further admins.
+    ReleaseUnsigned,
+    /// A change of the authority document waits for signatures of further admins.
+    AuthorityUnsigned,
+    /// All admin keys are needed: the loss of one would end the fleet.
+    NoSpareKey,
 }
 
 impl Condition {
@@ -76,7 +84,12 @@ impl Condition {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::StoreRepaired | Self::ReceiverBehind | Self::SlowReceiver => Severity::Info,
+            Self::StoreRepaired
+            | Self::ReceiverBehind
+            | Self::SlowReceiver
+            | Self::ReleaseUnsigned
+            | Self::AuthorityUnsigned
+            | Self::NoSpareKey => Severity::Info,
             Self::KeyUnsealed
             | Self::ServerHoldsAdminKey
             | Self::MulticastBlocked
@@ -92,7 +105,8 @@ impl Condition {
             | Self::FreshnessBackwards
             | Self::FreshnessUnproved
             | Self::AuthorityWithheld
-            | Self::CatalogInDoubt => Severity::Error,
+            | Self::CatalogInDoubt
+            | Self::ControllerUnannounced => Severity::Error,
         }
     }
 
@@ -115,7 +129,7 @@ impl Condition {
 }
 
 /// Code, title and hint of each condition, in the order of the enum.
-const WORDS: [(&str, &str, &str); 19] = [
+const WORDS: [(&str, &str, &str); 23] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
@@ -202,6 +216,26 @@ const WORDS: [(&str, &str, &str); 19] = [
         "catalog-in-doubt",
         "the catalog was restored from an older copy; nothing is sent or changed",
         "compare groups and receivers with what should be, then `fleetcast restore --confirm`",
+    ),
+    (
+        "controller-unannounced",
+        "no authority document names this server's key, so no receiver can connect",
+        "`fleetcast authority rotate-controller` where an admin key is",
+    ),
+    (
+        "release-unsigned",
+        "a release waits for signatures of further admins",
+        "`fleetcast releases sign X` where another admin key is",
+    ),
+    (
+        "authority-unsigned",
+        "a change of the authority document waits for signatures of further admins",
+        "`fleetcast authority sign ID` where another admin key is",
+    ),
+    (
+        "no-spare-key",
+        "every admin key is needed: whoever loses one cannot change the fleet any more",
+        "`fleetcast recovery create` prints a code that stands in for a lost key",
     ),
 ];
 

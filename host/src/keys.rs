@@ -10,7 +10,9 @@ mod seal;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::ids::StaticKey;
 
 pub use file::KeyError;
 pub use seal::Seal;
@@ -50,6 +52,12 @@ impl AdminKey {
 }
 
 impl NodeKey {
+    /// The public half of the key that shakes hands.
+    #[must_use]
+    pub fn exchange(&self) -> StaticKey {
+        *StaticPair::from_secret(&self.secret).public()
+    }
+
     /// New random keys.
     ///
     /// # Errors
@@ -84,6 +92,8 @@ impl fmt::Debug for NodeKey {
 pub enum Node {
     /// The server's controller.
     Controller,
+    /// What the server's controller will be, once an authority document names it.
+    NextController,
     /// A receiver.
     Device,
 }
@@ -92,6 +102,7 @@ impl Node {
     const fn word(self) -> &'static str {
         match self {
             Self::Controller => "controller",
+            Self::NextController => "controller-next",
             Self::Device => "device",
         }
     }
@@ -145,6 +156,38 @@ impl Keys {
         self.store(ADMIN, &key.seed, seal)
     }
 
+    /// Writes an admin key to a new file of its own, to be carried elsewhere.
+    ///
+    /// # Errors
+    /// [`KeyError`], also when there is such a file.
+    pub fn write_admin(path: &Path, key: &AdminKey, seal: Seal<'_>) -> Result<(), KeyError> {
+        let io = |source| KeyError::Io { path: path.to_owned(), source };
+        if path.symlink_metadata().is_ok() {
+            return Err(io(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        file::write(path, &seal::close(ADMIN, &key.seed, seal, random()?)?)
+    }
+
+    /// Reads an admin key from a file of its own; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`KeyError::PassphraseNeeded`], [`KeyError::WrongPassphrase`] and others.
+    pub fn read_admin(
+        path: &Path,
+        passphrase: Option<&[u8]>,
+    ) -> Result<Option<AdminKey>, KeyError> {
+        Ok(read_secret(path, ADMIN, passphrase)?.map(|seed| AdminKey { seed }))
+    }
+
+    /// Whether the admin key in a file of its own is sealed by a passphrase; `None` where
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn is_sealed(path: &Path) -> Result<Option<bool>, KeyError> {
+        Ok(file::read(path)?.map(|document| document.has_passphrase()))
+    }
+
     /// A node's keys, or `None` when there are none.
     ///
     /// # Errors
@@ -184,17 +227,25 @@ impl Keys {
         Ok(key)
     }
 
+    /// The next controller's keys are the controller's from now on. A crash in between
+    /// leaves both files with the same keys; then it is done again.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn promote_controller(&self) -> Result<(), KeyError> {
+        if let Some(next) = self.node(Node::NextController)? {
+            self.store_node(Node::Controller, &next)?;
+            file::remove(&self.path(Node::NextController.word()))?;
+        }
+        Ok(())
+    }
+
     fn load<const N: usize>(
         &self,
         kind: &str,
         passphrase: Option<&[u8]>,
     ) -> Result<Option<[u8; N]>, KeyError> {
-        let path = self.path(kind);
-        let Some(document) = file::read(&path)? else { return Ok(None) };
-        let secret = seal::open(&document, kind, passphrase, &path)?;
-        let damaged =
-            || KeyError::Damaged { path: path.clone(), reason: "a secret of another length" };
-        secret.as_slice().try_into().map(Some).map_err(|_| damaged())
+        read_secret(&self.path(kind), kind, passphrase)
     }
 
     fn store(&self, kind: &str, secret: &[u8], seal: Seal<'_>) -> Result<(), KeyError> {
@@ -205,6 +256,18 @@ impl Keys {
     fn path(&self, kind: &str) -> PathBuf {
         self.directory.join(format!("{kind}.key"))
     }
+}
+
+fn read_secret<const N: usize>(
+    path: &Path,
+    kind: &str,
+    passphrase: Option<&[u8]>,
+) -> Result<Option<[u8; N]>, KeyError> {
+    let Some(document) = file::read(path)? else { return Ok(None) };
+    let secret = seal::open(&document, kind, passphrase, path)?;
+    let reason = "a secret of another length";
+    let damaged = || KeyError::Damaged { path: path.to_owned(), reason };
+    secret.as_slice().try_into().map(Some).map_err(|_| damaged())
 }
 
 /// Random bytes from the operating system.

@@ -9,9 +9,11 @@
 pub mod code;
 pub mod error;
 pub mod health;
+pub mod ids;
 pub mod keys;
 pub mod model;
 pub mod private;
+pub mod recovery;
 pub mod state;
 pub mod status;
 pub mod units;

@@ -4,6 +4,8 @@
 //! applies them in one transaction each batch and gives them back as a
 //! [`Snapshot`] after a restart. Trust facts stay signed documents.
 
+mod trust;
+
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -11,6 +13,8 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::wire::control::{ReleaseName, Standing};
 use serde::{Deserialize, Serialize};
+
+pub use trust::{AdminNameRecord, ProposalRecord};
 
 /// Seconds since 1970, UTC.
 pub type UnixTime = u64;
@@ -167,6 +171,8 @@ pub enum ReleaseState {
     Superseded,
     /// Taken back.
     Cancelled,
+    /// Waits for signatures of further admins.
+    Unsigned,
 }
 
 /// How a release is sent.
@@ -432,6 +438,12 @@ pub enum Change {
     Held(HeldRecord),
     /// A signed authority document of this version.
     Authority(u32, Vec<u8>),
+    /// A proposed authority document is new, or has further signatures.
+    Proposal(ProposalRecord),
+    /// A proposed authority document is gone.
+    ProposalGone(Digest),
+    /// An admin has a name.
+    AdminName(AdminNameRecord),
     /// A release is gone, with its deliveries.
     ReleaseGone(ReleaseName),
     /// A receipt came.
@@ -465,6 +477,10 @@ pub struct Snapshot {
     pub held: Vec<HeldRecord>,
     /// Authority documents, by version.
     pub authorities: Vec<(u32, Vec<u8>)>,
+    /// Proposed ones, by digest.
+    pub proposals: Vec<ProposalRecord>,
+    /// Names of admins.
+    pub admin_names: Vec<AdminNameRecord>,
     /// Numbers of the whole fleet, by name.
     pub marks: Vec<(String, u64)>,
     /// The newest line of the audit log.

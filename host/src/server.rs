@@ -20,6 +20,7 @@
 
 mod accounts;
 mod allowance;
+pub mod authority;
 mod clones;
 pub mod commands;
 pub mod contents;
@@ -45,6 +46,8 @@ mod requests;
 mod retention;
 mod running;
 mod sharing;
+mod signatures;
+mod signing;
 mod slow;
 mod urgency;
 pub mod views;
@@ -55,7 +58,9 @@ use std::sync::Arc;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng as _};
+use fleetcast_core::chain::ChainAnswerer;
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::erasure::MulAdd;
@@ -65,9 +70,10 @@ use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
-use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
+use fleetcast_core::wire::{chain, session};
 
+use self::authority::chain::Chain;
 use self::clones::Clones;
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
@@ -161,7 +167,11 @@ pub struct ServerNode<A: Aead> {
     registry: Registry,
     chunks: Arc<dyn ChunkStore>,
     authority: TrustedAuthority,
-    authority_chain: Vec<(u32, Vec<u8>)>,
+    chain: Chain,
+    /// Answers who asks for the chain without a channel.
+    answerer: ChainAnswerer,
+    /// Our own key for handshakes, whether the authority document names it or not.
+    own: StaticKey,
     links: BTreeMap<PeerSlot, Link>,
     connected: BTreeMap<ReceiverId, PeerSlot>,
     sessions: Vec<LiveSession<A>>,
@@ -200,6 +210,8 @@ impl<A: Aead> ServerNode<A> {
         let mut rng = ChaCha20Rng::from_seed(config.seed);
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
+        let mut chain_seed = [0; 32];
+        rng.fill_bytes(&mut chain_seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
         let spare = (config.max_receivers / 8).clamp(16, 1_024);
         let peers = (0..config.max_receivers + spare).map(|_| Peer::vacant()).collect();
@@ -216,7 +228,9 @@ impl<A: Aead> ServerNode<A> {
             registry,
             chunks,
             authority,
-            authority_chain,
+            chain: Chain::of(authority_chain),
+            answerer: ChainAnswerer::new(chain_seed, now),
+            own: *StaticPair::from_secret(&endpoint_config.static_secret).public(),
             links: BTreeMap::new(),
             connected: BTreeMap::new(),
             sessions: Vec::new(),
@@ -247,8 +261,13 @@ impl<A: Aead> ServerNode<A> {
 
     /// Takes a datagram that came to the unicast socket.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
-        if datagram.first() == Some(&session::TYPE) {
-            return;
+        match datagram.first() {
+            Some(&session::TYPE) => return,
+            // Whoever asks for the chain changes nothing here.
+            Some(&chain::REQUEST) => {
+                return self.answerer.handle_datagram(now, from, datagram, &self.chain);
+            }
+            _ => {}
         }
         self.endpoint.handle_datagram(now, from, datagram, &mut self.registry);
         while let Some(event) = self.endpoint.poll_event() {
@@ -272,6 +291,7 @@ impl<A: Aead> ServerNode<A> {
 
     /// Batch `batch` of changes is durable, and all before it: what rests on them may be said.
     pub fn persisted(&mut self, now: Instant, batch: u64) {
+        self.chain.persisted(batch);
         if self.batches.persisted(batch) && self.plan_at.is_none() {
             // A plan has passed these deliveries over.
             self.plan_soon(now, Duration::ZERO);
@@ -300,14 +320,15 @@ impl<A: Aead> ServerNode<A> {
         self.batches.of_changes(self.registry.has_changes())
     }
 
-    /// The next datagrams: of channels first, then of sessions in turn.
+    /// The next datagrams: answers, then of channels, then of sessions in turn.
     pub fn poll_transmit(
         &mut self,
         now: Instant,
         out: &mut [u8],
         mul: &impl MulAdd,
     ) -> Option<Transmit> {
-        if let Some(transmit) = self.endpoint.poll_transmit(now, out) {
+        let answer = self.answerer.poll_transmit(out);
+        if let Some(transmit) = answer.or_else(|| self.endpoint.poll_transmit(now, out)) {
             return Some(transmit);
         }
         let count = self.sessions.len();

@@ -307,6 +307,21 @@ pub struct SendItem {
     pub seconds: f64,
     /// Of these, for reading, chunking and signing.
     pub ingest_seconds: f64,
+    /// Releases that wait for signatures of further admins, before anybody gets them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsigned: Vec<UnsignedItem>,
+}
+
+/// A release that waits for signatures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnsignedItem {
+    /// Which.
+    #[serde(flatten)]
+    pub release: InstalledItem,
+    /// Valid signatures on it.
+    pub signatures: u32,
+    /// Signatures that it needs.
+    pub threshold: u32,
 }
 
 /// The whole fleet in one picture.

@@ -130,6 +130,7 @@ fn the_other_items_have_the_fields_of_the_contract() {
         unicast_bytes: 0,
         seconds: 0.5,
         ingest_seconds: 0.25,
+        unsigned: Vec::new(),
     };
     let names = "releases,deliveries,payload_bytes,wire_bytes,multicast_bytes,unicast_bytes,\
                  seconds,ingest_seconds";

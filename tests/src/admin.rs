@@ -183,6 +183,30 @@ impl Admin {
         (name, sign(&self.key, Context::Release, body))
     }
 
+    /// The authority document after this admin's, changed, and signed by it and by `more`.
+    ///
+    /// # Panics
+    /// When no document could say that.
+    #[must_use]
+    pub fn next_authority(
+        &self,
+        change: impl FnOnce(&mut AuthorityDocument),
+        more: &[&SigningKey],
+    ) -> Vec<u8> {
+        let mut document = self.authority.1.document().clone();
+        document.version += 1;
+        change(&mut document);
+        let mut body = [0; 1_024];
+        let len = document.encode(&mut body).expect("a document that can be");
+        let mut out = vec![0; signed_len(len, MAX_SIGNATURES)];
+        let mut len = assemble(&body[..len], &mut out).expect("room for the body");
+        for key in [&[&self.key], more].concat() {
+            len = add_signature(&mut out, len, Context::Authority, key).expect("room for it");
+        }
+        out.truncate(len);
+        out
+    }
+
     const fn fleet(&self) -> FleetId {
         self.authority.1.document().fleet
     }

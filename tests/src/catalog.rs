@@ -5,12 +5,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use fleetcast::model::{
-    AccountRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
-    ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot, VoucherRecord,
+    AccountRecord, AdminNameRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord,
+    MembershipRecord, ProposalRecord, ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot,
+    VoucherRecord,
 };
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, TokenId};
 use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::trust::document::Fingerprint;
 
 /// Facts that are durable, and batches that are not yet.
 #[derive(Default)]
@@ -25,6 +27,8 @@ pub struct Catalog {
     deliveries: BTreeMap<u64, DeliveryRecord>,
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
     authorities: BTreeMap<u32, Vec<u8>>,
+    proposals: BTreeMap<Digest, ProposalRecord>,
+    admin_names: BTreeMap<Fingerprint, AdminNameRecord>,
     marks: BTreeMap<String, u64>,
     last_log: Option<LogRecord>,
     waiting: VecDeque<(Instant, u64, Vec<Change>)>,
@@ -88,6 +92,8 @@ impl Catalog {
             deliveries: self.deliveries.values().cloned().collect(),
             held: self.held.values().cloned().collect(),
             authorities: self.authorities.iter().map(|(v, d)| (*v, d.clone())).collect(),
+            proposals: self.proposals.values().cloned().collect(),
+            admin_names: self.admin_names.values().cloned().collect(),
             marks: self.marks.iter().map(|(name, value)| (name.clone(), *value)).collect(),
             last_log: self.last_log.clone(),
         }
@@ -135,6 +141,15 @@ impl Catalog {
             }
             Change::Authority(version, document) => {
                 self.authorities.insert(version, document);
+            }
+            Change::Proposal(record) => {
+                self.proposals.insert(record.digest, record);
+            }
+            Change::ProposalGone(digest) => {
+                self.proposals.remove(&digest);
+            }
+            Change::AdminName(record) => {
+                self.admin_names.insert(record.admin, record);
             }
             Change::ReleaseGone(name) => {
                 self.releases.remove(&name.digest);

@@ -33,6 +33,8 @@ pub(super) struct Attempts {
     payload: Payload,
     cookie: Option<(Cookie, Instant)>,
     pause: Duration,
+    /// Initiations since the series began.
+    made: u32,
     current: Option<Attempt>,
 }
 
@@ -63,6 +65,7 @@ impl Attempts {
             payload,
             cookie: None,
             pause: HANDSHAKE_RETRY,
+            made: 0,
             current: None,
         }
     }
@@ -88,6 +91,7 @@ impl Attempts {
             initiation.set_mac2(&mac2(cookie, initiation.before_mac2()));
         }
         let had_cookie = self.cookie.is_some();
+        self.made = self.made.saturating_add(1);
         self.current = Some(Attempt { ephemeral, index, mac1, had_cookie });
         Some((*initiation.bytes(), self.next_pause(rng)))
     }
@@ -95,6 +99,21 @@ impl Attempts {
     /// The next handshake is the first of a new series.
     pub(super) const fn begin_series(&mut self) {
         self.pause = HANDSHAKE_RETRY;
+        self.made = 0;
+    }
+
+    /// Initiations since the series began. What a cookie reply says proves nothing: who
+    /// knows the server's public key can make one.
+    pub(super) const fn made(&self) -> u32 {
+        self.made
+    }
+
+    /// The server has another key from now on; the number of initiations goes on.
+    pub(super) fn set_server(&mut self, key: StaticKey) {
+        self.server = key;
+        // It was sealed and is used under the old one.
+        self.cookie = None;
+        self.current = None;
     }
 
     /// Takes a cookie reply; whether to initiate at once.

@@ -134,6 +134,28 @@ fn a_response_with_a_wrong_psk_or_any_byte_changed_is_ignored() {
 }
 
 #[test]
+fn another_key_of_the_server_begins_another_handshake_at_once() {
+    // PROTOCOL A3
+    let mut receiver = ReceiverEndpoint::<ChaCha>::new(&config(), Instant::ZERO);
+    let first = transmit(&mut receiver, Instant::ZERO).unwrap();
+    receiver.handle_datagram(Instant::ZERO, config().server, &mut cookie_reply(&first, [4; 16]));
+    assert_eq!(receiver.unanswered(), 1);
+    transmit(&mut receiver, Instant::ZERO).unwrap();
+    assert_eq!(receiver.unanswered(), 2, "a cookie is no answer");
+    let new = StaticPair::from_secret(&[0x53; 32]);
+    receiver.set_server_key(Instant::ZERO, *new.public());
+    // PROTOCOL H7: intervals go on growing, so that many keys make no storm.
+    assert_eq!(receiver.unanswered(), 2);
+    let third = transmit(&mut receiver, Instant::ZERO).unwrap();
+    let initiation = Initiation::new(&third[..]).unwrap();
+    assert!(Mac1::to(new.public()).fits(initiation.before_mac1(), &initiation.mac1()));
+    assert_eq!(initiation.mac2(), [0; 16], "the old key's cookie is not used");
+    let read = Responder::read(&new, &[3; 32], &initiation.noise()).unwrap();
+    // PROTOCOL H6: the number goes on growing.
+    assert_eq!(Payload::read(read.payload()).unwrap().order, (6, 3));
+}
+
+#[test]
 fn who_is_answered_and_then_hears_nothing_begins_anew() {
     let mut receiver = ReceiverEndpoint::<ChaCha>::new(&config(), Instant::ZERO);
     let keys = crate::crypto::noise::TransportKeys { send: [1; 32], receive: [2; 32] };

@@ -53,6 +53,11 @@ impl<H: Lent<HalfOpen>> Admission<H> {
         (Self { greeter, waiting, reply: None }, secret)
     }
 
+    /// Answers as another key from now on.
+    pub(super) fn take_key(&mut self, static_secret: &[u8; 32]) {
+        self.greeter.take_key(static_secret);
+    }
+
     /// Takes an initiation.
     pub(super) fn handle_initiation<A: Aead, P: Lent<Peer<A>>>(
         &mut self,

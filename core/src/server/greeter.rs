@@ -71,6 +71,13 @@ impl Greeter {
         }
     }
 
+    /// Answers as another key from now on; cookies of the old one prove nothing more.
+    pub(super) fn take_key(&mut self, static_secret: &[u8; 32]) {
+        self.own = StaticPair::from_secret(static_secret);
+        self.to_us = Mac1::to(self.own.public());
+        self.seal = CookieSeal::of(self.own.public());
+    }
+
     /// Judges an initiation.
     pub(super) fn judge(
         &mut self,

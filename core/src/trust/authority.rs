@@ -294,6 +294,20 @@ impl TrustedAuthority {
         document.verify_threshold(context, self.admins(), self.document.threshold)
     }
 
+    /// Checks that an admin has signed a document: enough for what lets receivers in
+    /// and installs nothing.
+    ///
+    /// # Errors
+    /// [`Untrusted`] when none has.
+    // PROTOCOL T7
+    pub fn verify_one(
+        &self,
+        context: Context,
+        document: &SignedDocument<'_>,
+    ) -> Result<(), Untrusted> {
+        document.verify_threshold(context, self.admins(), 1)
+    }
+
     /// Checks that a controller has signed a document.
     ///
     /// # Errors
@@ -318,6 +332,34 @@ impl TrustedAuthority {
         self.document.controllers.iter().copied().filter(|controller| {
             !self.is_revoked(&controller.signing.0) && !self.is_revoked(&controller.exchange.0)
         })
+    }
+
+    /// The signing key of the controller with this key for handshakes, if it counts.
+    #[must_use]
+    pub fn controller(&self, exchange: &StaticKey) -> Option<VerifyingKey> {
+        let mut controllers = self.controllers();
+        controllers.find(|keys| keys.exchange == *exchange).map(|keys| keys.signing)
+    }
+
+    /// The controller to try after the one with key `tried`: the next that counts, the
+    /// first after the last. `None` where none counts.
+    // PROTOCOL A3: only those that the newest document names.
+    #[must_use]
+    pub fn controller_after(&self, tried: &StaticKey) -> Option<StaticKey> {
+        let mut keys = self.controllers().map(|controller| controller.exchange);
+        let after = keys.find(|key| key == tried).and_then(|_| keys.next());
+        after.or_else(|| self.controllers().next().map(|first| first.exchange))
+    }
+
+    /// Whether something that counted under the version before counts no more: an
+    /// admin is gone, or more of them must sign, or orders begin anew.
+    #[must_use]
+    pub fn is_stricter_than(&self, before: &Self) -> bool {
+        let gone = |admin: VerifyingKey| !self.admins().any(|kept| kept == admin);
+        self.document.threshold > before.document.threshold
+            || self.document.reset_epoch > before.document.reset_epoch
+            || before.admins().any(gone)
+            || self.document.revoked.iter().any(|key| !before.document.revoked.contains(key))
     }
 
     /// Whether a key, of whatever kind, is revoked.
@@ -347,3 +389,8 @@ fn parse(document: &[u8]) -> Result<SignedDocument<'_>, AuthorityRefused> {
 #[allow(clippy::unwrap_used)]
 #[path = "authority_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "authority_model_tests.rs"]
+mod model_tests;

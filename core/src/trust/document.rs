@@ -122,6 +122,15 @@ impl<'a> SignedDocument<'a> {
         Ok(())
     }
 
+    /// The signature of a key for this purpose, if there is one and it is valid.
+    #[must_use]
+    pub fn signature_by(&self, context: Context, key: &VerifyingKey) -> Option<[u8; SIGNATURE]> {
+        let fingerprint = Fingerprint::of(&key.0);
+        let own = self.signatures.iter().map(split).filter(|(signer, _)| *signer == fingerprint);
+        let mut signatures = own.map(|(_, signature)| signature);
+        signatures.find(|signature| sign::verify(key, context, &[self.body], signature).is_ok())
+    }
+
     fn is_signed_by(&self, context: Context, key: &VerifyingKey) -> bool {
         let fingerprint = Fingerprint::of(&key.0);
         self.signatures.iter().map(split).any(|(signer, signature)| {
@@ -254,6 +263,16 @@ mod tests {
         let mut document = signed(Context::Release, b"body", &[2]);
         document[7..15].copy_from_slice(&Fingerprint::of(&public(1).0).0);
         assert_eq!(check(&document, &[1, 2], 1), Err(Untrusted { valid: 0, threshold: 1 }));
+    }
+
+    #[test]
+    fn a_signature_is_found_by_its_key_where_it_is_valid() {
+        let document = signed(Context::Release, b"body", &[1, 2]);
+        let view = SignedDocument::parse(&document, 100).unwrap();
+        let found = view.signature_by(Context::Release, &public(2));
+        assert_eq!(found, Some(key(2).sign(Context::Release, &[b"body"])));
+        assert_eq!(view.signature_by(Context::Release, &public(3)), None);
+        assert_eq!(view.signature_by(Context::Voucher, &public(2)), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Memberships: which device belongs to which group, and who says so.
 //!
-//! Admins sign a membership themselves, or they sign a voucher beforehand and
-//! the controller makes memberships from it: what it can do with a voucher is
-//! bounded by what the voucher says, and every membership names its own.
+//! An admin signs a membership, or signs a voucher beforehand and the controller
+//! makes memberships from it: what it can do with a voucher is bounded by what the
+//! voucher says, and every membership names its own. One admin is enough for both,
+//! whatever the threshold: they let a receiver in, and install nothing.
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub const MAX_VOUCHER: usize = 16 + 16 + 1 + MAX_VOUCHER_GROUPS * 16 + 5 + 10;
 /// Largest body of a membership in bytes: fleet, device, group, three numbers, digest.
 pub const MAX_MEMBERSHIP: usize = 16 + 32 + 16 + 3 * 10 + 1 + 32;
 
-/// What admins allow the controller to do with one enrolment token.
+/// What an admin allows the controller to do with one enrolment token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voucher {
     /// The fleet.
@@ -77,9 +78,9 @@ pub enum MembershipRefused {
     },
     /// The device's key is revoked.
     Revoked,
-    /// Too few admins have signed it, nor has a controller by a voucher.
+    /// No admin has signed it, nor has a controller by a voucher.
     Untrusted(Untrusted),
-    /// Too few admins have signed its voucher.
+    /// No admin has signed its voucher.
     UntrustedVoucher(Untrusted),
     /// The voucher that came with it is not the one that it names.
     Voucher {
@@ -97,7 +98,7 @@ pub enum MembershipRefused {
     },
 }
 
-/// A membership that enough admins stand behind.
+/// A membership that an admin stands behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifiedMembership {
     membership: Membership,
@@ -132,13 +133,14 @@ impl VerifiedMembership {
             return Err(MembershipRefused::Revoked);
         }
         match membership.voucher {
-            None if voucher.is_empty() => authority.verify(Context::Membership, &signed),
+            // PROTOCOL T7: an admin's word is enough.
+            None if voucher.is_empty() => authority.verify_one(Context::Membership, &signed),
             None => return Err(MembershipRefused::Voucher { expected: None }),
             Some(named) => {
                 check_voucher(authority, &membership, named, voucher)?;
                 authority
                     .verify_controller(Context::Membership, &signed)
-                    .or_else(|_| authority.verify(Context::Membership, &signed))
+                    .or_else(|_| authority.verify_one(Context::Membership, &signed))
             }
         }
         .map_err(MembershipRefused::Untrusted)?;
@@ -178,7 +180,7 @@ fn check_voucher(
     if signed.digest(Context::Voucher) != named {
         return Err(MembershipRefused::Voucher { expected: Some(named) });
     }
-    authority.verify(Context::Voucher, &signed).map_err(MembershipRefused::UntrustedVoucher)?;
+    authority.verify_one(Context::Voucher, &signed).map_err(MembershipRefused::UntrustedVoucher)?;
     let voucher: Voucher =
         control::decode_body(signed.body()).map_err(MembershipRefused::MalformedVoucher)?;
     check_fleet(authority, voucher.fleet)?;

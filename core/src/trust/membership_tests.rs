@@ -43,12 +43,38 @@ fn by_voucher(
 }
 
 #[test]
-fn admins_make_members_and_the_controller_alone_does_not() {
-    let verified = verify(&certificate(|_| {}, &[1, 3]), &[]).unwrap();
-    assert_eq!(*verified.membership(), membership());
-    for signers in [&[1][..], &[1, CONTROLLER], &[CONTROLLER]] {
+fn an_admin_makes_members_whatever_the_threshold_and_the_controller_alone_does_not() {
+    // PROTOCOL T7: the fixture's threshold is 2.
+    for signers in [&[1][..], &[3], &[1, 3], &[9, 2]] {
+        let verified = verify(&certificate(|_| {}, signers), &[]).unwrap();
+        assert_eq!(*verified.membership(), membership());
+    }
+    for signers in [&[][..], &[CONTROLLER], &[9], &[9, CONTROLLER]] {
         let refused = verify(&certificate(|_| {}, signers), &[]);
-        assert!(matches!(refused, Err(MembershipRefused::Untrusted(_))), "{signers:?}");
+        let untrusted = Untrusted { valid: 0, threshold: 1 };
+        assert_eq!(refused, Err(MembershipRefused::Untrusted(untrusted)), "{signers:?}");
+    }
+}
+
+#[test]
+fn what_only_a_removed_admin_has_signed_counts_no_more_under_the_next_document() {
+    // PROTOCOL T7: admin 3 is listed no more, or revoked; admin 1 stays.
+    let listed = trusted(|document| document.admins.truncate(2));
+    let revoked = trusted(|document| revoke(document, 3));
+    let voucher_of = |signers: &[u8]| signed(Context::Voucher, &body(&voucher()), signers);
+    let named = Some(Context::Voucher.digest(&body(&voucher())));
+    let by_controller = certificate(|m| m.voucher = named, &[CONTROLLER]);
+    for next in [&listed, &revoked] {
+        let check = |certificate: &[u8], voucher: &[u8]| {
+            VerifiedMembership::verify(next, &DEVICE, certificate, voucher).map(drop)
+        };
+        let untrusted = Untrusted { valid: 0, threshold: 1 };
+        let own = Err(MembershipRefused::Untrusted(untrusted));
+        assert_eq!(check(&certificate(|_| {}, &[3]), &[]), own);
+        assert_eq!(check(&certificate(|_| {}, &[3, 1]), &[]), Ok(()), "signed anew by another");
+        let vouched = Err(MembershipRefused::UntrustedVoucher(untrusted));
+        assert_eq!(check(&by_controller, &voucher_of(&[3])), vouched);
+        assert_eq!(check(&by_controller, &voucher_of(&[1])), Ok(()));
     }
 }
 
@@ -80,10 +106,12 @@ fn a_membership_counts_only_with_the_voucher_that_it_names() {
     assert_eq!(verify(&certificate_of(None), &right), Err(refused));
     let missing = verify(&certificate_of(Some(named)), &[]);
     assert!(matches!(missing, Err(MembershipRefused::MalformedVoucher(_))));
-    // PROTOCOL T1: one admin is not enough, nor is the controller's own word.
-    let weak = signed(Context::Voucher, &body(&voucher()), &[1, CONTROLLER]);
+    // PROTOCOL T7: one admin is enough, the controller's own word is not.
+    let one = signed(Context::Voucher, &body(&voucher()), &[1]);
+    assert!(verify(&certificate_of(Some(named)), &one).is_ok());
+    let weak = signed(Context::Voucher, &body(&voucher()), &[CONTROLLER]);
     let refused = verify(&certificate_of(Some(named)), &weak);
-    let untrusted = Untrusted { valid: 1, threshold: 2 };
+    let untrusted = Untrusted { valid: 0, threshold: 1 };
     assert_eq!(refused, Err(MembershipRefused::UntrustedVoucher(untrusted)));
 }
 
@@ -138,7 +166,8 @@ fn the_largest_bodies_are_as_large_as_their_bounds_say() {
 
 #[test]
 fn every_truncation_and_every_flipped_byte_is_refused() {
-    let voucher_bytes = signed(Context::Voucher, &body(&voucher()), &[1, 2]);
+    // One signature each, so that each byte of it matters.
+    let voucher_bytes = signed(Context::Voucher, &body(&voucher()), &[1]);
     let named = Context::Voucher.digest(&body(&voucher()));
     let certified = certificate(|m| m.voucher = Some(named), &[CONTROLLER]);
     let authority = trusted(|_| {});

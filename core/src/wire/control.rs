@@ -324,6 +324,15 @@ pub enum Up<'a> {
         /// The password from now on.
         new: &'a [u8],
     },
+    /// Not used yet; the variant keeps its number.
+    Reserved20,
+    /// Not used yet; the variant keeps its number.
+    Reserved21,
+    /// I trust this version of the authority document, durably.
+    Trusts {
+        /// The version.
+        version: u32,
+    },
 }
 
 /// A message from the server to a receiver.

@@ -91,14 +91,13 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     fn session_config(&self, invitation: &Invitation, seed: u64) -> Option<ReceiverConfig> {
         let authority = self.authority.as_ref()?;
-        let mut controllers = authority.controllers();
-        let controller = controllers.find(|keys| keys.exchange == self.server_key)?;
+        let controller = authority.controller(&self.server_key)?;
         let symbol = usize::from(invitation.symbol);
         let fits = (1..=fleetcast_core::limits::MAX_SYMBOL).contains(&symbol)
             && usize::from(invitation.sources) <= fleetcast_core::limits::MAX_SOURCES
             && invitation.sources > 0;
         let fleet = authority.document().fleet;
-        fits.then(|| ReceiverConfig::invited(invitation, fleet, controller.signing, seed))
+        fits.then(|| ReceiverConfig::invited(invitation, fleet, controller, seed))
     }
 
     /// The storage of a release: as it was left, where something of it is there.

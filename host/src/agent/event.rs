@@ -34,6 +34,8 @@ pub enum AgentEvent {
         /// Why.
         reason: &'static str,
     },
+    /// It was in the fleet, and is no more: an admin has removed it.
+    Removed,
     /// The server refuses it for good.
     Refused {
         /// A code such as `invite-used`.

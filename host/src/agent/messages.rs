@@ -5,7 +5,6 @@ use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId};
 use fleetcast_core::time::Instant;
-use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::trust::membership::VerifiedMembership;
 use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{
@@ -77,7 +76,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             }
             Down::Refused { why } => self.on_refused(why),
             Down::Authority { version, offset, total, bytes } => {
-                self.on_authority(version, offset.into(), total.into(), bytes);
+                self.on_authority(now, version, (offset.into(), total.into()), bytes);
             }
             Down::Membership { certificate, voucher } => self.on_membership(certificate, voucher),
             Down::Removed { group } => self.on_removed(group),
@@ -100,6 +99,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     fn on_welcome(&mut self, id: ReceiverId, name: &str, standing: Standing) {
+        if standing == Standing::Waiting {
+            self.note_removal();
+        }
         match standing {
             // Who logs in waits for nobody.
             Standing::Waiting if self.login.is_some() => {}
@@ -132,7 +134,23 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         }
     }
 
+    /// The server does not know it any more, or does not want it: it was taken in before.
+    /// It is told once; from now on it is a receiver that enrols.
+    fn note_removal(&mut self) -> bool {
+        let was_in = self.state.identity.take().is_some();
+        if was_in {
+            // If it cannot be kept, the next start tells it again.
+            let _ = self.save();
+            self.member = false;
+            self.tell(AgentEvent::Removed);
+        }
+        was_in
+    }
+
     fn on_refused(&mut self, why: RefusedWhy) {
+        if matches!(why, RefusedWhy::Revoked | RefusedWhy::Unknown) && self.note_removal() {
+            return self.end("receiver-removed");
+        }
         let code = match why {
             RefusedWhy::Expired => "invite-expired",
             RefusedWhy::Used => "invite-used",
@@ -150,33 +168,18 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         self.tell(AgentEvent::Refused { code });
     }
 
-    fn on_authority(&mut self, version: u32, offset: usize, total: usize, bytes: &[u8]) {
+    fn on_authority(
+        &mut self,
+        now: Instant,
+        version: u32,
+        (offset, total): (usize, usize),
+        bytes: &[u8],
+    ) {
         let pieces = self.pieces.take().filter(|_| offset > 0);
         let mut pieces = pieces.unwrap_or_else(|| Pieces::new(version, total));
         match pieces.add(version, offset, total, bytes) {
-            Some(document) => self.trust(document),
+            Some(document) => drop(self.trust(now, document)),
             None => self.pieces = Some(pieces),
-        }
-    }
-
-    /// PROTOCOL T2: the pinned document first, then only successors.
-    fn trust(&mut self, document: Vec<u8>) {
-        let next = match &self.authority {
-            Some(trusted) => trusted.advance(&document).ok(),
-            None => {
-                let pinned = self.state.enrolment.as_ref().map(|enrolment| enrolment.authority);
-                pinned.and_then(|pinned| TrustedAuthority::pin(&document, pinned).ok())
-            }
-        };
-        let Some(next) = next else { return };
-        let before = self.state.authority.replace((next.digest(), document));
-        let is_first = before.is_none();
-        // The first one is trusted also where it cannot be kept: nothing older
-        // could come back, and the server does not send it twice on one channel.
-        if self.save().is_ok() || is_first {
-            self.authority = Some(next);
-        } else {
-            self.state.authority = before;
         }
     }
 

@@ -63,7 +63,9 @@ impl Queue {
 /// Whether nobody needs `old` once `new` is said.
 fn supersedes(new: &Up<'_>, old: &Up<'_>) -> bool {
     match (new, old) {
-        (Up::Pong { .. }, Up::Pong { .. }) | (Up::Groups { .. }, Up::Groups { .. }) => true,
+        (Up::Pong { .. }, Up::Pong { .. })
+        | (Up::Groups { .. }, Up::Groups { .. })
+        | (Up::Trusts { .. }, Up::Trusts { .. }) => true,
         (Up::Join { group: new }, Up::Join { group: old })
         | (Up::Leave { group: new }, Up::Leave { group: old }) => new == old,
         (Up::Joined { session: new, .. }, Up::Joined { session: old, .. })

@@ -38,7 +38,9 @@ fn status(failure: &Failure) -> StatusCode {
     match failure.code.as_ref() {
         code if code.ends_with("-unknown") => StatusCode::NOT_FOUND,
         "catalog-in-doubt" | "group-exists" | "user-exists" | "name-taken" | "out-of-order"
-        | "chunks-missing" | "receiver-waiting" => StatusCode::CONFLICT,
+        | "chunks-missing" | "receiver-waiting" | "authority-outdated" | "release-overtaken" => {
+            StatusCode::CONFLICT
+        }
         "not-trusted" => StatusCode::FORBIDDEN,
         "name-unsafe" | "reason-unsafe" | "password-weak" | "bad-chunk" | "malformed" => {
             StatusCode::BAD_REQUEST

@@ -3,6 +3,8 @@
 //! It has a runtime of its own and one connection, made anew when the server
 //! has closed it.
 
+mod authority;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 

@@ -19,7 +19,9 @@ pub(super) async fn fleet(State(api): State<Api>) -> Answer<FleetInfo> {
     let info = api.run(move |node, _| {
         let authority = node.authority();
         let document = authority.document();
-        let controller = authority.controllers().next().ok_or_else(no_controller)?;
+        let own = authority.controllers().find(|named| named.exchange == *node.own_key());
+        let named = own.or_else(|| authority.controllers().next());
+        let controller = named.ok_or_else(no_controller)?;
         Ok(FleetInfo {
             fleet: Hex(document.fleet.0.to_vec()),
             version: document.version,

@@ -9,6 +9,7 @@
 //! answers when the changes that it made are durable.
 
 mod answer;
+mod authority;
 mod chunks;
 pub mod client;
 mod fleet;
@@ -38,6 +39,7 @@ impl Api {
             .route("/fleet", get(fleet::fleet))
             .route("/status", get(fleet::status))
             .route("/log", get(fleet::log))
+            .merge(authority::routes())
             .route("/vouchers", get(fleet::invitations).post(fleet::add_voucher))
             .route("/vouchers/{id}/revoke", post(fleet::revoke))
             .route("/groups", get(groups::list).post(groups::create))

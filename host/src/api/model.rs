@@ -2,6 +2,8 @@
 //!
 //! Signed documents, keys and ids travel as lower-case hex.
 
+pub mod authority;
+
 use std::fmt;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -360,6 +362,9 @@ pub struct Submitted {
     pub release: InstalledItem,
     /// Its deliveries, durably queued.
     pub deliveries: Vec<DeliveryItem>,
+    /// Where it lacks signatures: how many it has, and needs. It has no deliveries then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<(u32, u32)>,
 }
 
 /// `GET /deliveries`: deliveries of releases, and what was sent for them.

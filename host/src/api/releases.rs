@@ -4,14 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
+use fleetcast_core::limits::MAX_ROOT;
+use fleetcast_core::trust::document::SignedDocument;
 use serde::Deserialize;
 
 use super::answer::{ACTOR, Answer, malformed};
 use super::model::{Deliveries, Hex, NewRelease, ReleaseDocument, Submitted, TrafficItem};
 use super::state::Api;
 use crate::error::Failure;
-use crate::model::DeliveryRecord;
+use crate::model::{DeliveryRecord, ReleaseState};
 use crate::server::Traffic;
 use crate::server::releases::SendOptions;
 use crate::status::{DeliveryItem, InstalledItem, Item, Items, ReleaseItem};
@@ -112,7 +115,12 @@ pub(super) async fn submit(
     let _kept = api.gate.read().await;
     let submitted = api.run(move |node, now| {
         let options = SendOptions { terms: release.terms()?, queue: release.queue };
+        let digest = digest_in(&release.document.0);
         let ids = node.submit_release(now, ACTOR, release.document.0, options)?;
+        let kept = digest.and_then(|digest| node.registry().release(&digest));
+        if let Some(unsigned) = kept.filter(|kept| kept.state == ReleaseState::Unsigned) {
+            return Ok((waiting(node.release_item(unsigned)), Vec::new()));
+        }
         let records: Vec<&DeliveryRecord> =
             ids.iter().filter_map(|id| node.registry().delivery(*id)).collect();
         let newest = records.first().map(|record| record.release);
@@ -129,11 +137,24 @@ pub(super) async fn submit(
             Failure::failed("group-empty", "no receiver is in the group any more", hint)
         })?;
         let chunks = newest.map(|name| node.chunks_of(&name)).unwrap_or_default();
-        Ok((Submitted { release, deliveries }, chunks))
+        Ok((Submitted { release, deliveries, signatures: None }, chunks))
     });
     let (submitted, chunks) = submitted.await?;
     api.recent.settle(chunks);
     Ok(Json(submitted))
+}
+
+/// What was submitted lacks signatures: it is sent to nobody yet.
+fn waiting(item: ReleaseItem) -> Submitted {
+    let signatures = Some((item.signatures, item.threshold));
+    let ReleaseItem { group, sequence, release, .. } = item;
+    let release = InstalledItem { group, sequence, release };
+    Submitted { release, deliveries: Vec::new(), signatures }
+}
+
+fn digest_in(document: &[u8]) -> Option<Digest> {
+    let signed = SignedDocument::parse(document, MAX_ROOT).ok()?;
+    Some(signed.digest(Context::Release))
 }
 
 /// Which deliveries: of these releases, digests with commas between.

@@ -2,6 +2,7 @@
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder, StaticKey, TokenId, VerifyingKey};
+use fleetcast_core::trust::document::Fingerprint;
 use fleetcast_core::wire::control::ReleaseName;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
@@ -9,8 +10,9 @@ use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 use super::error::CatalogError;
 use super::words;
 use crate::model::{
-    AccountRecord, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
-    ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot, Terms, VoucherRecord,
+    AccountRecord, AdminNameRecord, DeliveryRecord, GroupRecord, HeldRecord, LogRecord,
+    MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord,
+    Snapshot, Terms, VoucherRecord,
 };
 
 /// Reads all tables, within the connection's transaction.
@@ -32,6 +34,8 @@ pub(super) async fn snapshot(db: &mut SqliteConnection) -> Result<Snapshot, Cata
         deliveries: all(db, "SELECT * FROM deliveries ORDER BY id", delivery).await?,
         held: all(db, "SELECT * FROM held ORDER BY receiver, group_id", held).await?,
         authorities: all(db, "SELECT * FROM authorities ORDER BY version", authority).await?,
+        proposals: all(db, "SELECT * FROM proposals ORDER BY digest", proposal).await?,
+        admin_names: all(db, "SELECT * FROM admin_names ORDER BY admin", admin_name).await?,
         marks: all(db, "SELECT * FROM marks ORDER BY name", mark).await?,
         last_log: all(db, "SELECT * FROM audit_log ORDER BY number DESC LIMIT 1", log).await?.pop(),
     })
@@ -225,6 +229,19 @@ fn mark(row: &SqliteRow) -> Result<(String, u64), CatalogError> {
 
 fn authority(row: &SqliteRow) -> Result<(u32, Vec<u8>), CatalogError> {
     Ok((small(row, "version")?, value(row, "document")?))
+}
+
+fn proposal(row: &SqliteRow) -> Result<ProposalRecord, CatalogError> {
+    Ok(ProposalRecord {
+        digest: Digest(bytes(row, "digest")?),
+        document: value(row, "document")?,
+        proposer: value(row, "proposer")?,
+        since: number(row, "since")?,
+    })
+}
+
+fn admin_name(row: &SqliteRow) -> Result<AdminNameRecord, CatalogError> {
+    Ok(AdminNameRecord { admin: Fingerprint(bytes(row, "admin")?), name: value(row, "name")? })
 }
 
 fn log(row: &SqliteRow) -> Result<LogRecord, CatalogError> {

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder, StaticKey, TokenId, VerifyingKey};
+use fleetcast_core::trust::document::Fingerprint;
 use fleetcast_core::wire::control::{ReleaseName, Standing};
 
 use super::*;
@@ -129,6 +130,13 @@ fn fleet() -> Snapshot {
         deliveries: vec![delivery(1, 1, 1, 1), delivery(2, 1, 2, 2), delivery(3, 2, 1, 1)],
         held: vec![held(1, 1, 1), held(2, 9, 4)],
         authorities: vec![(1, vec![1; 500]), (2, vec![2; 600])],
+        proposals: vec![ProposalRecord {
+            digest: Digest::of(b"proposal"),
+            document: vec![3; 700],
+            proposer: "ann".into(),
+            since: u64::MAX,
+        }],
+        admin_names: vec![AdminNameRecord { admin: Fingerprint([1; 8]), name: "bea".into() }],
         marks: vec![("doubt".into(), u64::MAX), ("floor".into(), 7)],
         last_log: Some(audit::next_line(None, 3, ["ann", "approved", "\u{1b}[31m", "ok"])),
     }
@@ -146,6 +154,8 @@ fn changes(fleet: &Snapshot) -> Vec<Change> {
     changes.extend(fleet.deliveries.iter().cloned().map(Change::Delivery));
     changes.extend(fleet.held.iter().cloned().map(Change::Held));
     changes.extend(fleet.authorities.iter().cloned().map(|(n, text)| Change::Authority(n, text)));
+    changes.extend(fleet.proposals.iter().cloned().map(Change::Proposal));
+    changes.extend(fleet.admin_names.iter().cloned().map(Change::AdminName));
     let marks = fleet.marks.iter().cloned();
     changes.extend(marks.map(|(name, value)| Change::Mark(name, Some(value))));
     changes.extend(fleet.last_log.iter().cloned().map(Change::Log));
@@ -208,6 +218,9 @@ async fn a_record_written_again_takes_the_place_of_its_former_self() {
     fleet.vouchers[0].used = 1;
     fleet.vouchers[0].revoked = true;
     fleet.releases[0].state = ReleaseState::Superseded;
+    fleet.releases[1].state = ReleaseState::Unsigned;
+    fleet.proposals[0].document.push(1);
+    fleet.admin_names[0].name = "eve".into();
     fleet.deliveries[1].state = DeliveryState::Failed;
     fleet.deliveries[0].hold = Hold::Staged;
     fleet.releases[1].terms = Terms::default();

@@ -5,8 +5,12 @@ use fleetcast_core::wire::control::Standing;
 use crate::model::{DeliveryPath, DeliveryState, Hold, ReleaseState, Role};
 
 const STANDINGS: [Standing; 3] = [Standing::Waiting, Standing::Member, Standing::Revoked];
-const RELEASE_STATES: [ReleaseState; 3] =
-    [ReleaseState::Current, ReleaseState::Superseded, ReleaseState::Cancelled];
+const RELEASE_STATES: [ReleaseState; 4] = [
+    ReleaseState::Current,
+    ReleaseState::Superseded,
+    ReleaseState::Cancelled,
+    ReleaseState::Unsigned,
+];
 const DELIVERY_STATES: [DeliveryState; 8] = [
     DeliveryState::Queued,
     DeliveryState::Offered,
@@ -34,6 +38,7 @@ pub(super) const fn release_state(state: ReleaseState) -> &'static str {
         ReleaseState::Current => "current",
         ReleaseState::Superseded => "superseded",
         ReleaseState::Cancelled => "cancelled",
+        ReleaseState::Unsigned => "unsigned",
     }
 }
 

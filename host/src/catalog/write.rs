@@ -1,6 +1,7 @@
 //! One statement per change. `$1` parameters and `ON CONFLICT` are understood by
 //! SQLite and PostgreSQL alike.
 
+use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId};
 use fleetcast_core::wire::control::ReleaseName;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
@@ -9,8 +10,9 @@ use sqlx::{Sqlite, query::Query};
 use super::error::CatalogError;
 use super::words;
 use crate::model::{
-    AccountRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord, MembershipRecord,
-    ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord, VoucherRecord,
+    AccountRecord, AdminNameRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord,
+    MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord,
+    VoucherRecord,
 };
 
 /// A statement that takes its values by copy.
@@ -37,6 +39,9 @@ pub(super) async fn change(
         Change::Delivery(record) => delivery(record),
         Change::Held(record) => held(record),
         Change::Authority(version, document) => authority(*version, document),
+        Change::Proposal(record) => proposal(record),
+        Change::ProposalGone(digest) => proposal_gone(*digest),
+        Change::AdminName(record) => admin_name(record),
         Change::ReleaseGone(name) => release_gone(name),
         Change::Receipt(record) => receipt(record),
         Change::Mark(name, value) => mark(name, *value),
@@ -255,6 +260,31 @@ fn authority(version: u32, document: &[u8]) -> Statement {
     )
     .bind(i64::from(version))
     .bind(document.to_vec())
+}
+
+fn proposal(record: &ProposalRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO proposals (digest, document, proposer, since) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (digest) DO UPDATE SET document = excluded.document, \
+         proposer = excluded.proposer, since = excluded.since",
+    )
+    .bind(record.digest.0.to_vec())
+    .bind(record.document.clone())
+    .bind(record.proposer.clone())
+    .bind(record.since.cast_signed())
+}
+
+fn proposal_gone(digest: Digest) -> Statement {
+    sqlx::query("DELETE FROM proposals WHERE digest = $1").bind(digest.0.to_vec())
+}
+
+fn admin_name(record: &AdminNameRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO admin_names (admin, name) VALUES ($1, $2) \
+         ON CONFLICT (admin) DO UPDATE SET name = excluded.name",
+    )
+    .bind(record.admin.0.to_vec())
+    .bind(record.name.clone())
 }
 
 fn release_gone(name: &ReleaseName) -> Statement {

@@ -113,7 +113,7 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             });
         }
         Command::Open { group } => {
-            joining::open(&client, &group, &context.admin_key()?.signing())?;
+            joining::open(&client, &group, &[&context.admin_key()?.signing()])?;
             tell_joining(context, &client, &group, "everybody")?;
         }
         Command::Close { group } => {
@@ -156,7 +156,7 @@ fn create(
     let key = if open { Some(context.admin_key()?.signing()) } else { None };
     let item = client.create_group(group, false)?;
     if let Some(key) = key {
-        joining::open(client, group, &key)?;
+        joining::open(client, group, &[&key])?;
     }
     Ok(GroupItem { open, ..item })
 }

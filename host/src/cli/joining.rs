@@ -7,7 +7,7 @@ use fleetcast_core::trust::membership::{Membership, Voucher};
 
 use super::context::{Context, DONE, Outcome};
 use super::printer;
-use super::signing::signed;
+use super::signing::{signed, signed_with};
 use super::table::Table;
 use crate::api::client::{Client, misunderstood};
 use crate::api::model::{Hex, NewMember, NewVoucher};
@@ -110,7 +110,7 @@ fn done(context: &Context, request: RequestItem, what: &str) -> Outcome {
 
 /// Signs the voucher by which whoever asks is in the group at once. The token that
 /// it names is told to nobody, and it enrols nobody: it counts for no uses.
-pub(super) fn open(client: &Client, group: &str, key: &SigningKey) -> Result<(), Failure> {
+pub(super) fn open(client: &Client, group: &str, keys: &[&SigningKey]) -> Result<(), Failure> {
     let next = client.next_release(group)?;
     let token: [u8; 16] = random()?;
     let voucher = Voucher {
@@ -120,7 +120,7 @@ pub(super) fn open(client: &Client, group: &str, key: &SigningKey) -> Result<(),
         uses: 0,
         not_after: now().saturating_add(OPEN_FOR),
     };
-    let document = Hex(signed(&voucher, Purpose::Voucher, key)?);
+    let document = Hex(signed_with(&voucher, Purpose::Voucher, keys)?);
     client.open_group(group, &NewVoucher { document, token: Hex(token.to_vec()) })
 }
 

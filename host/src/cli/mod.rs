@@ -4,6 +4,8 @@
 //! reach the server through its API only; what needs the admin key (invitations,
 //! memberships, releases) is signed here, never there.
 
+mod admin;
+mod authority;
 mod backup;
 mod completions;
 mod context;
@@ -25,6 +27,7 @@ mod prompt;
 mod receipts;
 mod receive;
 mod receivers;
+mod recovery;
 mod releases;
 mod send;
 mod serve;
@@ -76,6 +79,15 @@ enum Command {
     /// What was sent
     #[command(subcommand)]
     Releases(releases::Command),
+    /// This admin's own key
+    #[command(subcommand)]
+    Admin(admin::Command),
+    /// Whom the fleet trusts: admins, how many of them must sign, the server's key
+    #[command(subcommand)]
+    Authority(authority::Command),
+    /// A code on paper that stands in for a lost admin key
+    #[command(subcommand)]
+    Recovery(recovery::Command),
     /// Accounts of people
     #[command(subcommand)]
     Users(users::Command),
@@ -146,6 +158,9 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Send(options) => send::run(context, &options),
         Command::Pending(command) => pending::run(context, &command),
         Command::Releases(command) => releases::run(context, &command),
+        Command::Admin(command) => admin::run(context, &command),
+        Command::Authority(command) => authority::run(context, &command),
+        Command::Recovery(command) => recovery::run(context, &command),
         Command::Users(command) => users::run(context, command),
         Command::My(command) => my::run(context, command),
         Command::Status(options) => status::run(context, &options),

@@ -266,6 +266,10 @@ impl Listener<'_> {
     }
 }
 
+/// What helps a receiver that was removed.
+const REMOVED: &str = "ask the admin: `fleetcast receivers approve` takes it in again while it \
+    waits, or a new code does, with --enrol CODE";
+
 /// An event's name, its fields, and the line for people (progress has none).
 type Words = (&'static str, Value, String);
 
@@ -288,6 +292,11 @@ fn words(event: &AgentEvent) -> Option<Words> {
         AgentEvent::Disconnected { reason } => {
             ("disconnected", json!({ "reason": reason }), format!("disconnected: {reason}"))
         }
+        AgentEvent::Removed => (
+            "removed",
+            json!({ "hint": REMOVED }),
+            format!("removed: the fleet does not know this receiver any more\n  {REMOVED}"),
+        ),
         AgentEvent::Refused { code } => {
             ("refused", json!({ "code": code }), format!("refused: {code}"))
         }
@@ -381,6 +390,7 @@ fn refusal(code: &'static str) -> Failure {
         "invite-expired" => ("the code has expired", "ask the admin for a new one"),
         "invite-used" => ("the code was used up", "ask the admin for a new one"),
         "invite-revoked" => ("the fleet does not want this receiver", "ask the admin"),
+        "receiver-removed" => ("an admin has removed this receiver from the fleet", REMOVED),
         "authority-mismatch" => (
             "the server does not show the authority document that the code names",
             "ask the admin for a new code; somebody may have tampered with this one",

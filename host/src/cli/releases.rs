@@ -1,6 +1,7 @@
 //! `releases`: what was sent, whether it is whole, and what becomes of it.
 
 mod diff;
+mod sign;
 mod verify;
 
 use std::fmt::Write as _;
@@ -45,6 +46,14 @@ pub(super) enum Command {
         /// The beginning of its digest, or GROUP#SEQUENCE
         release: String,
     },
+    /// Sign a release that waits for further admins, once it was shown
+    Sign {
+        /// The beginning of its digest, or GROUP#SEQUENCE
+        release: String,
+        /// It was overtaken while it waited: make a new release with its content
+        #[arg(long)]
+        anew: bool,
+    },
     /// Send a group what an older release of it contains, as a new release
     Rollback(send::RollbackOptions),
     /// Forget old releases that nobody holds or waits for, and free their room
@@ -76,6 +85,7 @@ pub(super) fn run(context: &Context, command: &Command) -> Outcome {
             context.confirm(&question)?;
             printer::item(context, "release", client.cancel_release(&found.release)?, describe);
         }
+        Command::Sign { release, anew } => return sign::run(context, &client, release, *anew),
         Command::Rollback(options) => return send::rollback(context, options),
         Command::Prune { keep, dry_run } => prune(context, &client, *keep, *dry_run)?,
     }

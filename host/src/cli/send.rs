@@ -19,7 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::build::Target;
 pub(super) use self::build::tree_of;
-pub(super) use self::rollback::{RollbackOptions, rollback};
+pub(super) use self::rollback::{RollbackOptions, anew, rollback};
 use super::context::{Context, DONE, Outcome};
 use super::printer;
 use super::upload::Upload;

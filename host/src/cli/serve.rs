@@ -13,7 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::context::{Context, DONE, Outcome};
 use super::founding::{Founded, SealBy, found, open_catalog};
-use super::printer;
+use super::{printer, recovery};
 use crate::api::{Api, socket};
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
 use crate::error::Failure;
@@ -63,6 +63,10 @@ pub(super) struct Options {
     /// Do not let receivers without a code find this server on the network
     #[arg(long)]
     no_beacon: bool,
+    /// Where the controller key is lost, make another one; then an admin announces it by
+    /// `fleetcast authority rotate-controller`, and receivers follow
+    #[arg(long)]
+    new_controller: bool,
     /// What protects a new admin key [default: passphrase on a terminal, else file]
     #[arg(long, value_name = "HOW")]
     seal: Option<SealBy>,
@@ -132,7 +136,8 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
             return Err(Failure::usage("settings-malformed", message, "correct fleetcast.toml"));
         }
     };
-    let outcome = runtime.block_on(serve_until_told(context, &serve, seal));
+    let beginning = (seal, options.new_controller);
+    let outcome = runtime.block_on(serve_until_told(context, &serve, beginning));
     // What blocks on the disk has had its time.
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
@@ -186,7 +191,7 @@ fn init_log(context: &Context) {
 async fn serve_until_told(
     context: &Context,
     options: &ServeOptions,
-    seal: Option<SealBy>,
+    beginning: (Option<SealBy>, bool),
 ) -> Outcome {
     let io = |error: std::io::Error| Failure::io("signals", &error);
     // From here on a signal ends the server in order.
@@ -194,7 +199,7 @@ async fn serve_until_told(
     let mut interrupted = signal(SignalKind::interrupt()).map_err(io)?;
     let state = StateDir::create(&context.state)?;
     let _lock = state.lock()?;
-    let (server, api) = begin(context, options, &state, seal).await?;
+    let (server, api) = begin(context, options, &state, beginning).await?;
     let listener = socket::listen(&state.socket(), socket::OWN)?;
     let mut serving = tokio::spawn(async move { axum::serve(listener, api.router()).await });
     tell_ready(context, &server, &state);
@@ -219,13 +224,17 @@ async fn begin(
     context: &Context,
     options: &ServeOptions,
     state: &StateDir,
-    seal: Option<SealBy>,
+    (seal, new_controller): (Option<SealBy>, bool),
 ) -> Result<(Server, Api), Failure> {
     let catalog = open_catalog(state).await?;
-    let Founded { founding, conditions, new } = found(state, &catalog, seal).await?;
+    let founded = found(state, &catalog, seal, new_controller).await?;
+    let Founded { founding, conditions, new, recovery } = founded;
     if new {
         let directory = state.path().display();
         printer::say(context, &format!("made a new fleet; its keys are in {directory}/keys"));
+    }
+    if let Some(code) = recovery {
+        printer::say_lines(&recovery::told(&code));
     }
     let chunks: Arc<dyn ChunkStore> = Arc::new(Packs::open(&state.packs())?);
     let server = start(options, founding, Arc::clone(&chunks), catalog.clone())?;

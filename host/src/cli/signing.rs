@@ -1,4 +1,4 @@
-//! Documents signed by the admin key.
+//! Documents signed by admin keys.
 
 use fleetcast_core::crypto::sign::{Context, SigningKey};
 use fleetcast_core::limits::MAX_ROOT;
@@ -17,9 +17,21 @@ pub(super) fn signed(
     context: Context,
     key: &SigningKey,
 ) -> Result<Vec<u8>, Failure> {
+    signed_with(statement, context, &[key])
+}
+
+/// Signs a statement with several keys.
+///
+/// # Errors
+/// As [`signed`]; also for more keys than a document takes signatures.
+pub(super) fn signed_with(
+    statement: &impl Serialize,
+    context: Context,
+    keys: &[&SigningKey],
+) -> Result<Vec<u8>, Failure> {
     let mut body = [0; MAX_ROOT];
     let body = encode(statement, &mut body).map_err(unsignable)?;
-    signed_body(body, context, key)
+    signed_by(body, context, keys)
 }
 
 /// Signs a body.
@@ -31,9 +43,24 @@ pub(super) fn signed_body(
     context: Context,
     key: &SigningKey,
 ) -> Result<Vec<u8>, Failure> {
-    let mut document = vec![0; signed_len(body.len(), 1)];
-    let length = assemble(body, &mut document).map_err(unsignable)?;
-    add_signature(&mut document, length, context, key).map_err(unsignable)?;
+    signed_by(body, context, &[key])
+}
+
+/// Signs a body with several keys.
+///
+/// # Errors
+/// As [`signed`]; also for more keys than a document takes signatures.
+pub(super) fn signed_by(
+    body: &[u8],
+    context: Context,
+    keys: &[&SigningKey],
+) -> Result<Vec<u8>, Failure> {
+    let mut document = vec![0; signed_len(body.len(), keys.len())];
+    let mut length = assemble(body, &mut document).map_err(unsignable)?;
+    for key in keys {
+        length = add_signature(&mut document, length, context, key).map_err(unsignable)?;
+    }
+    document.truncate(length);
     Ok(document)
 }
 

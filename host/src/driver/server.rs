@@ -31,8 +31,9 @@ use crate::server::{NodeConfig, ServerNode};
 /// The server machine with the host's cipher.
 pub type Node = ServerNode<RingChaCha>;
 
-/// Type byte of a handshake's initiation (PROTOCOL §1).
-const INITIATION: u8 = 1;
+/// Type bytes of what is answered before the next datagram is read: a handshake's
+/// initiation, a request for the chain (PROTOCOL §1).
+const ASKS: [u8; 2] = [1, fleetcast_core::wire::chain::REQUEST];
 /// How often at least the wall clock is told to the machine.
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_millis(500);
 /// Batches of datagrams received before others get a turn.
@@ -305,12 +306,12 @@ impl Loop {
         for _ in 0..TURNS {
             let (node, socket) = (&mut self.node, &self.socket);
             let count = socket.receive(buffers, &mut |from, datagram| {
-                let is_initiation = datagram.first() == Some(&INITIATION);
+                let asks = datagram.first().is_some_and(|kind| ASKS.contains(kind));
                 let now = now_since(begin);
                 node.handle_datagram(now, from, datagram);
-                // The answer to an initiation is kept until the next one only, and a
-                // whole fleet may begin at once.
-                if is_initiation && let Some(t) = node.poll_transmit(now, &mut answer, &Lanes) {
+                // Such an answer is kept until the next one only, and a whole fleet may
+                // begin at once.
+                if asks && let Some(t) = node.poll_transmit(now, &mut answer, &Lanes) {
                     // Lost like any datagram when the socket is full: it is asked for again.
                     let _ = socket.send(t.to, &answer[..t.len], t.segment_size);
                 }

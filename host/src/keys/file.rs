@@ -112,6 +112,16 @@ pub(super) fn write(path: &Path, document: &KeyDocument) -> Result<(), KeyError>
     private::write(path, text.as_bytes()).map_err(io)
 }
 
+/// Removes a key file; none is as good.
+pub(super) fn remove(path: &Path) -> Result<(), KeyError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(KeyError::Io { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what group or others have any right to.
 pub(super) fn check_mode(path: &Path, metadata: &Metadata) -> Result<(), KeyError> {
     match private::exposed(metadata) {

@@ -265,7 +265,7 @@ impl<A: Aead> ServerNode<A> {
         Ok(digest)
     }
 
-    /// What a voucher says, if enough admins have signed it for this token.
+    /// What a voucher says, if an admin has signed it for this token.
     pub(super) fn check_voucher(
         &self,
         document: &[u8],
@@ -274,7 +274,7 @@ impl<A: Aead> ServerNode<A> {
         let signed = SignedDocument::parse(document, MAX_VOUCHER);
         let signed = signed.map_err(|fault| untrusted("the voucher", &fault))?;
         self.authority
-            .verify(Context::Voucher, &signed)
+            .verify_one(Context::Voucher, &signed)
             .map_err(|fault| untrusted("the voucher", &fault))?;
         let voucher: Voucher =
             decode_body(signed.body()).map_err(|fault| untrusted("the voucher", &fault))?;

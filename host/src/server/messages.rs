@@ -58,6 +58,7 @@ impl<A: Aead> ServerNode<A> {
                 if !self.is_approved(&id) => {}
             Up::Holds { releases, more } => self.on_holds(now, slot, id, &releases, more),
             Up::Pong { nonce } => self.on_pong(now, slot, nonce),
+            Up::Trusts { version } => self.on_trusts(slot, version),
             Up::Bye => {
                 self.endpoint.disconnect(slot);
                 self.drop_link(now, slot);
@@ -71,6 +72,14 @@ impl<A: Aead> ServerNode<A> {
             Up::Failed { release, code, reason } => self.on_failed(now, id, &release, code, reason),
             Up::Staged { release } => self.on_staged(now, (slot, id), &release),
             other => self.on_session_message(now, slot, id, &other),
+        }
+    }
+
+    /// PROTOCOL A5: a receiver has the newer document, durably.
+    fn on_trusts(&mut self, slot: PeerSlot, version: u32) {
+        let newest = self.authority.document().version;
+        if let Some((known, _)) = self.links.get_mut(&slot).and_then(|link| link.hello.as_mut()) {
+            *known = (*known).max(version.min(newest));
         }
     }
 
@@ -142,6 +151,9 @@ impl<A: Aead> ServerNode<A> {
     fn on_hello(&mut self, now: Instant, slot: PeerSlot, greeting: &Greeting<'_>) {
         let Some(link) = self.links.get(&slot) else { return };
         let (key, token, constrained) = (link.key, link.token, link.constrained);
+        if let Some(why) = self.refuses(&key) {
+            return self.tell(now, slot, &Down::Refused { why });
+        }
         let id = ReceiverId::of(&key);
         let known = self.registry.receiver(&id).cloned();
         let Some(record) = known.or_else(|| self.newcomer(key, greeting.name)) else {
@@ -287,9 +299,10 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
-    fn send_authority(&mut self, now: Instant, slot: PeerSlot, known: u32) {
-        let newer = self.authority_chain.iter().filter(|(version, _)| *version > known);
-        for (version, document) in newer.cloned().collect::<Vec<_>>() {
+    // PROTOCOL A4: all that it lacks, in the order of their versions.
+    pub(super) fn send_authority(&mut self, now: Instant, slot: PeerSlot, known: u32) {
+        let newer = self.chain.above(known).map(|(version, document)| (version, document.to_vec()));
+        for (version, document) in newer.collect::<Vec<_>>() {
             let total = document.len() as u16;
             for (piece, at) in document.chunks(AUTHORITY_PIECE).zip((0..).step_by(AUTHORITY_PIECE))
             {

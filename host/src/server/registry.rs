@@ -5,6 +5,7 @@
 //! catalog holds is what this held, a batch ago.
 
 mod people;
+mod trust;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -12,14 +13,15 @@ use std::ops::Bound;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId};
 use fleetcast_core::server::Directory;
+use fleetcast_core::trust::document::Fingerprint;
 use fleetcast_core::wire::control::{ReleaseName, Standing};
 
 use crate::accounts::folded;
 use crate::audit;
 use crate::model::{
     AccountRecord, Change, DeliveryRecord, DeliveryState, GroupRecord, HeldRecord, Hold, LogRecord,
-    MembershipRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, ReleaseState, RequestRecord,
-    Snapshot, Terms, UnixTime, VoucherRecord,
+    MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, ReleaseState,
+    RequestRecord, Snapshot, Terms, UnixTime, VoucherRecord,
 };
 
 /// Facts by their keys.
@@ -37,6 +39,8 @@ pub struct Registry {
     /// Number of the newest delivery, of which nothing else may be left.
     last_delivery: u64,
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
+    proposals: BTreeMap<Digest, ProposalRecord>,
+    admin_names: BTreeMap<Fingerprint, String>,
     marks: BTreeMap<String, u64>,
     last_log: Option<LogRecord>,
     recent_log: VecDeque<LogRecord>,
@@ -74,6 +78,8 @@ impl Registry {
             deliveries,
             last_delivery,
             held,
+            proposals: snapshot.proposals.into_iter().map(|p| (p.digest, p)).collect(),
+            admin_names: snapshot.admin_names.into_iter().map(|n| (n.admin, n.name)).collect(),
             marks: snapshot.marks.into_iter().collect(),
             last_log: snapshot.last_log,
             ..Self::default()
@@ -269,11 +275,14 @@ impl Registry {
         self.releases.get(digest).map_or_else(Terms::default, |release| release.terms)
     }
 
-    /// The newest release of a group that was not taken back.
+    /// The newest release of a group that enough admins have signed and nobody took back.
     #[must_use]
     pub fn current_release(&self, group: GroupId) -> Option<&ReleaseRecord> {
         let of_group = self.releases.values().filter(|r| r.name.group == group);
-        of_group.filter(|r| r.state != ReleaseState::Cancelled).max_by_key(|r| r.name.order)
+        let counts = |r: &&ReleaseRecord| {
+            !matches!(r.state, ReleaseState::Cancelled | ReleaseState::Unsigned)
+        };
+        of_group.filter(counts).max_by_key(|r| r.name.order)
     }
 
     /// Writes a release.
@@ -375,11 +384,6 @@ impl Registry {
         self.changes.push(Change::Held(record.clone()));
         self.held.insert(key, record);
         true
-    }
-
-    /// Makes a signed authority document durable.
-    pub fn put_authority(&mut self, version: u32, document: Vec<u8>) {
-        self.changes.push(Change::Authority(version, document));
     }
 
     // --- log ---

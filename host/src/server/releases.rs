@@ -35,7 +35,8 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// Takes a signed release whose chunks are all stored, and owes it to the
-    /// group's members; returns the numbers of their deliveries.
+    /// group's members; returns the numbers of their deliveries. One that lacks
+    /// signatures has none: it waits for them.
     ///
     /// # Errors
     /// `not-trusted`, `group-unknown`, `out-of-order`, `chunks-missing`.
@@ -54,25 +55,44 @@ impl<A: Aead> ServerNode<A> {
                 return Err(chunks_missing(&format!("chunk {} is not stored", chunk.id)));
             }
         }
+        if record.state == ReleaseState::Unsigned {
+            self.keep_unsigned(actor, record, options.queue);
+            return Ok(Vec::new());
+        }
+        self.contents.insert(record.name.digest, contents.into());
+        Ok(self.publish(now, actor, record, options.queue))
+    }
+
+    /// Makes a release the current one of its group, and owes it to the members.
+    pub(super) fn publish(
+        &mut self,
+        now: Instant,
+        actor: &str,
+        record: ReleaseRecord,
+        queue: bool,
+    ) -> Vec<u64> {
         let name = record.name;
         self.supersede(name.group);
-        let title = format!("{}#{}", self.group_name(name.group), name.order.sequence);
+        let title = self.registry.release_title(&name);
         self.registry.log(actor, "release-sent", &title, &record.label);
-        self.registry.put_release(record);
-        self.contents.insert(name.digest, contents.into());
-        if options.terms.is_scheduled() {
+        if record.terms.is_scheduled() {
             self.scheduled.insert(name.digest);
         }
+        self.registry.put_release(ReleaseRecord { state: ReleaseState::Current, ..record });
         let mut members: Vec<ReceiverId> =
             self.registry.members(name.group).map(|member| member.receiver).collect();
         members.sort_unstable();
         let first = self.registry.next_delivery();
-        let hold = if options.queue { Hold::Send } else { self.hold_of_new(&name.digest) };
+        let hold = if queue { Hold::Send } else { self.hold_of_new(&name.digest) };
         for member in members {
-            self.owe(now, member, name, hold);
+            // One that is signed again may be there already.
+            let held = self.registry.held(member, name.group).map(|held| held.release);
+            if held != Some(name) {
+                self.owe(now, member, name, hold);
+            }
         }
         self.forget_contents();
-        Ok((first..self.registry.next_delivery()).collect())
+        (first..self.registry.next_delivery()).collect()
     }
 
     fn check_release(&self, document: &[u8]) -> Result<ReleaseRecord, Failure> {
@@ -80,9 +100,7 @@ impl<A: Aead> ServerNode<A> {
             .map_err(|fault| untrusted("the release", &fault))?;
         let root =
             ReleaseRoot::decode(signed.body()).map_err(|fault| untrusted("the release", &fault))?;
-        self.authority
-            .verify(Context::Release, &signed)
-            .map_err(|fault| untrusted("the release", &fault))?;
+        let (document, state) = self.judge_signatures(&signed)?;
         if root.fleet != self.authority.document().fleet {
             return Err(untrusted("the release", &"it belongs to another fleet"));
         }
@@ -102,12 +120,12 @@ impl<A: Aead> ServerNode<A> {
         Ok(ReleaseRecord {
             name: root.name(signed.digest(Context::Release)),
             label: root.label.to_owned(),
-            document: document.to_vec(),
+            document,
             files: root.standard.files.into(),
             bytes: root.standard.content_bytes,
             created: root.created,
             expires: root.expires,
-            state: ReleaseState::Current,
+            state,
             terms: Terms::default(),
         })
     }

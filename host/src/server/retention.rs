@@ -78,6 +78,8 @@ impl<A: Aead> ServerNode<A> {
         for group in groups {
             let current = self.registry.current_release(group).map(|release| release.name);
             let of_group = self.registry.releases().filter(|release| release.name.group == group);
+            // What waits for signatures stays until it is cancelled.
+            let of_group = of_group.filter(|release| release.state != ReleaseState::Unsigned);
             let mut names: Vec<ReleaseName> = of_group.map(|release| release.name).collect();
             names.sort_unstable_by_key(|name| Reverse(name.order));
             // The highest number stays known, so that it is not given again.

@@ -8,7 +8,7 @@ use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::trust::authority::TrustedAuthority;
-use fleetcast_core::trust::document::SignedDocument;
+use fleetcast_core::trust::document::{Fingerprint, SignedDocument};
 use fleetcast_core::wire::control::Standing;
 
 use super::hearing::Hears;
@@ -130,11 +130,16 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn release_item(&self, release: &ReleaseRecord) -> ReleaseItem {
         let signed = SignedDocument::parse(&release.document, MAX_ROOT).ok();
-        let signatures = signed.map_or(0, |document| document.signers().count());
+        // They were checked before they were kept; here it counts whose they are.
+        let admins: Vec<Fingerprint> =
+            self.authority.admins().map(|key| Fingerprint::of(&key.0)).collect();
+        let signatures = signed
+            .map_or(0, |document| document.signers().filter(|key| admins.contains(key)).count());
         let state = match release.state {
             ReleaseState::Current => "current",
             ReleaseState::Superseded => "superseded",
             ReleaseState::Cancelled => "cancelled",
+            ReleaseState::Unsigned => "unsigned",
         };
         ReleaseItem {
             release: release.name.digest.to_string(),
@@ -305,6 +310,7 @@ impl<A: Aead> ServerNode<A> {
         for (id, since) in self.clones.shown(now) {
             health.raise(Condition::OrderRegressed, &self.name_of(id), since);
         }
+        self.trust_conditions(&mut health);
         if let Some(since) = self.in_doubt() {
             health.raise(Condition::CatalogInDoubt, "server", since);
         }

@@ -21,7 +21,8 @@ fn an_agent_says_hello_and_its_inventory_before_all_else() {
     let said: Vec<Up<'_>> = captor.heard.iter().map(|body| decode(body).unwrap()).collect();
     assert!(matches!(said[0], Up::Hello { name: "victim", .. }));
     let nothing = Default::default();
-    assert_eq!(said[1..], [Up::Holds { releases: nothing, more: false }, Up::Pong { nonce: 3 }]);
+    let holds = Up::Holds { releases: nothing, more: false };
+    assert_eq!(said[1..], [holds, Up::Trusts { version: 1 }, Up::Pong { nonce: 3 }]);
 }
 
 #[test]

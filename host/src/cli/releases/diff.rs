@@ -33,6 +33,11 @@ pub(super) fn run(context: &Context, client: &Client, from: &str, to: &str) -> O
     Ok(DONE)
 }
 
+/// What differs, for people.
+pub(super) fn between(before: &Tree, after: &Tree) -> Table {
+    table(&diff(before, after))
+}
+
 fn diff(before: &Tree, after: &Tree) -> Vec<DiffItem> {
     let chunks = |tree: &Tree| -> HashSet<Digest> {
         let files = tree.entries().filter_map(|(_, node)| match node {

@@ -14,7 +14,7 @@ use crate::cli::upload::Upload;
 use crate::cli::{deliveries, printer};
 use crate::error::EXIT_BEHIND;
 use crate::files::{Kind, Walk};
-use crate::status::{DeliveryItem, SendItem};
+use crate::status::{DeliveryItem, InstalledItem, SendItem, UnsignedItem};
 use crate::units::{format_size, printable};
 
 /// What a dry run tells.
@@ -94,13 +94,30 @@ pub(super) fn sent(
         unicast_bytes: traffic.unicast_bytes,
         seconds: begin.elapsed().as_secs_f64(),
         ingest_seconds,
+        unsigned: submitted.iter().filter_map(unsigned).collect(),
     };
+    let behind = behind || !item.unsigned.is_empty();
     printer::item(context, "send", item, |item| describe(item, waited));
     Ok(if waited && behind { EXIT_BEHIND } else { DONE })
 }
 
+/// A release that lacks signatures, if it does.
+fn unsigned(submitted: &Submitted) -> Option<UnsignedItem> {
+    let (signatures, threshold) = submitted.signatures?;
+    Some(UnsignedItem { release: submitted.release.clone(), signatures, threshold })
+}
+
+fn describe_unsigned(item: &UnsignedItem) -> String {
+    let title = format!("{}#{}", printable(&item.release.group), item.release.sequence);
+    let (has, needs) = (item.signatures, item.threshold);
+    format!("{title}: waits for signatures ({has} of {needs}): fleetcast releases sign {title}\n")
+}
+
 /// Tells what waits from now on.
 pub(super) fn queued(context: &Context, submitted: Vec<Submitted>) -> Outcome {
+    for item in submitted.iter().filter_map(unsigned) {
+        printer::say(context, describe_unsigned(&item).trim_end());
+    }
     let deliveries: Vec<DeliveryItem> =
         submitted.into_iter().flat_map(|submitted| submitted.deliveries).collect();
     printer::items(context, "deliveries", deliveries, deliveries::table);
@@ -109,7 +126,9 @@ pub(super) fn queued(context: &Context, submitted: Vec<Submitted>) -> Outcome {
 
 fn describe(item: &SendItem, waited: bool) -> String {
     let mut text = String::new();
-    for release in &item.releases {
+    item.unsigned.iter().for_each(|item| text.push_str(&describe_unsigned(item)));
+    let waits = |release: &InstalledItem| item.unsigned.iter().any(|item| item.release == *release);
+    for release in item.releases.iter().filter(|release| !waits(release)) {
         let (group, sequence) = (printable(&release.group), release.sequence);
         let of_it = item.deliveries.iter().filter(|d| d.release == release.release);
         let (mut all, mut installed) = (0, 0);

@@ -13,7 +13,8 @@ use crate::api::model::{Hex, NewRelease, Submitted};
 use crate::cli::context::{Context, Outcome};
 use crate::cli::upload::Upload;
 use crate::error::Failure;
-use crate::ingest::Encoding;
+use crate::ingest::{Encoding, Tree};
+use crate::status::ReleaseItem;
 use crate::units::quoted;
 
 /// Options of `releases rollback`.
@@ -44,28 +45,53 @@ pub(in crate::cli) fn rollback(context: &Context, options: &RollbackOptions) -> 
         let message = format!("{}#{} is no release of {}", old.group, old.sequence, quoted(group));
         return Err(Failure::usage("release-foreign", message, "fleetcast releases list GROUP"));
     }
-    let key = context.admin_key()?.signing();
-    let active: HashSet<String> = active_receivers(&client)?;
     let label = format!("back to #{}", old.sequence);
-    let mut sink = Upload::new(&client, false);
-    let mut attempt = 1;
-    let submitted = loop {
-        let target = Target::of(&client, group)?;
-        let codecs = if target.next.constrained { CODEC_LZ4 } else { Encoding::HOSTS.codecs };
-        let encoding = Encoding { codecs, compress: true };
-        let job = Job { client: &client, label: &label, encoding, mirror: true };
-        let release = seal(&job, &target.next, &tree, &key, &mut sink)?;
-        sink.flush()?;
-        match submit(&client, release.document) {
-            Err(failure) if failure.code == "out-of-order" && attempt < ATTEMPTS => attempt += 1,
-            answer => break answer?,
-        }
-    };
-    let submitted = [submitted];
+    let active: HashSet<String> = active_receivers(&client)?;
+    let submitted = [again(context, &client, group, &label, &tree)?];
     let ingest_seconds = begin.elapsed().as_secs_f64();
     let limit = options.wait.map(|wait| wait.0);
     wait::wait(context, &client, &submitted, &active, limit)?;
     report::sent(context, &client, &submitted, begin, ingest_seconds, limit.is_some())
+}
+
+/// Makes a new release of one that was overtaken while it waited for signatures.
+pub(in crate::cli) fn anew(context: &Context, client: &Client, old: &ReleaseItem) -> Outcome {
+    if old.state != "unsigned" {
+        let message = format!("{}#{} does not wait for signatures", old.group, old.sequence);
+        let hint = "`fleetcast releases rollback` sends an older release again";
+        return Err(Failure::usage("release-signed", message, hint));
+    }
+    let begin = Instant::now();
+    let (_, tree) = tree_of(client, &old.release)?;
+    let submitted = [again(context, client, &old.group, &old.name, &tree)?];
+    client.cancel_release(&old.release)?;
+    let ingest_seconds = begin.elapsed().as_secs_f64();
+    report::sent(context, client, &submitted, begin, ingest_seconds, false)
+}
+
+/// Makes, signs and submits the next release of a group with this content.
+fn again(
+    context: &Context,
+    client: &Client,
+    group: &str,
+    label: &str,
+    tree: &Tree,
+) -> Result<Submitted, Failure> {
+    let key = context.admin_key()?.signing();
+    let mut sink = Upload::new(client, false);
+    let mut attempt = 1;
+    loop {
+        let target = Target::of(client, group)?;
+        let codecs = if target.next.constrained { CODEC_LZ4 } else { Encoding::HOSTS.codecs };
+        let encoding = Encoding { codecs, compress: true };
+        let job = Job { client, label, encoding, mirror: true };
+        let release = seal(&job, &target.next, tree, &key, &mut sink)?;
+        sink.flush()?;
+        match submit(client, release.document) {
+            Err(failure) if failure.code == "out-of-order" && attempt < ATTEMPTS => attempt += 1,
+            answer => return answer,
+        }
+    }
 }
 
 fn submit(client: &Client, document: Vec<u8>) -> Result<Submitted, Failure> {
