@@ -64,6 +64,7 @@ use fleetcast_core::server::{HalfOpen, Peer, ServerConfig, ServerEndpoint, Serve
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
+use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
 use fleetcast_core::wire::session;
 use fleetcast_core::wire::transport::Sending;
@@ -126,6 +127,8 @@ struct Link {
     key: StaticKey,
     token: Option<TokenId>,
     constrained: bool,
+    /// What it has room for, where it has told.
+    bounds: Option<Bounds>,
     /// Known after its Hello.
     receiver: Option<ReceiverId>,
     /// Authority version and nonce of its Hello.
@@ -335,6 +338,7 @@ impl<A: Aead> ServerNode<A> {
                     key,
                     token,
                     constrained,
+                    bounds: None,
                     receiver: None,
                     hello: None,
                     ready: false,

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use fleetcast_core::constrained::{
-    BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS, SOURCES,
+    BEHIND, BLOCKS, BURST, ConstrainedSession, HEADERS, INTERLEAVE, REPORT, SEGMENT, SEGMENTS,
+    SLOTS, SOURCES,
 };
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::sign::SigningKey;
@@ -17,7 +18,7 @@ use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::receiver::{
     Buffers, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState,
 };
-use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderSession};
+use fleetcast_core::session::sender::{BlockSlot, Flow, SenderConfig, SenderSession};
 use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
 use fleetcast_core::store::Step;
 use fleetcast_core::time::{Duration, Instant};
@@ -34,8 +35,7 @@ use fleetcast_tests::random::Random;
 const FLEET: FleetId = FleetId([4; 16]);
 const BLOCK: usize = SOURCES * CONSTRAINED_SYMBOL;
 const SALT: [u8; 8] = *b"saltsalt";
-/// Blocks of a segment: as many as the receiver takes at a time.
-const PER_SEGMENT: u32 = SLOTS as u32;
+const PER_SEGMENT: u32 = SEGMENT as u32;
 
 /// The blocks of one session, cut by the rule that each holds whole records.
 struct Plan {
@@ -135,6 +135,7 @@ impl Session {
             slot: 0,
             symbol: CONSTRAINED_SYMBOL,
             sources: SOURCES,
+            interleave: INTERLEAVE,
             first_block: BlockIndex(0),
             unicast: false,
             receivers: 1,
@@ -161,9 +162,10 @@ impl Session {
             members: 1,
             payload: payload as u64,
             limits: RateLimits { cap: 300_000, floor: 100_000, start: 300_000 },
+            flow: Flow { interleave: INTERLEAVE, behind: BEHIND.into(), burst: BURST },
             report_interval: Duration::from_millis(200),
         };
-        let (slots, memory) = (vec![BlockSlot::default(); 8], vec![0; 8 * BLOCK]);
+        let (slots, memory) = (vec![BlockSlot::default(); 48], vec![0; 48 * BLOCK]);
         let parity = vec![0; plan.blocks.len()];
         Sender::new(config, slots, memory, parity, Instant::ZERO)
     }

@@ -17,6 +17,7 @@ use crate::ethernet::{Ethernet, Frames};
 use crate::spi::Ssi;
 use crate::stack;
 use crate::uart::Uart;
+use crate::work;
 
 /// Milliseconds that a board which cannot start waits before it tries again.
 const PAUSE: u64 = 5_000;
@@ -102,13 +103,24 @@ fn serve(driver: &mut Driver<'_, '_, Ethernet<'_>, Disk>) -> ! {
     loop {
         chip::feed_watchdog();
         if !driver.round(&chip::now, &mut tell) {
-            chip::sleep();
+            work::sleep();
         }
     }
 }
 
 fn tell(event: &Event) {
+    // A line takes four milliseconds at this rate, and progress is told twenty times a second.
+    if matches!(event, Event::Progress(..)) && !work::is_time_to_tell() {
+        return;
+    }
     let _ = writeln!(Uart, "{event}");
+    match event {
+        Event::Offered { .. } => work::begin(),
+        Event::Installed(_) => {
+            let _ = writeln!(Uart, "{}", work::Since);
+        }
+        _ => {}
+    }
     if matches!(event, Event::Connected | Event::Installed(_)) {
         let (high, fixed) = (stack::high_water(), stack::static_bytes());
         let _ = writeln!(Uart, "memory static={fixed} stack={high}");

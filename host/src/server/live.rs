@@ -7,11 +7,9 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
-use fleetcast_core::limits::MAX_DATAGRAM;
+use fleetcast_core::limits::{DATA_HEADER, SYMBOL_HEADER, TAG};
 use fleetcast_core::session::rate::RateLimits;
-use fleetcast_core::session::sender::{
-    BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
-};
+use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
 use fleetcast_core::session::source::BlockSource as _;
 use fleetcast_core::session::tally::Tally;
 use fleetcast_core::time::{Duration, Instant};
@@ -118,6 +116,7 @@ impl<A: Aead> LiveSession<A> {
             members: invited,
             payload: plan.payload(),
             limits: config.limits,
+            flow: config.shape.flow,
             report_interval: Duration::from_millis(report_ms.into()),
         };
         let held = plan.block_count().min(BLOCKS_IN_MEMORY);
@@ -127,7 +126,7 @@ impl<A: Aead> LiveSession<A> {
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
             let awaited = !config.tardy.contains(&id);
-            (id, Member::new(slot, epoch, Tally::default(), awaited, now))
+            (id, Member::new(slot, epoch, Tally::default(), awaited, &config.shape.flow, now))
         };
         let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
@@ -247,7 +246,8 @@ impl<A: Aead> LiveSession<A> {
     /// Takes a late receiver in.
     pub(super) fn add(&mut self, now: Instant, id: ReceiverId, slot: u8) {
         let taken = Tally::new(self.sender.counter());
-        let member = Member::new(slot, self.epoch, taken, false, now);
+        let flow = &self.config.shape.flow;
+        let member = Member::new(slot, self.epoch, taken, false, flow, now);
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -396,6 +396,7 @@ impl<A: Aead> LiveSession<A> {
         let dear = others().filter(|(_, m)| m.pace.is_dear()).count();
         let alone = !self.is_multicast() || !others().any(|(_, m)| m.pace.follows());
         let room = dear < few(others().count() + 1);
+        let datagram = self.datagram();
         let member = self.members.get_mut(id)?;
         let follows = match member.pace.compare(usual.unwrap_or(0), pace) {
             _ if alone || usual.is_none() || !member.joined => Follows::Well,
@@ -403,7 +404,7 @@ impl<A: Aead> LiveSession<A> {
             follows => follows,
         };
         let leaves = member.pace.note(now, follows);
-        leaves.then(|| member.pace.bytes_per_second(now))
+        leaves.then(|| member.pace.bytes_per_second(now, datagram))
     }
 
     /// A member lacks a header, or digests.
@@ -448,7 +449,12 @@ impl<A: Aead> LiveSession<A> {
 
     /// Datagrams per second at the present rate.
     const fn pace_now(&self) -> u64 {
-        self.sender.current_rate() / MAX_DATAGRAM as u64
+        self.sender.current_rate() / self.datagram()
+    }
+
+    /// Bytes of a datagram of full size.
+    const fn datagram(&self) -> u64 {
+        (DATA_HEADER + SYMBOL_HEADER + self.config.shape.symbol + TAG) as u64
     }
 
     /// Goes over to the new key when 95 % have confirmed it, or after a second.
@@ -471,13 +477,13 @@ impl<A: Aead> LiveSession<A> {
     fn wait_for_members(&mut self, now: Instant) {
         let sent = self.sender.counter();
         let (mut all, mut behind) = (0, 0);
-        let pace = self.pace_now();
+        let (pace, most) = (self.pace_now(), self.config.shape.flow.behind);
         let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls(pace);
         for member in self.members.values().filter(waited_for) {
             all += 1;
             let lag = sent.saturating_sub(member.taken.0.counter());
             let moving = now.since(member.taken.1) < STANDSTILL;
-            behind += u32::from(lag > MOST_BEHIND && lag < HOPELESS && moving);
+            behind += u32::from(lag > most && lag < HOPELESS && moving);
         }
         let held = behind * 10 > all;
         self.sender.hold(held);

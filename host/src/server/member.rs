@@ -1,6 +1,7 @@
 //! What a session knows of a receiver that takes part.
 
 use fleetcast_core::ids::Epoch;
+use fleetcast_core::session::sender::Flow;
 use fleetcast_core::session::tally::Tally;
 use fleetcast_core::time::Instant;
 
@@ -29,15 +30,22 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// A member that has said nothing yet.
-    pub(super) fn new(slot: u8, epoch: Epoch, taken: Tally, awaited: bool, now: Instant) -> Self {
+    /// A member of a session of that kind, which has said nothing yet.
+    pub(super) fn new(
+        slot: u8,
+        epoch: Epoch,
+        taken: Tally,
+        awaited: bool,
+        flow: &Flow,
+        now: Instant,
+    ) -> Self {
         Self {
             slot,
             joined: false,
             finished: false,
             epoch,
             taken: (taken, now),
-            pace: Pace::new(now),
+            pace: Pace::new(now, flow),
             hearing: Hearing::new(now),
             awaited,
         }
