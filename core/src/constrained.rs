@@ -8,6 +8,7 @@ use crate::receiver::ReceiverEndpoint;
 use crate::session::receiver::{
     Buffers, ReceiveSlot, ReceiverSession, SegmentState, longest_header,
 };
+use crate::wire::bounds::Bounds;
 use crate::wire::transport::OVERHEAD;
 
 /// Blocks that it receives at a time.
@@ -16,6 +17,25 @@ pub const SLOTS: usize = 2;
 pub const SOURCES: usize = 10;
 /// Segments that it keeps state for.
 pub const SEGMENTS: usize = 2;
+/// Blocks of a segment at most: one signature speaks for all of them, and verifying it is
+/// the dearest thing that a board does while it receives.
+pub const SEGMENT: usize = MAX_SEGMENT_BLOCKS;
+/// Blocks that come at a time (PROTOCOL S7): the other places are for blocks that wait for
+/// repairs.
+pub const INTERLEAVE: u8 = 1;
+/// Datagrams that may wait for it: in its network controller, or in the switch before it.
+/// With reports every 50 ms this is no less than what it takes of a megabyte a second.
+pub const BEHIND: u16 = 128;
+/// Bytes that a controller with a receive buffer of 2 KiB takes at once.
+pub const BURST: u32 = 3 * 576;
+/// What it tells the server of all this.
+pub const BOUNDS: Bounds = Bounds {
+    symbol: CONSTRAINED_SYMBOL as u16,
+    sources: SOURCES as u8,
+    interleave: INTERLEAVE,
+    segment: SEGMENT as u8,
+    behind: BEHIND,
+};
 /// Bytes of all blocks that it receives at a time.
 pub const BLOCKS: usize = SLOTS * SOURCES * CONSTRAINED_SYMBOL;
 /// Bytes of the headers of all segments that it keeps state for.
@@ -116,4 +136,6 @@ const _: () = {
     assert!(DATA_HEADER + longest_header(CONSTRAINED_SYMBOL) + TAG <= DATAGRAM);
     // One report names all blocks that are known, two of them with all their sources.
     assert!(8 + SEGMENTS * MAX_SEGMENT_BLOCKS * 7 + 2 * SOURCES <= REPORT);
+    // A block that waits for repairs does not keep the next ones from coming.
+    assert!((INTERLEAVE as usize) < SLOTS && SEGMENT <= MAX_SEGMENT_BLOCKS);
 };

@@ -69,6 +69,7 @@ use fleetcast_core::server::{HalfOpen, Peer, ServerConfig, ServerEndpoint, Serve
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
+use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
 use fleetcast_core::wire::transport::Sending;
 use fleetcast_core::wire::{chain, session};
@@ -132,6 +133,8 @@ struct Link {
     key: StaticKey,
     token: Option<TokenId>,
     constrained: bool,
+    /// What it has room for, where it has told.
+    bounds: Option<Bounds>,
     /// Known after its Hello.
     receiver: Option<ReceiverId>,
     /// Authority version and nonce of its Hello.
@@ -356,6 +359,7 @@ impl<A: Aead> ServerNode<A> {
                     key,
                     token,
                     constrained,
+                    bounds: None,
                     receiver: None,
                     hello: None,
                     ready: false,

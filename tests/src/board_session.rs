@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use fleetcast_core::constrained::SOURCES;
+use fleetcast_core::constrained::{BEHIND, BURST, INTERLEAVE, SEGMENT, SOURCES};
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::Portable;
@@ -11,7 +11,7 @@ use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, Ordinal, SegmentIndex, Ses
 use fleetcast_core::limits::CONSTRAINED_SYMBOL;
 use fleetcast_core::session::layout::BlockLayout;
 use fleetcast_core::session::rate::RateLimits;
-use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderSession};
+use fleetcast_core::session::sender::{BlockSlot, Flow, SenderConfig, SenderSession};
 use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::tree::record::encode_header;
@@ -24,8 +24,8 @@ use crate::board::BoardRelease;
 
 /// Bytes of a block.
 pub const BLOCK: usize = SOURCES * CONSTRAINED_SYMBOL;
-/// Blocks of a segment: as many as a board takes at a time.
-const PER_SEGMENT: u32 = fleetcast_core::constrained::SLOTS as u32;
+/// Blocks of a segment: as many as a board takes.
+const PER_SEGMENT: u32 = SEGMENT as u32;
 /// Salt of digests, which boards never get.
 pub const SALT: [u8; 8] = *b"saltsalt";
 
@@ -136,6 +136,8 @@ pub fn sender(
     to: SocketAddr,
     now: Instant,
 ) -> Sender {
+    let (behind, burst) = (BEHIND.into(), BURST);
+    let flow = Flow { interleave: INTERLEAVE, behind, unreported: behind, burst };
     let config = SenderConfig {
         session: SessionId(number),
         epoch: Epoch(1),
@@ -150,9 +152,10 @@ pub fn sender(
         members: 1,
         payload: plan.payload(),
         limits: RateLimits { cap: 300_000, floor: 100_000, start: 300_000 },
+        flow,
         report_interval: Duration::from_millis(200),
     };
-    let (slots, memory) = (vec![BlockSlot::default(); 8], vec![0; 8 * BLOCK]);
+    let (slots, memory) = (vec![BlockSlot::default(); 48], vec![0; 48 * BLOCK]);
     let parity = vec![0; plan.blocks.len()];
     Sender::new(config, slots, memory, parity, now)
 }

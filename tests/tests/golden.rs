@@ -20,6 +20,7 @@ use fleetcast_core::ids::{
 use fleetcast_core::limits::MAX_MESSAGE;
 use fleetcast_core::tree::record::{NONE, Record, encode_header};
 use fleetcast_core::trust::beacon::{Beacon, fingerprint};
+use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{
     Down, FailCode, Invitation, Object, RefusedWhy, ReleaseName, Standing, Up, WantRun, decode,
     encode,
@@ -201,6 +202,14 @@ fn messages_about_releases() {
     down("activate", &Down::Activate { release: RELEASE });
 }
 
+// PROTOCOL M6
+#[test]
+fn what_a_board_has_room_for() {
+    let board = Bounds { symbol: 510, sources: 10, interleave: 1, segment: 16, behind: 128 };
+    assert_eq!(golden("up_bounds"), board.to_bytes());
+    assert_eq!(Bounds::parse(&golden("up_bounds")), Ok(board));
+}
+
 #[test]
 fn a_nack() {
     let bytes = golden("nack");
@@ -360,6 +369,6 @@ fn every_golden_file_is_checked_by_some_test() {
         assert!(found, "{name}");
         count += 1;
     }
-    // 20 messages up, 16 down, 18 others.
-    assert_eq!(count, 54);
+    // 21 messages up, 16 down, 18 others.
+    assert_eq!(count, 55);
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use fleetcast_core::constrained::{
-    BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS, SOURCES,
+    BLOCKS, ConstrainedSession, HEADERS, INTERLEAVE, REPORT, SEGMENTS, SLOTS, SOURCES,
 };
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::Portable;
@@ -47,6 +47,7 @@ impl Session {
             slot: 0,
             symbol: CONSTRAINED_SYMBOL,
             sources: SOURCES,
+            interleave: INTERLEAVE,
             first_block: BlockIndex(0),
             unicast: false,
             receivers: 1,

@@ -20,6 +20,9 @@ const BUSY: u32 = 2_000_000;
 
 const IDLE: u8 = 0x01;
 const DATA_TOKEN: u8 = 0xFE;
+/// In front of each of several sectors, and after the last one (chapter 7.3.3.2).
+const MULTIPLE_TOKEN: u8 = 0xFC;
+const STOP_TOKEN: u8 = 0xFD;
 const ACCEPTED: u8 = 0x05;
 
 /// The bus: full duplex, mode 0, and a chip select of its own.
@@ -28,6 +31,16 @@ pub trait Spi {
     fn select(&mut self, selected: bool);
     /// Sends a byte and returns the one that comes meanwhile.
     fn transfer(&mut self, byte: u8) -> u8;
+    /// Sends bytes; what comes meanwhile is nothing.
+    fn send(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.transfer(byte);
+        }
+    }
+    /// Receives bytes while it sends ones.
+    fn receive(&mut self, out: &mut [u8]) {
+        out.iter_mut().for_each(|byte| *byte = self.transfer(0xFF));
+    }
     /// Goes from at most 400 kHz to at most 25 MHz.
     fn speed_up(&mut self);
 }
@@ -120,23 +133,52 @@ impl<S: Spi> SdCard<S> {
         self.read_data(17, address, out)
     }
 
-    fn write_sector(&mut self, sector: u32, bytes: &[u8]) -> Result<(), ErrorKind> {
+    /// Writes whole sectors: several by one command, so that a card need not erase for each.
+    fn write_sectors(&mut self, sector: u32, bytes: &[u8]) -> Result<(), ErrorKind> {
+        let sectors = bytes.as_chunks::<SECTOR>().0;
+        let last = u32::try_from(sectors.len()).ok().and_then(|count| sector.checked_add(count));
+        if last.is_none_or(|end| end > self.sectors) {
+            return Err(ErrorKind::InvalidInput);
+        }
         let address = self.address(sector)?;
         self.spi.select(true);
-        let done = self.write_data(address, bytes);
+        let done = match sectors {
+            [one] => self.write_one(address, one),
+            several => self.write_several(address, several),
+        };
         self.release();
         done
     }
 
-    fn write_data(&mut self, address: u32, bytes: &[u8]) -> Result<(), ErrorKind> {
+    fn write_one(&mut self, address: u32, sector: &[u8; SECTOR]) -> Result<(), ErrorKind> {
         if self.send(24, address)? != 0 {
             return Err(ErrorKind::Other);
         }
-        self.spi.transfer(0xFF);
-        self.spi.transfer(DATA_TOKEN);
-        for &byte in bytes {
-            self.spi.transfer(byte);
+        self.write_data(DATA_TOKEN, sector)
+    }
+
+    fn write_several(&mut self, address: u32, all: &[[u8; SECTOR]]) -> Result<(), ErrorKind> {
+        if self.send(25, address)? != 0 {
+            return Err(ErrorKind::Other);
         }
+        let written = all.iter().try_for_each(|sector| self.write_data(MULTIPLE_TOKEN, sector));
+        if written.is_ok() {
+            self.spi.transfer(0xFF);
+            self.spi.transfer(STOP_TOKEN);
+            self.spi.transfer(0xFF);
+        } else {
+            // Chapter 7.2.4: after a sector that was refused it is stopped by a command.
+            self.wait_for(BUSY, |byte| byte == 0xFF)?;
+            self.send(12, 0)?;
+        }
+        written.and(self.wait_for(BUSY, |byte| byte == 0xFF).map(drop))
+    }
+
+    /// Sends a sector behind its token, and waits until it is written.
+    fn write_data(&mut self, token: u8, sector: &[u8; SECTOR]) -> Result<(), ErrorKind> {
+        self.spi.transfer(0xFF);
+        self.spi.transfer(token);
+        self.spi.send(sector);
         // The check is not looked at in this mode.
         self.spi.transfer(0xFF);
         self.spi.transfer(0xFF);
@@ -162,7 +204,7 @@ impl<S: Spi> SdCard<S> {
         if self.wait_for(DATA, |byte| byte != 0xFF)? != DATA_TOKEN {
             return Err(ErrorKind::Other);
         }
-        out.iter_mut().for_each(|byte| *byte = self.spi.transfer(0xFF));
+        self.spi.receive(out);
         self.spi.transfer(0xFF);
         self.spi.transfer(0xFF);
         Ok(())
@@ -187,7 +229,7 @@ impl<S: Spi> SdCard<S> {
         self.spi.select(true);
         let answer = self.send(command, argument).map(|answer| {
             let mut more = [0; 4];
-            more.iter_mut().for_each(|byte| *byte = self.spi.transfer(0xFF));
+            self.spi.receive(&mut more);
             (answer, more)
         });
         self.release();
@@ -269,10 +311,12 @@ impl<S: Spi> Read for SdCard<S> {
 impl<S: Spi> Write for SdCard<S> {
     fn write(&mut self, buffer: &[u8]) -> Result<usize, ErrorKind> {
         let sector = self.sector(buffer.len())?;
-        let Some(first) = buffer.first_chunk::<SECTOR>() else { return Ok(0) };
-        self.write_sector(sector, first)?;
-        self.at += SECTOR as u64;
-        Ok(SECTOR)
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.write_sectors(sector, buffer)?;
+        self.at += buffer.len() as u64;
+        Ok(buffer.len())
     }
 
     /// Nothing waits: a write is over when the card is no longer busy.

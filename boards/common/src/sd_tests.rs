@@ -20,6 +20,10 @@ struct Model {
     answers: VecDeque<u8>,
     /// Where the block that comes goes to.
     writing: Option<(usize, Vec<u8>)>,
+    /// More blocks may follow, up to the token that stops them.
+    several: bool,
+    /// Commands to write.
+    writes: usize,
     /// This sector cannot be written.
     bad: Option<usize>,
 }
@@ -35,6 +39,8 @@ impl Model {
             command: Vec::new(),
             answers: VecDeque::new(),
             writing: None,
+            several: false,
+            writes: 0,
             bad: None,
         }
     }
@@ -79,9 +85,17 @@ impl Model {
                 self.answers.extend(&self.bytes[place..place + 512]);
                 self.answers.extend([0, 0]);
             }
-            24 => {
+            command @ (24 | 25) => {
                 self.answers.push_back(0);
                 self.writing = Some((place, Vec::new()));
+                self.several = command == 25;
+                self.writes += 1;
+            }
+            12 => {
+                assert!(self.several, "there is nothing to stop");
+                self.several = false;
+                // A stuff byte, then the answer, then busy.
+                self.answers.extend([0xFF, 0, 0, 0]);
             }
             other => panic!("CMD{other}"),
         }
@@ -113,6 +127,7 @@ impl Spi for &mut Model {
             self.command.clear();
             self.answers.clear();
             assert!(self.writing.is_none(), "let go in the middle of a block");
+            assert!(!self.several, "let go where a block was expected");
         }
     }
 
@@ -124,7 +139,12 @@ impl Spi for &mut Model {
             return answer;
         }
         if let Some((place, block)) = &mut self.writing {
-            if !block.is_empty() || byte == 0xFE {
+            if block.is_empty() && self.several && byte == 0xFD {
+                (self.writing, self.several) = (None, false);
+                self.answers.extend([0xFF, 0, 0]);
+                return 0xFF;
+            }
+            if !block.is_empty() || byte == if self.several { 0xFC } else { 0xFE } {
                 block.push(byte);
             }
             if block.len() == 1 + 512 + 2 {
@@ -132,7 +152,8 @@ impl Spi for &mut Model {
                 if good {
                     self.bytes[*place..*place + 512].copy_from_slice(&block[1..513]);
                 }
-                self.writing = None;
+                let next = *place + 512;
+                self.writing = (self.several && good).then_some((next, Vec::new()));
                 // The answer, and a while of being busy.
                 self.answers.extend([if good { 0xE5 } else { 0xED }, 0, 0, 0]);
             }
@@ -181,6 +202,38 @@ fn what_is_no_whole_sector_or_behind_the_end_is_refused() {
     card.seek(SeekFrom::Start(1_024 * 512)).unwrap();
     assert_eq!(card.read(&mut [0; 512]), Ok(0));
     assert_eq!(card.write(&[0; 512]), Err(ErrorKind::InvalidInput));
+    // All of it or nothing.
+    card.seek(SeekFrom::Start(1_023 * 512)).unwrap();
+    assert_eq!(card.write(&[9; 1_024]), Err(ErrorKind::InvalidInput));
+    assert_eq!(model.bytes[1_023 * 512..], [0; 512]);
+}
+
+#[test]
+fn several_sectors_are_written_by_one_command_and_lie_where_they_belong() {
+    for high in [false, true] {
+        let mut model = Model::new(1_024, high);
+        let bytes: Vec<u8> = (0..7 * 512_u32).map(|n| (n % 251) as u8).collect();
+        let mut card = SdCard::new(&mut model).unwrap();
+        card.seek(SeekFrom::Start(1_017 * 512)).unwrap();
+        card.write_all(&bytes).unwrap();
+        assert_eq!(card.seek(SeekFrom::Current(0)), Ok(1_024 * 512));
+        assert_eq!(model.writes, 1);
+        assert_eq!(model.bytes[1_017 * 512..], bytes);
+        assert!(model.bytes[..1_017 * 512].iter().all(|&byte| byte == 0));
+    }
+}
+
+#[test]
+fn a_bad_sector_among_several_is_an_error_and_the_card_goes_on() {
+    let mut model = Model::new(1_024, false);
+    model.bad = Some(5);
+    let mut card = SdCard::new(&mut model).unwrap();
+    card.seek(SeekFrom::Start(4 * 512)).unwrap();
+    assert_eq!(card.write(&[1; 4 * 512]), Err(ErrorKind::Other));
+    card.seek(SeekFrom::Start(8 * 512)).unwrap();
+    assert_eq!(card.write_all(&[2; 2 * 512]), Ok(()));
+    assert_eq!(model.bytes[4 * 512..10 * 512].as_chunks::<512>().0[0], [1; 512]);
+    assert_eq!(model.bytes[8 * 512..10 * 512], [2; 1_024]);
 }
 
 #[test]

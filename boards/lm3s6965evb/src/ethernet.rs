@@ -10,6 +10,7 @@ use smoltcp::phy::{self, Device, DeviceCapabilities, Medium};
 use smoltcp::time::Instant;
 
 use crate::registers::Peripheral;
+use crate::work;
 
 const STATUS: u16 = 0x00;
 const RECEIVE_CONTROL: u16 = 0x08;
@@ -25,16 +26,19 @@ const HEADER: usize = 14;
 
 const _: () = assert!(MAX_FILE <= FRAME);
 
+/// Room for a received frame: two bytes come in the word of its length, then whole words.
+const ROOM: usize = 2 + (FRAME - 2).next_multiple_of(4);
+
 /// Room for one frame in each direction.
 pub(crate) struct Frames {
-    received: [u8; FRAME],
+    received: [u8; ROOM],
     sent: [u8; FRAME],
 }
 
 impl Frames {
     /// Empty room.
     pub(crate) const fn new() -> Self {
-        Self { received: [0; FRAME], sent: [0; FRAME] }
+        Self { received: [0; ROOM], sent: [0; FRAME] }
     }
 
     /// Room for a file that is read before the first frame comes.
@@ -81,30 +85,35 @@ impl<'f> Ethernet<'f> {
 
     /// Reads a frame out of the FIFO; its length if it is for us and not too long.
     fn read_one(&mut self) -> Option<usize> {
-        let first = Peripheral::Ethernet.read(DATA);
-        let whole = (first & 0xFFFF) as usize;
-        let len = whole.saturating_sub(EXTRA);
-        let buffer = &mut self.frames.received;
-        buffer[..2].copy_from_slice(&first.to_le_bytes()[2..]);
-        let fits = (HEADER..=FRAME).contains(&len);
-        for word in 1..whole.div_ceil(4) {
-            let bytes = Peripheral::Ethernet.read(DATA).to_le_bytes();
-            let at = word * 4 - 2;
-            if let Some(place) = buffer.get_mut(at..at + 4) {
-                place.copy_from_slice(&bytes);
-            } else if let Some(place) = buffer.get_mut(at..) {
-                // The last bytes of the longest frame; what is behind is the check.
-                let count = place.len();
-                place.copy_from_slice(&bytes[..count]);
-            }
+        let [low, high, front @ ..] = Peripheral::Ethernet.read(DATA).to_le_bytes();
+        let whole = usize::from(u16::from_le_bytes([low, high]));
+        let (room, rest) = self.frames.received.split_first_chunk_mut::<2>()?;
+        *room = front;
+        let words = whole.div_ceil(4).saturating_sub(1);
+        let places = rest.as_chunks_mut::<4>().0;
+        let kept = words.min(places.len());
+        for place in places.iter_mut().take(kept) {
+            *place = Peripheral::Ethernet.read(DATA).to_le_bytes();
         }
-        // What nobody listens to goes no further than this.
-        let wanted = buffer[..6] == self.mac
-            || buffer[..6] == [0xFF; 6]
-            || self.group.is_some_and(|group| buffer[..6] == group);
+        // Of the longest frame the check, and what is too long.
+        for _ in kept..words {
+            let _ = Peripheral::Ethernet.read(DATA);
+        }
+        let len = whole.saturating_sub(EXTRA);
+        let fits = (HEADER..=FRAME).contains(&len);
+        let wanted = fits && self.is_wanted();
+        work::count_frame(wanted);
+        wanted.then_some(len)
+    }
+
+    /// Whether the frame that was read is for us: what nobody listens to goes no further.
+    fn is_wanted(&self) -> bool {
+        let to = self.frames.received.first_chunk::<6>();
         // Queries about memberships go to all hosts (RFC 1112).
-        let query = buffer[..6] == [0x01, 0x00, 0x5E, 0, 0, 1];
-        (fits && (wanted || query)).then_some(len)
+        let query = [0x01, 0x00, 0x5E, 0, 0, 1];
+        to.is_some_and(|to| {
+            *to == self.mac || *to == [0xFF; 6] || self.group == Some(*to) || *to == query
+        })
     }
 }
 
@@ -173,13 +182,15 @@ fn send(frame: &[u8]) {
             break;
         }
     }
-    let byte = |at: usize| frame.get(at).copied().unwrap_or(0);
     let [low, high] = (frame.len().saturating_sub(HEADER) as u16).to_le_bytes();
-    controller.write(DATA, u32::from_le_bytes([low, high, byte(0), byte(1)]));
-    for word in 1..(frame.len() + 2).div_ceil(4) {
-        let at = word * 4 - 2;
-        let bytes = [byte(at), byte(at + 1), byte(at + 2), byte(at + 3)];
-        controller.write(DATA, u32::from_le_bytes(bytes));
+    let Some((&[first, second], rest)) = frame.split_first_chunk::<2>() else { return };
+    controller.write(DATA, u32::from_le_bytes([low, high, first, second]));
+    let (words, last) = rest.as_chunks::<4>();
+    words.iter().for_each(|word| controller.write(DATA, u32::from_le_bytes(*word)));
+    if !last.is_empty() {
+        let mut word = [0; 4];
+        word.iter_mut().zip(last).for_each(|(place, &byte)| *place = byte);
+        controller.write(DATA, u32::from_le_bytes(word));
     }
     controller.write(TRANSMIT, 1);
 }

@@ -19,6 +19,7 @@ use crate::log;
 use crate::spi::Ssi;
 use crate::stack;
 use crate::uart::Uart;
+use crate::work;
 
 /// Milliseconds that a board which cannot start waits before it tries again.
 const PAUSE: u64 = 5_000;
@@ -109,7 +110,7 @@ fn serve(driver: &mut Driver<'_, '_, Ethernet<'_>, Disk>) -> ! {
             recovery.note(chip::now(), event);
         };
         if !driver.round(&chip::now, &mut hear) {
-            chip::sleep();
+            work::sleep();
         }
     }
     log::say(format_args!("restart why=card-failed"));
@@ -117,7 +118,16 @@ fn serve(driver: &mut Driver<'_, '_, Ethernet<'_>, Disk>) -> ! {
 }
 
 fn tell(event: &Event) {
+    // A line takes four milliseconds at this rate, and progress is told twenty times a second.
+    if matches!(event, Event::Progress(..)) && !work::is_time_to_tell() {
+        return;
+    }
     log::tell(event);
+    match event {
+        Event::Offered { .. } => work::begin(),
+        Event::Installed(_) => log::say(format_args!("{}", work::Since)),
+        _ => {}
+    }
     if matches!(event, Event::Connected | Event::Installed(_)) {
         let (high, fixed) = (stack::high_water(), stack::static_bytes());
         log::say(format_args!("memory static={fixed} stack={high}"));

@@ -14,13 +14,16 @@ mod registers;
 #[cfg(target_os = "none")]
 mod chip;
 #[cfg(target_os = "none")]
-mod ethernet;
-#[cfg(target_os = "none")]
 mod spi;
 #[cfg(target_os = "none")]
 mod stack;
 #[cfg(target_os = "none")]
 mod uart;
+#[cfg(target_os = "none")]
+mod work;
+
+#[cfg(target_os = "none")]
+mod ethernet;
 
 #[cfg(target_os = "none")]
 mod log;

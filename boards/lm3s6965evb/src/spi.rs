@@ -11,6 +11,10 @@ const STATUS: u16 = 0x0C;
 const PRESCALE: u16 = 0x10;
 /// Something has been received.
 const RECEIVED: u32 = 1 << 2;
+/// Something is being sent, or waits for it.
+const BUSY: u32 = 1 << 4;
+/// Bytes that the controller holds of either direction.
+const FIFO: usize = 8;
 /// Port D's data, of pin 0 alone.
 const SELECT: u16 = 1 << 2;
 
@@ -47,6 +51,27 @@ impl Spi for Ssi {
         // The clock is our own: it comes.
         while ssi.read(STATUS) & RECEIVED == 0 {}
         ssi.read(DATA) as u8
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let ssi = Peripheral::Ssi0;
+        for part in bytes.chunks(FIFO) {
+            part.iter().for_each(|&byte| ssi.write(DATA, byte.into()));
+            while ssi.read(STATUS) & BUSY != 0 {}
+            // As many came meanwhile.
+            for _ in part {
+                let _ = ssi.read(DATA);
+            }
+        }
+    }
+
+    fn receive(&mut self, out: &mut [u8]) {
+        let ssi = Peripheral::Ssi0;
+        for part in out.chunks_mut(FIFO) {
+            part.iter().for_each(|_| ssi.write(DATA, 0xFF));
+            while ssi.read(STATUS) & BUSY != 0 {}
+            part.iter_mut().for_each(|byte| *byte = ssi.read(DATA) as u8);
+        }
     }
 
     fn speed_up(&mut self) {

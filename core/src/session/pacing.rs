@@ -2,8 +2,6 @@
 
 use crate::time::{Duration, Instant};
 
-/// Least burst in bytes, so that one system call carries a batch of datagrams.
-const MIN_BURST: i64 = 48 * 1_024;
 /// Longest burst in time.
 const BURST_TIME_US: u64 = 2_000;
 
@@ -11,16 +9,20 @@ const BURST_TIME_US: u64 = 2_000;
 #[derive(Clone, Copy, Debug)]
 pub struct TokenBucket {
     rate: u64,
+    /// Least burst in bytes.
+    burst: i64,
     /// Below zero by one datagram at most: what it took on credit is repaid first.
     level: i64,
     filled: Instant,
 }
 
 impl TokenBucket {
-    /// A full bucket of `rate` bytes per second (at least one).
+    /// A full bucket of `rate` bytes per second (at least one), from which `burst` bytes
+    /// may leave at once, or what two milliseconds bring where that is more.
     #[must_use]
-    pub fn new(rate: u64, now: Instant) -> Self {
-        let mut bucket = Self { rate: rate.max(1), level: 0, filled: now };
+    pub fn new(rate: u64, burst: u32, now: Instant) -> Self {
+        let burst = i64::from(burst.max(1));
+        let mut bucket = Self { rate: rate.max(1), burst, level: 0, filled: now };
         bucket.level = bucket.capacity();
         bucket
     }
@@ -67,7 +69,7 @@ impl TokenBucket {
 
     fn capacity(&self) -> i64 {
         let burst = self.rate.saturating_mul(BURST_TIME_US);
-        i64::try_from(burst).unwrap_or(i64::MAX).max(MIN_BURST * MICROS)
+        i64::try_from(burst).unwrap_or(i64::MAX).max(self.burst * MICROS)
     }
 }
 
@@ -77,10 +79,12 @@ const MICROS: i64 = 1_000_000;
 mod tests {
     use super::*;
 
+    const BURST: u32 = 48 * 1_024;
+
     #[test]
     fn a_second_lets_through_the_rate_and_one_burst() {
         let mut now = Instant::ZERO;
-        let mut bucket = TokenBucket::new(1_000_000, now);
+        let mut bucket = TokenBucket::new(1_000_000, BURST, now);
         let mut sent = 0_u64;
         while now < Instant::from_millis(1_000) {
             while bucket.ready(now) {
@@ -89,13 +93,13 @@ mod tests {
             }
             now = bucket.refill_at().max(now + Duration::from_micros(1));
         }
-        let burst = MIN_BURST.unsigned_abs() + 1_000;
+        let burst = u64::from(BURST) + 1_000;
         assert!((1_000_000 - burst..=1_000_000 + burst).contains(&sent), "{sent}");
     }
 
     #[test]
     fn what_a_datagram_takes_beyond_the_level_is_repaid() {
-        let mut bucket = TokenBucket::new(1_000_000, Instant::ZERO);
+        let mut bucket = TokenBucket::new(1_000_000, BURST, Instant::ZERO);
         let mut sent = 0;
         for micro in 0..1_000_000 {
             // Polled every microsecond: one datagram on credit each time would show.
@@ -104,12 +108,32 @@ mod tests {
                 sent += 1_500;
             }
         }
-        assert!(sent <= 1_000_000 + MIN_BURST as usize + 1_500, "{sent}");
+        assert!(sent <= 1_000_000 + BURST as usize + 1_500, "{sent}");
+    }
+
+    #[test]
+    fn a_small_burst_never_lets_more_than_a_few_datagrams_leave_at_once() {
+        // At 300 KB/s three datagrams of 576 bytes: what took longer to wake up finds no
+        // more, and over a second the rate is kept.
+        let mut bucket = TokenBucket::new(300_000, 3 * 576, Instant::ZERO);
+        let (mut sent, mut largest) = (0, 0);
+        for milli in 1..=1_000 {
+            let mut burst = 0;
+            while bucket.ready(Instant::from_millis(milli)) {
+                bucket.take(576);
+                burst += 576;
+            }
+            largest = largest.max(burst);
+            sent += burst;
+        }
+        assert_eq!(largest, 3 * 576);
+        // A full bucket more, and a datagram on credit.
+        assert!((300_000 - 576..=300_000 + 4 * 576).contains(&sent), "{sent}");
     }
 
     #[test]
     fn a_lower_rate_counts_at_once() {
-        let mut bucket = TokenBucket::new(1_000_000_000, Instant::ZERO);
+        let mut bucket = TokenBucket::new(1_000_000_000, BURST, Instant::ZERO);
         bucket.change_rate(1, Instant::ZERO);
         bucket.take(2_000_000);
         assert!(!bucket.ready(Instant::from_millis(999)));

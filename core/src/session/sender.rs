@@ -29,7 +29,7 @@ use heapless::Deque;
 
 pub use self::blocks::BlockSlot;
 use self::blocks::Blocks;
-pub use self::config::{SenderConfig, SenderEvent, SenderStats};
+pub use self::config::{Flow, SenderConfig, SenderEvent, SenderStats};
 use super::pacing::TokenBucket;
 use super::rate::{RateControl, RateLimits};
 use super::source::{BlockSource, SegmentSpan};
@@ -55,9 +55,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(MESSAGE_RETRY.as_millis() + 5
 const SHORT_WAIT: Duration = Duration::from_millis(MESSAGE_RETRY.as_millis() * 7 + 100);
 /// A session is short when its payload takes less than this at the starting rate.
 const SHORT: Duration = Duration::from_secs(1);
-/// Datagrams that a member may be behind before it counts as too slow: they wait
-/// in its buffers, and what it lacks must still be in its window when it asks.
-pub const MOST_BEHIND: u64 = 2_500;
 /// Longest time between two decisions about the rate.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(200);
 /// Pause between the first repetitions of the end.
@@ -116,8 +113,9 @@ enum Step {
     Load,
     /// Its header, before the blocks.
     Header,
-    /// Symbol `round` of block `at`, interleaved (PROTOCOL S7).
-    Symbols { round: u16, at: u8 },
+    /// Symbol `round` of block `at`, interleaved with the others of its group, which
+    /// begins at block `group` (PROTOCOL S7).
+    Symbols { group: u8, round: u16, at: u8 },
     /// Its header once more.
     HeaderAgain,
 }
@@ -141,6 +139,7 @@ pub struct SenderSession<A, S, B> {
     members: u32,
     joined: u32,
     bucket: TokenBucket,
+    flow: Flow,
     rate: RateControl,
     timers: Timers<5>,
     headers_due: Deque<SegmentIndex, 8>,
@@ -187,7 +186,8 @@ where
             phase: Phase::Probing { sent: 0, due: multicast },
             members: config.members,
             joined: 0,
-            bucket: TokenBucket::new(rate.rate(), now),
+            bucket: TokenBucket::new(rate.rate(), config.flow.burst, now),
+            flow: config.flow,
             rate,
             timers,
             headers_due: Deque::new(),
@@ -246,7 +246,7 @@ where
     /// the member cannot follow in any case.
     pub fn handle_progress(&mut self, now: Instant, believed: Option<Believed>) {
         if let Some(Believed { received, lost, behind }) = believed {
-            self.rate.report((received, lost), behind > MOST_BEHIND);
+            self.rate.report((received, lost), behind > self.flow.behind);
         }
         self.still_alive(now);
         self.steer(now);

@@ -1,8 +1,10 @@
 //! Bytes on the wire: views over datagrams (`handshake`, `transport`,
 //! `session`, `chain`) and the small control bodies of the unicast channel (`control`,
-//! `nack`, `people`). Views check lengths and reserved bytes; meaning is given elsewhere.
+//! `nack`, `bounds`, `people`). Views check lengths and reserved bytes; meaning is given
+//! elsewhere.
 
 mod body;
+pub mod bounds;
 pub mod chain;
 pub mod control;
 pub mod datagram;

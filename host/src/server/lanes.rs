@@ -10,8 +10,8 @@
 //! at the others' cost, at once; when that lasts it leaves.
 
 use fleetcast_core::ids::ReceiverId;
-use fleetcast_core::limits::{CATCH_UP_SHARE, MAX_DATAGRAM};
-use fleetcast_core::session::sender::MOST_BEHIND;
+use fleetcast_core::limits::CATCH_UP_SHARE;
+use fleetcast_core::session::sender::Flow;
 use fleetcast_core::session::tally::Believed;
 use fleetcast_core::time::{Duration, Instant};
 
@@ -71,6 +71,8 @@ pub(super) struct Pace {
     /// Datagrams that had been sent when it reported last.
     sent: u64,
     behind: u64,
+    /// Datagrams that it may be behind.
+    most_behind: u64,
     reported: Instant,
     /// Since when it does not follow, and datagrams received since then.
     since: Option<(Instant, u64)>,
@@ -78,8 +80,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A member that has reported nothing, `sent` datagrams after the key's first.
-    pub(super) const fn new(now: Instant, sent: u64) -> Self {
+    /// A member of a session of that kind, which has reported nothing, `sent` datagrams
+    /// after the key's first.
+    pub(super) const fn new(now: Instant, sent: u64, flow: &Flow) -> Self {
         Self {
             pooled: (0, 0),
             loss: None,
@@ -87,6 +90,7 @@ impl Pace {
             crawls: false,
             sent,
             behind: 0,
+            most_behind: flow.behind,
             reported: now,
             since: None,
             follows: Follows::Well,
@@ -137,7 +141,7 @@ impl Pace {
 
     /// How well it follows by itself, compared with the others' loss.
     pub(super) fn compare(&self, others: u32) -> Follows {
-        let lagging = self.behind > MOST_BEHIND && self.crawls;
+        let lagging = self.is_behind() && self.crawls;
         let Some(loss) = self.loss else {
             return if lagging { Follows::Not } else { Follows::Well };
         };
@@ -181,7 +185,7 @@ impl Pace {
     /// What it keeps the rate down by, if anything, the heavier the greater: that it is
     /// behind with taking datagrams, or its loss in per mille.
     pub(super) fn burden(&self) -> Option<(bool, u32)> {
-        let burden = (self.behind > MOST_BEHIND, self.loss.unwrap_or(0));
+        let burden = (self.is_behind(), self.loss.unwrap_or(0));
         (burden > (false, 0)).then_some(burden)
     }
 
@@ -190,11 +194,16 @@ impl Pace {
         self.loss
     }
 
-    /// Bytes per second that it has taken since it ceased to follow.
-    pub(super) fn bytes_per_second(&self, now: Instant) -> u64 {
+    const fn is_behind(&self) -> bool {
+        self.behind > self.most_behind
+    }
+
+    /// Bytes per second that it has taken since it ceased to follow, in datagrams of
+    /// `datagram` bytes.
+    pub(super) fn bytes_per_second(&self, now: Instant, datagram: u64) -> u64 {
         let Some((since, received)) = self.since else { return LEAST_PACE };
         let elapsed = now.since(since).as_micros().max(1);
-        (received * MAX_DATAGRAM as u64 * 1_000_000 / elapsed).max(LEAST_PACE)
+        (received * datagram * 1_000_000 / elapsed).max(LEAST_PACE)
     }
 }
 
@@ -316,7 +325,7 @@ mod tests {
     }
 
     fn pace(received: u32, lost: u32, behind: u64) -> Pace {
-        let mut pace = Pace::new(Instant::ZERO, 0);
+        let mut pace = Pace::new(Instant::ZERO, 0, &Flow::HOSTS);
         pace.report(Instant::from_millis(100), Believed { received, lost, behind }, 1_000);
         pace
     }

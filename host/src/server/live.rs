@@ -7,6 +7,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
+use fleetcast_core::limits::{DATA_HEADER, SYMBOL_HEADER, TAG};
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
 use fleetcast_core::session::source::BlockSource as _;
@@ -112,6 +113,7 @@ impl<A: Aead> LiveSession<A> {
             members: invited,
             payload: plan.payload(),
             limits: config.limits,
+            flow: config.shape.flow,
             report_interval: Duration::from_millis(report_ms.into()),
         };
         let held = plan.block_count().min(BLOCKS_IN_MEMORY);
@@ -121,7 +123,7 @@ impl<A: Aead> LiveSession<A> {
         let sender = SenderSession::new(sender_config, slots, memory, parity_sent, now);
         let member = |&(id, slot): &(ReceiverId, u8)| {
             let awaited = !config.tardy.contains(&id);
-            (id, Member::new(slot, epoch, Tally::default(), awaited, now))
+            (id, Member::new(slot, epoch, Tally::default(), awaited, &config.shape.flow, now))
         };
         let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
@@ -241,7 +243,8 @@ impl<A: Aead> LiveSession<A> {
     /// Takes a late receiver in.
     pub(super) fn add(&mut self, now: Instant, id: ReceiverId, slot: u8) {
         let taken = Tally::new(self.sender.counter());
-        let member = Member::new(slot, self.epoch, taken, false, now);
+        let flow = &self.config.shape.flow;
+        let member = Member::new(slot, self.epoch, taken, false, flow, now);
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -255,7 +258,7 @@ impl<A: Aead> LiveSession<A> {
         if !std::mem::replace(&mut member.joined, true) {
             let sent = self.sender.counter();
             member.taken = (Tally::new(sent), now);
-            member.pace = Pace::new(now, sent);
+            member.pace = Pace::new(now, sent, &self.config.shape.flow);
             self.awaited -= u32::from(member.awaited);
             self.sender.joined(now, self.awaited);
         }
@@ -344,7 +347,7 @@ impl<A: Aead> LiveSession<A> {
         let before = member.taken.0.counter();
         let believed = member.taken.0.take(sent, came, counter);
         member.pace.report(now, believed, sent);
-        member.note_lag(now, believed.behind);
+        member.note_lag(now, believed.behind, self.config.shape.flow.behind);
         if member.taken.0.counter() != before {
             member.taken.1 = now;
         }
@@ -392,6 +395,7 @@ impl<A: Aead> LiveSession<A> {
         let dear = others().filter(|(_, m)| m.pace.is_dear()).count();
         let alone = !self.is_multicast() || !others().any(|(_, m)| m.pace.follows());
         let room = dear < few(others().count() + 1);
+        let datagram = self.datagram();
         let member = self.members.get_mut(id)?;
         let follows = match member.pace.compare(usual.unwrap_or(0)) {
             _ if alone || usual.is_none() || !member.joined => Follows::Well,
@@ -399,7 +403,7 @@ impl<A: Aead> LiveSession<A> {
             follows => follows,
         };
         let leaves = member.pace.note(now, follows);
-        leaves.then(|| member.pace.bytes_per_second(now))
+        leaves.then(|| member.pace.bytes_per_second(now, datagram))
     }
 
     /// A member lacks a header, or digests.
@@ -442,6 +446,11 @@ impl<A: Aead> LiveSession<A> {
         self.sender.poll_event()
     }
 
+    /// Bytes of a datagram of full size.
+    const fn datagram(&self) -> u64 {
+        (DATA_HEADER + SYMBOL_HEADER + self.config.shape.symbol + TAG) as u64
+    }
+
     /// Goes over to the new key when 95 % have confirmed it, or after a second.
     fn switch_key(&mut self, now: Instant) {
         let Some((epoch, key, latest)) = self.next_key else { return };
@@ -463,10 +472,11 @@ impl<A: Aead> LiveSession<A> {
         let (mut all, mut behind) = (0, 0);
         let sent = self.sender.counter();
         let interval = Duration::from_millis(self.report_ms.into());
+        let flow = &self.config.shape.flow;
         let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls();
         for member in self.members.values().filter(waited_for) {
             all += 1;
-            behind += u32::from(member.is_behind(now, sent, interval));
+            behind += u32::from(member.is_behind(now, sent, interval, flow));
         }
         let held = behind * 10 > all;
         self.sender.hold(held);

@@ -1,7 +1,7 @@
 //! What a session knows of a receiver that takes part.
 
 use fleetcast_core::ids::Epoch;
-use fleetcast_core::session::sender::MOST_BEHIND;
+use fleetcast_core::session::sender::Flow;
 use fleetcast_core::session::tally::Tally;
 use fleetcast_core::time::{Duration, Instant};
 
@@ -39,8 +39,15 @@ pub(super) struct Member {
 }
 
 impl Member {
-    /// A member that has said nothing yet.
-    pub(super) fn new(slot: u8, epoch: Epoch, taken: Tally, awaited: bool, now: Instant) -> Self {
+    /// A member of a session of that kind, which has said nothing yet.
+    pub(super) fn new(
+        slot: u8,
+        epoch: Epoch,
+        taken: Tally,
+        awaited: bool,
+        flow: &Flow,
+        now: Instant,
+    ) -> Self {
         Self {
             slot,
             joined: false,
@@ -48,7 +55,7 @@ impl Member {
             epoch,
             taken: (taken, now),
             behind_until: None,
-            pace: Pace::new(now, taken.counter()),
+            pace: Pace::new(now, taken.counter(), flow),
             hearing: Hearing::new(now),
             awaited,
         }
@@ -59,25 +66,31 @@ impl Member {
         self.joined && !self.finished
     }
 
-    /// Notes of how many datagrams its report shows it to be behind.
-    pub(super) fn note_lag(&mut self, now: Instant, behind: u64) {
-        self.behind_until = (MOST_BEHIND..HOPELESS)
+    /// Notes of how many datagrams its report shows it to be `behind`, and how many it may be.
+    pub(super) fn note_lag(&mut self, now: Instant, behind: u64, most: u64) {
+        self.behind_until = (most..HOPELESS)
             .contains(&behind)
             .then(|| now + self.pace.time_for(behind).min(STANDSTILL));
     }
 
     /// Whether it is behind but moving: by its last report, for as long as it takes what
     /// it lacked then; or by all that was `sent` since, once the next report is overdue.
-    /// What is sent between two reports is no sign of slowness.
-    pub(super) fn is_behind(&self, now: Instant, sent: u64, interval: Duration) -> bool {
+    /// What is sent between two reports is no sign of slowness, but must have room.
+    pub(super) fn is_behind(
+        &self,
+        now: Instant,
+        sent: u64,
+        interval: Duration,
+        flow: &Flow,
+    ) -> bool {
         if self.behind_until.is_some_and(|until| now < until) {
             return true;
         }
         let (taken, changed) = self.taken;
         let overdue = Duration::from_micros(interval.as_micros().saturating_mul(OVERDUE));
-        let silent = now.since(self.pace.reported()) > overdue;
-        let moving = now.since(changed) < STANDSTILL;
+        let is_overdue = now.since(self.pace.reported()) > overdue;
+        let most = if is_overdue { flow.behind } else { flow.unreported };
         let lag = sent.saturating_sub(taken.counter());
-        silent && moving && (MOST_BEHIND..HOPELESS).contains(&lag)
+        lag > most && lag < HOPELESS && now.since(changed) < STANDSTILL
     }
 }

@@ -7,6 +7,7 @@ use fleetcast_core::ids::{PeerSlot, ReceiverId, SessionId, StaticKey, TokenId, V
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_NAME};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::statement::Freshness;
+use fleetcast_core::wire::bounds::{self, Bounds};
 use fleetcast_core::wire::control::{
     Down, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
 };
@@ -42,6 +43,13 @@ impl<A: Aead> ServerNode<A> {
                 && let Some(session) = self.session_of(nack.session(), &id)
             {
                 session.handle_nack(now, &id, &nack);
+            }
+            return;
+        }
+        if body.first() == Some(&bounds::KIND) {
+            // PROTOCOL M6: the last one counts, from the next session on.
+            if let (Ok(told), Some(link)) = (Bounds::parse(body), self.links.get_mut(&slot)) {
+                link.bounds = Some(told);
             }
             return;
         }

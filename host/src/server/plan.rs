@@ -11,9 +11,11 @@ use fleetcast_core::limits::{
     SYMBOL_HEADER,
 };
 use fleetcast_core::session::layout::BlockLayout;
+use fleetcast_core::session::sender::Flow;
 use fleetcast_core::session::source::{BlockSource, SegmentSpan, SourceFailed};
 use fleetcast_core::tree::record::{NONE, Records, ZSTD, encode_header};
 use fleetcast_core::wire::Malformed;
+use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{CODEC_LZ4, CODEC_ZSTD, Object};
 use fleetcast_core::wire::segment::{Run, SegmentWriter};
 
@@ -72,27 +74,42 @@ pub(super) struct Shape {
     pub(super) symbol: usize,
     /// Most source symbols of a block.
     pub(super) sources: usize,
-    /// Most blocks of a segment: so many are received at a time.
+    /// Most blocks of a segment.
     pub(super) segment: usize,
     /// Bits of the codecs that they decode.
     pub(super) codecs: u8,
+    /// How datagrams may follow each other.
+    pub(super) flow: Flow,
 }
 
 impl Shape {
     /// Receivers of the standard profile.
     pub(super) const fn standard(symbol: usize) -> Self {
         let codecs = CODEC_LZ4 | CODEC_ZSTD;
-        Self { symbol, sources: MAX_SOURCES, segment: MAX_SEGMENT_BLOCKS, codecs }
+        let (sources, segment) = (MAX_SOURCES, MAX_SEGMENT_BLOCKS);
+        Self { symbol, sources, segment, codecs, flow: Flow::HOSTS }
     }
 
-    /// Boards.
-    pub(super) const CONSTRAINED: Self = Self {
-        symbol: CONSTRAINED_SYMBOL,
-        sources: constrained::SOURCES,
-        segment: constrained::SLOTS,
-        codecs: CODEC_LZ4,
-    };
+    /// Boards within these bounds.
+    pub(super) fn constrained(bounds: Bounds) -> Self {
+        let flow = Flow {
+            interleave: bounds.interleave,
+            behind: bounds.behind.into(),
+            unreported: bounds.behind.into(),
+            burst: constrained::BURST,
+        };
+        Self {
+            symbol: usize::from(bounds.symbol).min(CONSTRAINED_SYMBOL),
+            sources: bounds.sources.into(),
+            segment: bounds.segment.into(),
+            codecs: CODEC_LZ4,
+            flow,
+        }
+    }
 }
+
+/// Of boards that do not tell what they have room for: the first firmware's.
+pub(super) const UNTOLD: Bounds = Bounds { segment: 2, interleave: 2, ..constrained::BOUNDS };
 
 /// A session's blocks and segments over the chunk store.
 pub(super) struct SessionPlan {

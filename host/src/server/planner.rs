@@ -13,12 +13,13 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::limits::{MAX_SLOTS, MAX_SYMBOL, SMALL_SYMBOL};
 use fleetcast_core::tree::reference::ChunkRef;
+use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
 use super::contents::Contents;
 use super::hearing::Hears;
 use super::lanes::lanes;
-use super::plan::{PlannedChunk, SessionPlan, Shape};
+use super::plan::{PlannedChunk, SessionPlan, Shape, UNTOLD};
 use crate::packs::{ChunkStore, StoreError};
 
 /// What one receiver needs of one release.
@@ -38,6 +39,8 @@ pub(super) struct Need {
     pub(super) pace: Option<u64>,
     /// It is a board: `release` and `holds` are of the tree for boards.
     pub(super) constrained: bool,
+    /// What it has room for, where it has told.
+    pub(super) bounds: Option<Bounds>,
 }
 
 /// What boards are offered in the beginning, in bytes per second.
@@ -158,7 +161,9 @@ fn plan_boards(needs: Vec<Need>, chunks: &Arc<dyn ChunkStore>) -> Result<Vec<Pla
     let one_by_one = alone.into_iter().map(|need| (false, Some(pace(&need)), vec![need]));
     let mut planned = Vec::new();
     for (multicast, pace, needs) in one_by_one.chain([(true, slowest, together)]) {
-        let way = Way { multicast, pace, shape: Shape::CONSTRAINED };
+        let bounds = needs.iter().map(|need| need.bounds.unwrap_or(UNTOLD)).reduce(Bounds::and);
+        let shape = Shape::constrained(bounds.unwrap_or(UNTOLD));
+        let way = Way { multicast, pace, shape };
         planned.extend(plan_group(demands(needs), chunks, way)?);
     }
     Ok(planned)
@@ -369,6 +374,7 @@ pub(super) fn slot_names(planned: &Planned) -> Vec<ReleaseName> {
 #[cfg(test)]
 mod tests {
     use fleetcast_core::ids::{BlockIndex, GroupId, ReleaseOrder};
+    use fleetcast_core::session::sender::Flow;
     use fleetcast_core::session::source::BlockSource as _;
     use fleetcast_core::tree::record::{NONE, Records, encode_header};
     use fleetcast_core::tree::reference::ChunkRef;
@@ -403,6 +409,7 @@ mod tests {
             hears: if receiver == 9 { Hears::Nothing } else { Hears::Full },
             pace,
             constrained: false,
+            bounds: None,
         }
     }
 
@@ -446,6 +453,30 @@ mod tests {
         }
         // Once by multicast for three of them, once for the one that hears none.
         assert_eq!(crossed, 2);
+    }
+
+    #[test]
+    fn boards_get_the_longest_segments_that_all_of_them_have_room_for() {
+        let store = MemoryChunks::default();
+        let release = release(1, &[b"a chunk"], &store);
+        let chunks: Arc<dyn ChunkStore> = Arc::new(store);
+        let board =
+            |receiver, bounds| Need { constrained: true, bounds, ..need(receiver, &release, None) };
+        let shape = |needs: Vec<Need>| plan_sessions(needs, &chunks).unwrap()[0].shape;
+        let told = Bounds { symbol: 510, sources: 10, interleave: 1, segment: 16, behind: 128 };
+        let small = Bounds { sources: 9, segment: 8, behind: 40, ..told };
+        let of = |shape: Shape| {
+            let Flow { interleave, behind, .. } = shape.flow;
+            (shape.symbol, shape.sources, shape.segment, interleave, behind)
+        };
+        // PROTOCOL M6
+        assert_eq!(of(shape(vec![board(1, Some(told))])), (510, 10, 16, 1, 128));
+        let both = vec![board(1, Some(told)), board(2, Some(small))];
+        assert_eq!(of(shape(both)), (510, 9, 8, 1, 40));
+        // The first firmware tells nothing, and takes two blocks at a time.
+        let old = vec![board(1, Some(told)), board(2, None)];
+        assert_eq!(of(shape(old)).2, 2);
+        assert!(shape(vec![board(1, None)]).flow.burst < 2_048, "a small controller holds it");
     }
 
     #[test]

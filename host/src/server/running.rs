@@ -282,7 +282,8 @@ impl<A: Aead> ServerNode<A> {
         let pace = self.pace_of(&delivery.receiver);
         let receiver = delivery.receiver;
         let constrained = self.is_board(&receiver);
-        let need = Need { receiver, release, wants, holds, hears, pace, constrained };
+        let bounds = self.link_of(&receiver).and_then(|(_, link)| link.bounds);
+        let need = Need { receiver, release, wants, holds, hears, pace, constrained, bounds };
         if constrained { need.of_boards() } else { Some(need) }
     }
 

@@ -1,9 +1,18 @@
 //! `cargo xtask build|flash|run|size BOARD`.
 
+mod table;
+
 mod elf;
 
 mod frames;
 mod log;
+
+mod branches;
+mod names;
+
+mod panics;
+
+mod size;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,34 +21,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use fleetcast_lab::{Namespace, card, standing};
 
+pub(crate) use self::size::{SizeOptions, size};
+use self::table::{Board, find, note};
 use crate::packages::{self, Package};
 use crate::{bare_metal, shell};
 
 const QEMU: [Package; 1] = [Package { name: "qemu-system-arm", brings: "qemu-system-arm" }];
 const NETWORK: [Package; 1] = [Package { name: "iproute2", brings: "ip" }];
-
-/// A board that there is firmware for.
-#[derive(Debug)]
-struct Board {
-    /// Its name, which is that of its package.
-    name: &'static str,
-    /// What QEMU calls it.
-    machine: &'static str,
-    /// What probe-rs calls its chip.
-    chip: &'static str,
-    /// First address and bytes of its RAM.
-    ram: (u64, u64),
-    /// Most bytes of flash and of RAM that its firmware may take.
-    budget: (u64, u64),
-}
-
-const BOARDS: [Board; 1] = [Board {
-    name: "lm3s6965evb",
-    machine: "lm3s6965evb",
-    chip: "LM3S6965",
-    ram: (0x2000_0000, 64 * 1_024),
-    budget: (224 * 1_024, 48 * 1_024),
-}];
 
 /// Options of `run`.
 #[derive(Args)]
@@ -67,16 +55,6 @@ pub(crate) struct RunOptions {
     /// Firmware that logs by defmt: less on the wire, and the time in front of each line
     #[arg(long)]
     defmt: bool,
-}
-
-/// Options of `size`.
-#[derive(Args)]
-pub(crate) struct SizeOptions {
-    /// Which board
-    board: String,
-    /// One JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 /// Builds a board's firmware and tells where it is.
@@ -260,60 +238,6 @@ fn follow(board: &Board, mut child: Child, limit: Option<Duration>) -> Result<()
 fn read_image(board: &Board) -> Result<Vec<u8>, String> {
     let image = shell::root().join(bare_metal::image(board.name));
     std::fs::read(&image).map_err(|error| format!("{}: {error}", image.display()))
-}
-
-/// Where the deepest stack of the last run is noted.
-fn note(board: &Board) -> PathBuf {
-    shell::root().join(format!("target/bare-metal/{}.stack", board.name))
-}
-
-/// Prints what a board's firmware takes; false when it is over budget.
-///
-/// # Errors
-/// When it cannot be built or read.
-pub(crate) fn size(options: &SizeOptions) -> Result<bool, String> {
-    let board = find(&options.board)?;
-    let outcome = shell::run(board.name, bare_metal::build(board.name)?);
-    if !outcome.map_err(|error| error.to_string())?.ok {
-        return Err(format!("it does not build; help: cargo xtask build {}", board.name));
-    }
-    let bytes = read_image(board)?;
-    let taken = elf::taken(&bytes, board.ram).ok_or("the image is no ELF file of 32 bits")?;
-    let stack = measured(&note(board), &shell::root().join(bare_metal::image(board.name)));
-    let (budget_flash, budget_ram) = board.budget;
-    let ram = taken.ram + stack.unwrap_or(0);
-    // What was not measured is not within its budget.
-    let ok = taken.flash <= budget_flash && ram <= budget_ram && stack.is_some();
-    if options.json {
-        let item = serde_json::json!({
-            "flash": taken.flash, "ram_static": taken.ram, "stack_high": stack,
-            "budget_flash": budget_flash, "budget_ram": budget_ram, "ok": ok,
-        });
-        println!("{}", serde_json::json!({ "schema": 1, "kind": "size", "item": item }));
-    } else {
-        println!("flash\t{}\tof {budget_flash}", taken.flash);
-        println!("RAM\t{ram}\tof {budget_ram}: static {} and stack {}", taken.ram, told(stack));
-    }
-    Ok(ok)
-}
-
-/// The stack that was noted since the image was built.
-fn measured(note: &Path, image: &Path) -> Option<u64> {
-    let changed = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    let is_fresh = changed(note)? >= changed(image)?;
-    let text = std::fs::read_to_string(note).ok().filter(|_| is_fresh)?;
-    text.trim().parse().ok()
-}
-
-fn told(stack: Option<u64>) -> String {
-    let unknown = || "not measured; help: cargo xtask run".to_owned();
-    stack.map_or_else(unknown, |stack| stack.to_string())
-}
-
-fn find(name: &str) -> Result<&'static Board, String> {
-    let known = || BOARDS.iter().map(|board| board.name).collect::<Vec<_>>().join(", ");
-    let found = BOARDS.iter().find(|board| board.name == name);
-    found.ok_or_else(|| format!("no board {name}; there is {}", known()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use core::net::SocketAddrV4;
 
-use fleetcast_core::constrained::{BLOCKS, ConstrainedSession, HEADERS, SEGMENTS, SLOTS};
+use fleetcast_core::constrained::{
+    BLOCKS, ConstrainedSession, HEADERS, INTERLEAVE, SEGMENTS, SLOTS,
+};
 use fleetcast_core::erasure::Portable;
 use fleetcast_core::ids::{Epoch, SessionId};
 use fleetcast_core::session::announcing::Announcing;
@@ -106,7 +108,8 @@ impl<D: Disk> Appliance<'_, D> {
             && symbol * sources * SLOTS <= BLOCKS
             && longest_header(symbol) * SEGMENTS <= HEADERS;
         let fleet = authority.document().fleet;
-        fits.then(|| ReceiverConfig::invited(invitation, fleet, controller.signing, seed))
+        let invited = || ReceiverConfig::invited(invitation, fleet, controller.signing, seed);
+        fits.then(|| ReceiverConfig { interleave: INTERLEAVE, ..invited() })
     }
 
     fn membership(&mut self, release: ReleaseName) -> Option<VerifiedMembership> {

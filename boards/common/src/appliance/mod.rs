@@ -167,10 +167,12 @@ impl<'m, D: Disk> Appliance<'m, D> {
         }
     }
 
-    /// PROTOCOL M1: Hello and the whole inventory come first.
+    /// PROTOCOL M1: Hello and the whole inventory come first, between them what sessions
+    /// must keep to.
     fn greet(&mut self) {
         self.words.clear();
         self.words.push(Word::Hello);
+        self.words.push(Word::Bounds);
         self.words.push(Word::Holds);
         // Receipts again each time: a server that stopped may have lost what it had got.
         for number in 0..self.active().count() {

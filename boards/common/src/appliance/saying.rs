@@ -1,10 +1,12 @@
 //! Words become messages when the channel has room for them.
 
+use fleetcast_core::constrained::BOUNDS;
 use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::limits::MAX_MESSAGE;
 use fleetcast_core::store::KeptAs;
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::statement::Receipt;
+use fleetcast_core::wire::bounds::LEN;
 use fleetcast_core::wire::control::{
     CODEC_LZ4, FailCode, MAX_HELD, MAX_WANT_RUNS, ReleaseName, Up, encode,
 };
@@ -71,6 +73,11 @@ impl<D: Disk> Appliance<'_, D> {
     fn message(&mut self, word: Word, out: &mut [u8]) -> Option<(usize, bool)> {
         let written = match word {
             Word::Hello => return self.hello(out).map(|len| (len, false)),
+            // PROTOCOL M6
+            Word::Bounds => {
+                out.get_mut(..LEN)?.copy_from_slice(&BOUNDS.to_bytes());
+                return Some((LEN, false));
+            }
             Word::Holds => return self.holds(out).map(|len| (len, false)),
             Word::Installed(number) => return self.receipt(number, out).map(|len| (len, false)),
             Word::Want => return self.wants(out),

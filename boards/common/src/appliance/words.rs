@@ -14,6 +14,8 @@ const MOST: usize = 16;
 pub(super) enum Word {
     /// Who I am.
     Hello,
+    /// What I have room for.
+    Bounds,
     /// What I have installed.
     Holds,
     /// That one of the releases held is installed, by its number among them.

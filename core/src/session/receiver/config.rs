@@ -1,6 +1,7 @@
 //! What a receiving session is made from.
 
 use crate::ids::{BlockIndex, Epoch, FleetId, SessionId, VerifyingKey};
+use crate::limits::MAX_SEGMENT_BLOCKS;
 use crate::time::Duration;
 use crate::wire::control::Invitation;
 
@@ -26,6 +27,8 @@ pub struct ReceiverConfig {
     pub symbol: usize,
     /// Most source symbols of a block.
     pub sources: usize,
+    /// Blocks of a segment whose symbols are interleaved (PROTOCOL S7), at least one.
+    pub interleave: u8,
     /// Blocks before this one are not asked for.
     pub first_block: BlockIndex,
     /// Whether it comes by unicast: no probe is waited for.
@@ -43,7 +46,8 @@ pub struct ReceiverConfig {
 }
 
 impl ReceiverConfig {
-    /// That of an invitation whose bounds the caller has checked, for its memory.
+    /// That of an invitation whose bounds the caller has checked, for its memory; of a
+    /// session for hosts, which interleaves whole segments.
     #[must_use]
     pub fn invited(
         invitation: &Invitation,
@@ -60,6 +64,7 @@ impl ReceiverConfig {
             slot: invitation.slot,
             symbol: invitation.symbol.into(),
             sources: invitation.sources.into(),
+            interleave: MAX_SEGMENT_BLOCKS as u8,
             first_block: invitation.first_block,
             unicast: invitation.port == 0,
             receivers: invitation.receivers,

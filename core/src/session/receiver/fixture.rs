@@ -1,6 +1,6 @@
 //! What tests of the receiving machine share.
 
-use crate::constrained::SOURCES;
+use crate::constrained::{INTERLEAVE, SOURCES};
 use crate::crypto::sign::SigningKey;
 use crate::ids::{BlockIndex, Epoch, FleetId, Ordinal, SessionId};
 use crate::limits::CONSTRAINED_SYMBOL;
@@ -41,6 +41,7 @@ pub(super) fn config() -> ReceiverConfig {
         slot: 0,
         symbol: CONSTRAINED_SYMBOL,
         sources: SOURCES,
+        interleave: INTERLEAVE,
         first_block: BlockIndex(0),
         unicast: false,
         receivers: 3,

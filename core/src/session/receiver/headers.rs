@@ -33,7 +33,8 @@ where
     ) {
         let segment = view.segment();
         let news = match self.window.holds(segment) {
-            Some(closed) => view.is_sent() && !closed,
+            // Of a whole one it is no news that it has been sent.
+            Some(closed) => view.is_sent() && !closed && self.window.lacks(segment),
             None => !self.window.is_past(segment),
         };
         let past = view.first_block() < self.config.first_block;
@@ -51,7 +52,7 @@ where
         }
         self.close_before(now, segment);
         if view.is_sent() {
-            self.close(now, segment);
+            self.close(now, segment, view.block_count());
         }
         self.check_gap(now);
     }

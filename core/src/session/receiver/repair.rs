@@ -2,11 +2,11 @@
 
 use core::ops::DerefMut;
 
-use super::window::{Fate, Place};
+use super::window::{Fate, Place, Window};
 use super::{ReceiveSlot, ReceiverEvent, ReceiverSession, SegmentState, Timer};
 use crate::crypto::aead::Aead;
 use crate::ids::{BlockIndex, SegmentIndex};
-use crate::limits::{MAX_ECHO_DELAYS, MAX_SOURCES};
+use crate::limits::{MAX_ECHO_DELAYS, MAX_SEGMENT_BLOCKS, MAX_SOURCES};
 use crate::session::symbols::Symbol;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::Entry;
@@ -33,20 +33,20 @@ where
     /// All symbols of the segments before `segment` have been sent.
     pub(super) fn close_before(&mut self, now: Instant, segment: SegmentIndex) {
         while let Some(open) = self.window.open_before(segment) {
-            self.close(now, open);
+            self.close(now, open, MAX_SEGMENT_BLOCKS);
         }
     }
 
-    /// All symbols of a segment have been sent: what is lacking is to be reported.
-    pub(super) fn close(&mut self, now: Instant, segment: SegmentIndex) {
-        if !self.window.close(segment) {
-            return;
-        }
-        // One draw for the whole segment: its blocks go into one report.
+    /// All symbols of the first `count` blocks of a segment have been sent: what is
+    /// lacking of them is to be reported.
+    pub(super) fn close(&mut self, now: Instant, segment: SegmentIndex, count: usize) {
+        let Some(before) = self.window.close(segment, count) else { return };
+        // One draw for all of them: they go into one report.
         let due = now + self.backoff();
         let mut cursor = 0;
         while let Some((_, place)) = self.window.next_lacking(&mut cursor) {
-            if self.window.segment_of(place) == Some(segment) {
+            let is_new = Window::<W, B>::number(place) >= before;
+            if is_new && self.window.segment_of(place) == Some(segment) {
                 let state = self.window.state(place);
                 state.passed = state.promised;
                 state.due = Some(due);
@@ -84,7 +84,7 @@ where
         }
     }
 
-    /// A symbol of a wanted block came, which was news or not; in a closed segment
+    /// A symbol of a wanted block came, which was news or not; of a closed block
     /// it is a repair.
     pub(super) fn repair_came(&mut self, now: Instant, place: Place, symbol: Symbol, news: bool) {
         let closed = self.window.is_closed(place);

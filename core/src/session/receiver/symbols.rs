@@ -2,7 +2,7 @@
 
 use core::ops::DerefMut;
 
-use super::window::{Fate, Place};
+use super::window::{Fate, Place, Window};
 use super::{HEADER_WAIT, ReceiveSlot, ReceiverSession, SegmentState, Timer};
 use crate::crypto::aead::Aead;
 use crate::erasure::MulAdd;
@@ -71,6 +71,10 @@ where
             self.passed_by(now, counter);
             if let Some(segment) = self.window.segment_of(place) {
                 self.close_before(now, segment);
+                // PROTOCOL S7: groups of blocks come one after the other.
+                let number = Window::<W, B>::number(place);
+                let group = number - number % usize::from(self.config.interleave.max(1));
+                self.close(now, segment, group);
             }
         }
     }

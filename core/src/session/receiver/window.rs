@@ -70,15 +70,16 @@ impl BlockState {
 pub struct SegmentState {
     /// Length of its header, zero when no segment has this place.
     header: u16,
-    /// All its symbols have been sent: what is lacking may be reported.
-    closed: bool,
+    /// So many of its blocks, the first ones, have been sent: what is lacking of them may
+    /// be reported.
+    closed: u8,
     blocks: [BlockState; MAX_SEGMENT_BLOCKS],
 }
 
 impl SegmentState {
     /// A place that no segment has.
     pub const EMPTY: Self =
-        Self { header: 0, closed: false, blocks: [BlockState::NEW; MAX_SEGMENT_BLOCKS] };
+        Self { header: 0, closed: 0, blocks: [BlockState::NEW; MAX_SEGMENT_BLOCKS] };
 }
 
 impl Default for SegmentState {
@@ -156,7 +157,14 @@ where
     /// Whether the header of this segment is held, and if so whether it is closed.
     pub(super) fn holds(&self, segment: SegmentIndex) -> Option<bool> {
         let at = self.position(segment)?;
-        Some(self.segments[at].closed)
+        Some(self.is_whole(at))
+    }
+
+    /// Whether anything is lacking of a segment that is held.
+    pub(super) fn lacks(&self, segment: SegmentIndex) -> bool {
+        let Some(at) = self.position(segment) else { return false };
+        let count = self.view(at).map_or(0, |view| view.block_count());
+        self.segments[at].blocks.iter().take(count).any(|block| block.fate == Fate::Wanted)
     }
 
     /// Whether a header of this number is too old for the window.
@@ -196,15 +204,22 @@ where
         self.advance();
     }
 
-    /// Marks a segment as sent; `false` when it was marked or is not held.
-    pub(super) fn close(&mut self, segment: SegmentIndex) -> bool {
-        let Some(at) = self.position(segment) else { return false };
-        !core::mem::replace(&mut self.segments[at].closed, true)
+    /// Marks the first `count` blocks of a segment as sent, or all that it has; the number
+    /// of those that were marked before, or `None` when that is no news.
+    pub(super) fn close(&mut self, segment: SegmentIndex, count: usize) -> Option<usize> {
+        let at = self.position(segment)?;
+        let count = count.min(self.view(at)?.block_count()) as u8;
+        let before = self.segments[at].closed;
+        self.segments[at].closed = before.max(count);
+        (count > before).then_some(before.into())
     }
 
     /// Some segment below `segment` that is held and not closed.
     pub(super) fn open_before(&self, segment: SegmentIndex) -> Option<SegmentIndex> {
-        let open = self.views().filter(|(state, view)| !state.closed && view.segment() < segment);
+        let is_open = |state: &SegmentState, view: &SegmentView<'_>| {
+            usize::from(state.closed) < view.block_count() && view.segment() < segment
+        };
+        let open = self.views().filter(|(state, view)| is_open(state, view));
         open.map(|(_, view)| view.segment()).next()
     }
 
@@ -228,7 +243,7 @@ where
     }
 
     pub(super) fn is_closed(&self, place: Place) -> bool {
-        self.segments[place.segment].closed
+        place.block < usize::from(self.segments[place.segment].closed)
     }
 
     /// The header of a block's segment.
@@ -251,7 +266,7 @@ where
         place.block
     }
 
-    /// The next wanted block of a closed segment, from a cursor on that begins at zero.
+    /// The next wanted block that is closed, from a cursor on that begins at zero.
     pub(super) fn next_lacking(&self, cursor: &mut usize) -> Option<(BlockIndex, Place)> {
         loop {
             let next = self.next_wanted(cursor)?;
@@ -288,6 +303,12 @@ where
     fn views(&self) -> impl Iterator<Item = (&SegmentState, SegmentView<'_>)> {
         let segments = self.segments.iter().enumerate();
         segments.filter_map(|(at, state)| Some((state, self.view(at)?)))
+    }
+
+    /// Whether all blocks of the segment at a place are closed.
+    fn is_whole(&self, at: usize) -> bool {
+        let count = self.view(at).map_or(0, |view| view.block_count());
+        usize::from(self.segments[at].closed) >= count
     }
 
     fn position(&self, segment: SegmentIndex) -> Option<usize> {

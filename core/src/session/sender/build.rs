@@ -159,11 +159,11 @@ where
                 Step::Load => self.load_segment(segment, source)?,
                 // PROTOCOL S6: the header goes before its blocks,
                 Step::Header => {
-                    self.step(Step::Symbols { round: 0, at: 0 });
+                    self.step(Step::Symbols { group: 0, round: 0, at: 0 });
                     return self.segment_header(segment.index, segment.proactive, body, source);
                 }
-                Step::Symbols { round, at } => {
-                    if let Some(len) = self.interleaved(segment, round, at, body, mul) {
+                Step::Symbols { group, round, at } => {
+                    if let Some(len) = self.interleaved(segment, group, (round, at), body, mul) {
                         return Some(len);
                     }
                 }
@@ -202,21 +202,24 @@ where
     }
 
     /// Symbol `round` of the segment's block number `at`, if it has one; moves on either way.
+    // PROTOCOL S7
     fn interleaved(
         &mut self,
         segment: Segment,
-        round: u16,
-        at: u8,
+        group: u8,
+        (round, at): (u16, u8),
         body: &mut [u8],
         mul: &impl MulAdd,
     ) -> Option<usize> {
-        let (next_round, next_at) =
-            if at + 1 < segment.span.count { (round, at + 1) } else { (round + 1, 0) };
+        let end = self.end_of(segment, group);
+        let (next_round, next_at) = if at + 1 < end { (round, at + 1) } else { (round + 1, group) };
         let slot = self.blocks.find(BlockIndex(segment.span.first.0 + u32::from(at)));
         let last = PARITY_ROUND + u16::from(segment.proactive);
-        let mut next = Step::Symbols { round: next_round, at: next_at };
-        if at == 0 && round < PARITY_ROUND && !self.any_source(segment, round) {
-            next = Step::Symbols { round: PARITY_ROUND, at: 0 };
+        let mut next = Step::Symbols { group, round: next_round, at: next_at };
+        if at == group && round < PARITY_ROUND && !self.any_source(segment, group, round) {
+            next = Step::Symbols { group, round: PARITY_ROUND, at: group };
+        } else if round >= last && end < segment.span.count {
+            next = Step::Symbols { group: end, round: 0, at: end };
         } else if round >= last {
             next = Step::HeaderAgain;
         }
@@ -233,9 +236,14 @@ where
         Some(len)
     }
 
-    fn any_source(&self, segment: Segment, round: u16) -> bool {
-        (0..u32::from(segment.span.count)).any(|i| {
-            let slot = self.blocks.find(BlockIndex(segment.span.first.0 + i));
+    /// The block of a segment behind the group that begins at its block `group`.
+    pub(super) fn end_of(&self, segment: Segment, group: u8) -> u8 {
+        group.saturating_add(self.flow.interleave.max(1)).min(segment.span.count)
+    }
+
+    fn any_source(&self, segment: Segment, group: u8, round: u16) -> bool {
+        (group..self.end_of(segment, group)).any(|i| {
+            let slot = self.blocks.find(BlockIndex(segment.span.first.0 + u32::from(i)));
             slot.and_then(|at| self.blocks.held(at))
                 .is_some_and(|held| usize::from(round) < held.layout.sources())
         })

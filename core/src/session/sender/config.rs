@@ -4,8 +4,36 @@ use core::net::SocketAddr;
 
 use crate::crypto::sign::SigningKey;
 use crate::ids::{BlockIndex, Epoch, FleetId, SessionId};
+use crate::limits::MAX_SEGMENT_BLOCKS;
 use crate::session::rate::RateLimits;
 use crate::time::Duration;
+
+/// How a session's datagrams follow each other: what its members have room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Blocks of a segment whose symbols are interleaved (PROTOCOL S7), at least one.
+    pub interleave: u8,
+    /// Datagrams that a member may be behind before it counts as too slow: they wait
+    /// in its buffers, and what it lacks must still be in its window when it asks.
+    pub behind: u64,
+    /// Datagrams that may be sent after the last that a member has reported, while its
+    /// next report is not overdue. Reports are rare in large groups: hosts have no bound,
+    /// their buffers are wide, and losses tell where they are not.
+    pub unreported: u64,
+    /// Bytes that may leave at once.
+    pub burst: u32,
+}
+
+impl Flow {
+    /// For hosts: whole segments against bursts of loss, and batches of datagrams that one
+    /// system call carries.
+    pub const HOSTS: Self = Self {
+        interleave: MAX_SEGMENT_BLOCKS as u8,
+        behind: 2_500,
+        unreported: u64::MAX,
+        burst: 48 * 1_024,
+    };
+}
 
 /// What a sending session is made from.
 pub struct SenderConfig {
@@ -35,6 +63,8 @@ pub struct SenderConfig {
     pub payload: u64,
     /// Bounds of the rate.
     pub limits: RateLimits,
+    /// How its datagrams follow each other.
+    pub flow: Flow,
     /// How often receivers report.
     pub report_interval: Duration,
 }

@@ -3,7 +3,7 @@
 use core::ops::DerefMut;
 
 use super::blocks::NotLoaded;
-use super::{BlockSlot, Phase, SenderEvent, SenderSession};
+use super::{BlockSlot, Phase, SenderEvent, SenderSession, Step};
 use crate::crypto::aead::Aead;
 use crate::ids::BlockIndex;
 use crate::session::source::BlockSource;
@@ -30,11 +30,15 @@ where
         }
     }
 
-    /// Whether the block's segment is complete, so that a report can be about losses.
+    /// Whether the block's group has begun, so that a report can be about losses.
     fn was_sent(&self, block: BlockIndex) -> bool {
         match &self.phase {
             Phase::Sending(segment) => {
-                block.0 < segment.span.first.0 + u32::from(segment.span.count)
+                let begun = match segment.step {
+                    Step::Symbols { group, .. } => self.end_of(*segment, group),
+                    Step::Load | Step::Header | Step::HeaderAgain => segment.span.count,
+                };
+                block.0 < segment.span.first.0 + u32::from(begun)
             }
             Phase::Ending { .. } => true,
             Phase::Probing { .. } | Phase::Closed => false,

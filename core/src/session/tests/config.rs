@@ -9,7 +9,7 @@ use crate::crypto::sign::SigningKey;
 use crate::ids::{BlockIndex, Epoch, FleetId, SessionId};
 use crate::session::rate::RateLimits;
 use crate::session::receiver::ReceiverConfig;
-use crate::session::sender::{BlockSlot, SenderConfig, SenderSession};
+use crate::session::sender::{BlockSlot, Flow, SenderConfig, SenderSession};
 use crate::session::source::BlockSource as _;
 use crate::time::{Duration, Instant};
 
@@ -37,6 +37,7 @@ pub(super) fn sender(plan: &Plan, receivers: usize, to: &str) -> Sender {
         members: receivers as u32,
         payload: plan.total as u64,
         limits: RateLimits { cap: CAP, floor: 100_000, start: CAP / 2 },
+        flow: Flow::HOSTS,
         report_interval: Duration::from_millis(200),
     };
     let slots = vec![BlockSlot::default(); 24];
@@ -55,6 +56,7 @@ pub(super) fn receiver_config() -> ReceiverConfig {
         slot: 0,
         symbol: SYMBOL,
         sources: SOURCES,
+        interleave: Flow::HOSTS.interleave,
         first_block: BlockIndex(0),
         unicast: false,
         receivers: 1,
