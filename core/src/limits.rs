@@ -50,6 +50,8 @@ pub const MAX_BLOCK: usize = MAX_SOURCES * MAX_SYMBOL;
 
 /// Largest chunk before compression.
 pub const MAX_CHUNK: usize = 128 * 1024;
+/// Most chunks that one chunk is told by in a patch.
+pub const MAX_PREDECESSORS: usize = 4;
 /// Codec and two lengths in front of a chunk in a block.
 pub const RECORD_HEADER: usize = 7;
 /// Largest release root, without its signatures.

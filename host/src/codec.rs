@@ -1,5 +1,8 @@
 //! Chunk records: a chunk, compressed when that pays, behind seven bytes that
-//! say how (PROTOCOL, "Chunk record").
+//! say how (PROTOCOL, "Chunk record"). Records that need other chunks to be decoded
+//! stand in [`patch`].
+
+pub mod patch;
 
 use std::io;
 
@@ -173,9 +176,7 @@ impl Decoder {
     /// Exactly one frame: zstd itself would take several, and skippable ones.
     // PROTOCOL D2
     fn zstd(&mut self, encoded: &[u8], chunk: &mut [u8]) -> Result<usize, BadRecord> {
-        if zstd_safe::find_frame_compressed_size(encoded) != Ok(encoded.len()) {
-            return Err(BadRecord::Encoding);
-        }
+        one_frame(encoded)?;
         let zstd = match self.zstd.take() {
             Some(ready) => ready,
             None => Decompressor::new().map_err(|_| BadRecord::Memory)?,
@@ -183,6 +184,12 @@ impl Decoder {
         let zstd = self.zstd.insert(zstd);
         zstd.decompress_to_buffer(encoded, chunk).map_err(|_| BadRecord::Encoding)
     }
+}
+
+// PROTOCOL D2
+fn one_frame(encoded: &[u8]) -> Result<(), BadRecord> {
+    let whole = zstd_safe::find_frame_compressed_size(encoded) == Ok(encoded.len());
+    if whole { Ok(()) } else { Err(BadRecord::Encoding) }
 }
 
 // PROTOCOL R3

@@ -19,12 +19,14 @@
 //! answer (the driver waits for [`ServerNode::batch_of_changes`]).
 
 mod accounts;
+mod alignment;
 mod allowance;
 pub mod authority;
 mod clones;
 pub mod commands;
 pub mod contents;
 mod delivering;
+mod demand;
 mod doubt;
 mod durable;
 mod ending;
@@ -36,6 +38,9 @@ mod live;
 mod logins;
 mod member;
 mod messages;
+#[cfg(test)]
+mod patch_tests;
+mod patches;
 mod patience;
 mod people;
 mod plan;
@@ -49,6 +54,7 @@ mod sharing;
 mod signatures;
 mod signing;
 mod slow;
+mod spoiled;
 mod urgency;
 pub mod views;
 
@@ -64,7 +70,7 @@ use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::erasure::MulAdd;
-use fleetcast_core::ids::{PeerSlot, ReceiverId, StaticKey, TokenId};
+use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, StaticKey, TokenId};
 use fleetcast_core::server::{HalfOpen, Peer, ServerConfig, ServerEndpoint, ServerEvent};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
@@ -81,6 +87,7 @@ use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::live::LiveSession;
 use self::logins::Logins;
+use self::patches::Patches;
 use self::patience::Patience;
 use self::registry::Registry;
 use self::slow::Slow;
@@ -139,6 +146,8 @@ struct Link {
     receiver: Option<ReceiverId>,
     /// Authority version and nonce of its Hello.
     hello: Option<(u32, [u8; 16])>,
+    /// What it has installed, as it has told on this channel.
+    holds: BTreeMap<GroupId, ReleaseName>,
     /// Its whole inventory has come.
     ready: bool,
     /// Messages that are not durable yet, or that the channel has no room for.
@@ -182,6 +191,7 @@ pub struct ServerNode<A: Aead> {
     turn: usize,
     next_session: u32,
     contents: BTreeMap<Digest, Arc<Contents>>,
+    patches: Patches,
     wanted: BTreeMap<(ReceiverId, Digest), Wanted>,
     /// Releases that are to be activated later.
     scheduled: BTreeSet<Digest>,
@@ -240,6 +250,7 @@ impl<A: Aead> ServerNode<A> {
             turn: 0,
             next_session,
             contents: BTreeMap::new(),
+            patches: Patches::default(),
             wanted: BTreeMap::new(),
             scheduled,
             traffic: BTreeMap::new(),
@@ -362,6 +373,7 @@ impl<A: Aead> ServerNode<A> {
                     bounds: None,
                     receiver: None,
                     hello: None,
+                    holds: BTreeMap::new(),
                     ready: false,
                     outbox: Outbox::default(),
                     busy: None,
@@ -431,6 +443,13 @@ impl<A: Aead> ServerNode<A> {
     fn link_of(&self, receiver: &ReceiverId) -> Option<(PeerSlot, &Link)> {
         let slot = *self.connected.get(receiver)?;
         Some((slot, self.links.get(&slot)?))
+    }
+
+    /// Notes what a receiver tells of that it has installed, in groups that are there.
+    fn note_holds(&mut self, slot: PeerSlot, release: &ReleaseName) {
+        if let Some(link) = self.links.get_mut(&slot) {
+            link.holds.insert(release.group, *release);
+        }
     }
 
     /// The contents of a release, read once.

@@ -51,6 +51,8 @@ pub struct Admin {
     pub authority: (Vec<u8>, TrustedAuthority),
     /// Every release ever signed.
     pub signed: Vec<Signed>,
+    /// Bytes at which files are cut; by lot, where it is not said.
+    pub cut: Option<usize>,
 }
 
 impl Admin {
@@ -85,7 +87,15 @@ impl Admin {
         let pinned = parsed.digest(Context::Authority);
         let trusted = TrustedAuthority::pin(&bytes, pinned).expect("signed by its admin");
         let authority = (bytes, trusted);
-        Self { key, random, exchange_secret, signing_seed, authority, signed: Vec::new() }
+        Self {
+            key,
+            random,
+            exchange_secret,
+            signing_seed,
+            authority,
+            signed: Vec::new(),
+            cut: None,
+        }
     }
 
     /// The server's public key, as an enrolment code names it.
@@ -139,7 +149,8 @@ impl Admin {
         tree: &Tree,
         store: &MemoryChunks,
     ) -> &Signed {
-        let chunk = 1_usize << self.random.within(11, 15);
+        let drawn = 1_usize << self.random.within(11, 15);
+        let chunk = self.cut.unwrap_or(drawn);
         let built = TestRelease::new(group, order.sequence, tree, (chunk, 2_048));
         let root = ReleaseRoot {
             format: FORMAT,

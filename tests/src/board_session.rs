@@ -232,7 +232,7 @@ impl Delivery {
 
     /// The board lacks something.
     pub fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>) {
-        self.sender.handle_nack(now, nack, &mut self.plan);
+        self.sender.handle_nack(now, nack, &|_| true, &mut self.plan);
     }
 
     /// The board lacks a header.

@@ -9,6 +9,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 
+use fleetcast::codec::patch;
 use fleetcast_core::crypto::aead::ChaCha;
 use fleetcast_core::crypto::packet::Opener;
 use fleetcast_core::crypto::sign::{Context, SigningKey, verify};
@@ -18,7 +19,8 @@ use fleetcast_core::ids::{
     StaticKey, SymbolIndex, VerifyingKey,
 };
 use fleetcast_core::limits::MAX_MESSAGE;
-use fleetcast_core::tree::record::{NONE, Record, encode_header};
+use fleetcast_core::tree::patch::{Patch, ShortId};
+use fleetcast_core::tree::record::{NONE, PATCH, Record, encode_header};
 use fleetcast_core::trust::beacon::{Beacon, fingerprint};
 use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{
@@ -183,6 +185,7 @@ fn messages_about_sessions() {
     down("invitation", &Down::Invitation(invitation));
     down("epoch", &Down::Epoch { session: SESSION, epoch: Epoch(3), key: [0x99; 32] });
     down("ended", &Down::Ended { session: SESSION });
+    down("give_up", &Down::GiveUp { session: SESSION, block: BlockIndex(70_000) });
 }
 
 #[test]
@@ -355,6 +358,27 @@ fn a_chunk_record() {
     assert_eq!(encode_header(NONE, 12, 12), Ok([0, 12, 0, 0, 12, 0, 0]));
 }
 
+// PROTOCOL R5
+#[test]
+fn a_patch_record() {
+    let lines = |before: &str, after: &str| -> Vec<u8> {
+        (0..20).flat_map(|n| format!("{before}line {n} of the {after}\n").into_bytes()).collect()
+    };
+    let (first, second) = (lines("", "first chunk"), lines("and ", "second"));
+    let chunk = [&first[100..], b"two words", &second[..300]].concat();
+    let bytes = golden("record_patch");
+    let (record, rest) = Record::parse(&bytes).unwrap();
+    assert_eq!((record.codec, record.len, rest.len()), (PATCH, chunk.len(), 0));
+    let patch = Patch::parse(record.encoded).unwrap();
+    let names: Vec<ShortId> = patch.predecessors().collect();
+    assert_eq!(names, [&first, &second].map(|bytes| ShortId::of(&Digest::of(bytes))));
+    let mut decoded = Vec::new();
+    let found = [&first[..], &second];
+    let find = |name| found.into_iter().find(|bytes| ShortId::of(&Digest::of(bytes)) == name);
+    patch::decode_record(&bytes, find, &mut decoded).unwrap();
+    assert_eq!(decoded, chunk);
+}
+
 #[test]
 fn every_golden_file_is_checked_by_some_test() {
     let tests = [include_str!("golden.rs"), include_str!("golden_documents.rs")].concat();
@@ -369,6 +393,6 @@ fn every_golden_file_is_checked_by_some_test() {
         assert!(found, "{name}");
         count += 1;
     }
-    // 21 messages up, 16 down, 18 others.
-    assert_eq!(count, 55);
+    // 22 messages up, 17 down, 23 others.
+    assert_eq!(count, 62);
 }

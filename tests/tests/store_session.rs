@@ -130,7 +130,7 @@ fn hear(sender: &mut Sender, now: Instant, message: &[u8], plan: &mut Plan) {
             sender.handle_header_request(now, BlockIndex(block), plan);
         }
         0xF2 => sender.members(0),
-        _ => sender.handle_nack(now, &Nack::parse(message).unwrap(), plan),
+        _ => sender.handle_nack(now, &Nack::parse(message).unwrap(), &|_| true, plan),
     }
 }
 

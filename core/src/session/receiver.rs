@@ -1,7 +1,7 @@
 //! The receiving machine of a session (PROTOCOL §5).
 //!
 //! Inputs: [`ReceiverSession::handle_datagram`], [`ReceiverSession::handle_timeout`].
-//! Commands: [`ReceiverSession::rekey`].
+//! Commands: [`ReceiverSession::rekey`], [`ReceiverSession::leave_block`].
 //! Outputs: [`ReceiverSession::poll_event`], [`ReceiverSession::nack`],
 //! [`ReceiverSession::poll_timeout`]. It transmits nothing itself: what it has
 //! to say goes through its owner's unicast channel.
@@ -258,6 +258,17 @@ where
             self.reported_counter = 0;
             self.received = 0;
             self.awaited = None;
+        }
+    }
+
+    /// Leaves a block to catch-up: the sender, who says so over its own channel, does not
+    /// send it again here.
+    // PROTOCOL S22
+    pub fn leave_block(&mut self, block: BlockIndex, store: &mut impl Intake) {
+        let place = self.window.place(block);
+        if place.is_some_and(|place| self.window.state(place).fate == Fate::Wanted) {
+            self.give_up(block);
+            self.finish_if_done(store);
         }
     }
 

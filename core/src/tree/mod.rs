@@ -8,6 +8,7 @@
 
 pub mod entry;
 pub mod index;
+pub mod patch;
 pub mod path;
 pub mod record;
 pub mod reference;

@@ -9,11 +9,13 @@ pub const NONE: u8 = 0;
 pub const LZ4: u8 = 1;
 /// Codec number of a zstd frame.
 pub const ZSTD: u8 = 2;
+/// Codec number of a patch: see [`super::patch`].
+pub const PATCH: u8 = 3;
 
 /// A chunk as it stands in a block; not yet checked against any reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// [`NONE`], [`LZ4`] or [`ZSTD`].
+    /// [`NONE`], [`LZ4`], [`ZSTD`] or [`PATCH`].
     pub codec: u8,
     /// Length of the chunk when decoded, 1 to [`MAX_CHUNK`]: a decoder writes
     /// into a buffer of exactly this length and refuses more or less.
@@ -61,9 +63,9 @@ fn check(codec: u8, len: usize, encoded_len: usize) -> Result<(), Malformed> {
     // PROTOCOL R3: nobody decodes towards more than MAX_CHUNK.
     let bounded = (1..=MAX_CHUNK).contains(&len) && (1..=MAX_CHUNK).contains(&encoded_len);
     match codec {
-        NONE | LZ4 | ZSTD if !bounded => Err(Malformed::Bound),
+        NONE..=PATCH if !bounded => Err(Malformed::Bound),
         NONE if encoded_len != len => Err(Malformed::Length { expected: len, found: encoded_len }),
-        NONE | LZ4 | ZSTD => Ok(()),
+        NONE..=PATCH => Ok(()),
         unknown => Err(Malformed::Kind(unknown)),
     }
 }
@@ -133,7 +135,8 @@ mod tests {
         assert_eq!(refused([1, 1, 0, 2, 1, 0, 0]), Some(Malformed::Bound));
         assert_eq!(refused([1, 0, 0, 0, 1, 0, 0]), Some(Malformed::Bound));
         assert_eq!(refused([1, 1, 0, 0, 0, 0, 0]), Some(Malformed::Bound));
-        assert_eq!(refused([3, 1, 0, 0, 1, 0, 0]), Some(Malformed::Kind(3)));
+        assert_eq!(refused([3, 1, 0, 2, 1, 0, 0]), Some(Malformed::Bound));
+        assert_eq!(refused([4, 1, 0, 0, 1, 0, 0]), Some(Malformed::Kind(4)));
         let other = Malformed::Length { expected: 2, found: 3 };
         assert_eq!(refused([0, 2, 0, 0, 3, 0, 0]), Some(other));
         assert_eq!(encode_header(LZ4, 131_073, 1), Err(Malformed::Bound));

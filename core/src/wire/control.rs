@@ -18,6 +18,10 @@ use crate::ids::{BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId
 pub const CODEC_LZ4: u8 = 1;
 /// Codec bit: chunk records may be zstd frames.
 pub const CODEC_ZSTD: u8 = 2;
+/// Codec bit: chunk records may be patches of installed chunks (PROTOCOL R4).
+pub const CODEC_PATCH: u8 = 4;
+/// Bit of a Hello's codecs: this receiver obeys [`Down::GiveUp`] (PROTOCOL S22).
+pub const GIVES_UP: u8 = 0x40;
 /// Bit of a Hello's codecs: this receiver obeys [`Down::Hold`] (PROTOCOL M4).
 pub const HOLDS_BACK: u8 = 0x80;
 
@@ -446,6 +450,14 @@ pub enum Down<'a> {
     Account {
         /// What became of it.
         answer: AccountAnswer,
+    },
+    /// A poisoned block is not sent again in its session: what of it is lacking comes by
+    /// catch-up.
+    GiveUp {
+        /// The session.
+        session: SessionId,
+        /// The block.
+        block: BlockIndex,
     },
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::erasure::Lanes;
-use fleetcast_core::ids::{Epoch, SessionId};
+use fleetcast_core::ids::{BlockIndex, Epoch, SessionId};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
 use fleetcast_core::session::announcing::Announcing;
 use fleetcast_core::session::intake::Intake as _;
@@ -208,6 +208,15 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             running.machine.rekey(epoch, key);
             let heard = true;
             self.say(now, &Up::Joined { session, epoch, heard });
+        }
+    }
+
+    /// What a block lacks comes by catch-up.
+    pub(super) fn on_give_up(&mut self, session: SessionId, block: BlockIndex) {
+        let Some(delivery) = &mut self.delivery else { return };
+        let mut sessions = delivery.sessions.iter_mut();
+        if let Some(running) = sessions.find(|r| r.machine.session() == session) {
+            running.machine.leave_block(block, &mut delivery.staging);
         }
     }
 

@@ -8,8 +8,8 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::trust::membership::VerifiedMembership;
 use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{
-    CODEC_LZ4, CODEC_ZSTD, Down, HOLDS_BACK, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up,
-    decode,
+    CODEC_LZ4, CODEC_PATCH, CODEC_ZSTD, Down, GIVES_UP, HOLDS_BACK, MAX_HELD, RefusedWhy,
+    ReleaseName, Standing, Up, decode,
 };
 
 use super::pieces::Pieces;
@@ -34,7 +34,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             name: &name,
             version: env!("CARGO_PKG_VERSION"),
             signing: self.signing.verifying_key(),
-            codecs: CODEC_LZ4 | CODEC_ZSTD | HOLDS_BACK,
+            codecs: CODEC_LZ4 | CODEC_ZSTD | CODEC_PATCH | GIVES_UP | HOLDS_BACK,
             free: self.free,
             authority,
             nonce,
@@ -83,6 +83,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             Down::Invitation(invitation) => self.on_invitation(now, &invitation),
             Down::Epoch { session, epoch, key } => self.on_epoch(now, session, epoch, &key),
             Down::Ended { session } => self.on_ended(now, session),
+            Down::GiveUp { session, block } => self.on_give_up(session, block),
             Down::Cancelled { release } => self.cancel(&release),
             Down::Groups { more, groups } => self.on_groups(now, more, &groups),
             Down::Answer { group, answer } => self.on_answer(group, answer),

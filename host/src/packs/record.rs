@@ -3,7 +3,7 @@
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
-use fleetcast_core::tree::record::Record;
+use fleetcast_core::tree::record::{PATCH, Record};
 use fleetcast_core::wire::Malformed;
 
 use crate::codec::{BadRecord, Decoder};
@@ -26,9 +26,13 @@ pub fn record_len(bytes: &[u8]) -> Result<usize, BadRecord> {
     if fits { Ok(RECORD_HEADER + encoded) } else { Err(BadRecord::Malformed(Malformed::Bound)) }
 }
 
-/// Checks that `record` is one whole record; its chunk is not looked at.
+/// Checks that `record` is one whole record that needs no other chunk; its own is not
+/// looked at.
 pub(super) fn whole(record: &[u8]) -> Result<(), BadRecord> {
-    let (_, rest) = Record::parse(record).map_err(BadRecord::Malformed)?;
+    let (parsed, rest) = Record::parse(record).map_err(BadRecord::Malformed)?;
+    if parsed.codec == PATCH {
+        return Err(BadRecord::Malformed(Malformed::Kind(PATCH)));
+    }
     // PROTOCOL D2
     if rest.is_empty() { Ok(()) } else { Err(BadRecord::Malformed(Malformed::Trailing)) }
 }
@@ -98,6 +102,9 @@ mod tests {
         assert!(whole(&ABC[..9]).is_err());
         let trailing = BadRecord::Malformed(Malformed::Trailing);
         assert_eq!(whole(&[&ABC[..], &[0]].concat()), Err(trailing));
+        // What is stored must not hang on what may be collected.
+        let patch = Err(BadRecord::Malformed(Malformed::Kind(3)));
+        assert_eq!(whole(&[&[3], &ABC[1..]].concat()), patch);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use fleetcast_core::tree::reference::{ChunkRef, ReferenceReader};
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::release::ReleaseRoot;
 use fleetcast_core::wire::control::ReleaseName;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::codec::Decoder;
@@ -42,8 +42,32 @@ pub struct Contents {
     pub index: Vec<ChunkRef>,
     /// Content chunks: each id once, by its first occurrence.
     pub content: Vec<ChunkRef>,
+    /// How chunks follow one another.
+    pub streams: Streams,
     /// The same release in chunks for boards, where it has them.
     pub constrained: Option<Arc<Self>>,
+}
+
+/// The byte streams that chunks are cut from: lists and entry table, and files.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    /// Index chunks of each level, from the root's list downwards.
+    pub levels: Vec<u32>,
+    /// Files in the order of the entry table.
+    pub files: Vec<FileStream>,
+    /// Ordinals of the content chunks of all files, one file after the other.
+    pub ordinals: Vec<u32>,
+}
+
+/// The chunks of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStream {
+    /// Digest of its path in the release.
+    pub path: Digest,
+    /// Its first chunk in [`Streams::ordinals`].
+    pub first: u32,
+    /// How many chunks it has.
+    pub chunks: u32,
 }
 
 impl Contents {
@@ -58,12 +82,14 @@ impl Contents {
         let decoder = Decoder::new().map_err(|fault| tree(&fault))?;
         let mut reader = IndexReader { chunks, decoder, index: Vec::new() };
         let mut of_tree = |top: &TreeTop<'_>| {
-            let content = reader.read(top)?;
+            let Files { content, mut streams, .. } = reader.read(top)?;
             if content.len() != top.content_chunks as usize {
                 return Err(ContentsError::Tree("another number of content chunks".to_owned()));
             }
             let index = std::mem::take(&mut reader.index);
-            Ok(Self { name, document: document.to_vec(), index, content, constrained: None })
+            streams.levels = top.levels.to_vec();
+            let document = document.to_vec();
+            Ok(Self { name, document, index, content, streams, constrained: None })
         };
         let constrained = root.constrained.as_ref().map(&mut of_tree).transpose()?;
         Ok(Self { constrained: constrained.map(Arc::new), ..of_tree(&root.standard)? })
@@ -88,7 +114,7 @@ struct IndexReader<'s> {
 }
 
 impl IndexReader<'_> {
-    fn read(&mut self, top: &TreeTop<'_>) -> Result<Vec<ChunkRef>, ContentsError> {
+    fn read(&mut self, top: &TreeTop<'_>) -> Result<Files, ContentsError> {
         let layout = top.layout().map_err(|fault| tree(&fault))?;
         let listed = top.references().map_err(|fault| tree(&fault))?;
         self.index = listed.collect::<Result<_, _>>().map_err(|fault| tree(&fault))?;
@@ -106,32 +132,23 @@ impl IndexReader<'_> {
                 }
             }
         }
-        Ok(Vec::new())
+        Ok(Files::default())
     }
 
-    fn entry_table(
-        &mut self,
-        from: usize,
-        top: &TreeTop<'_>,
-    ) -> Result<Vec<ChunkRef>, ContentsError> {
+    fn entry_table(&mut self, from: usize, top: &TreeTop<'_>) -> Result<Files, ContentsError> {
         let mut names = vec![NameSlot::EMPTY; ALL_DEPTHS];
         let mut reader = EntryReader::new(&mut names, top.totals());
-        let mut seen: HashSet<Digest> = HashSet::new();
-        let mut content = Vec::new();
+        let mut files = Files::default();
         for at in from..self.index.len() {
             let bytes = self.chunk(at)?;
             let fed = reader.feed(&bytes, &mut |event| {
-                if let TreeEvent::Chunk(reference) = event
-                    && seen.insert(reference.id)
-                {
-                    content.push(reference);
-                }
+                files.take(&event);
                 Ok::<(), std::convert::Infallible>(())
             });
             fed.map_err(|fault| tree(&fault))?;
         }
         reader.finish().map_err(|fault| tree(&fault))?;
-        Ok(content)
+        Ok(files)
     }
 
     fn chunk(&mut self, at: usize) -> Result<Vec<u8>, ContentsError> {
@@ -142,6 +159,47 @@ impl IndexReader<'_> {
         self.decoder.decode_record(&record[..len], &mut chunk).map_err(|fault| tree(&fault))?;
         reference.verify(&chunk).map_err(|fault| tree(&fault))?;
         Ok(chunk)
+    }
+}
+
+/// Content chunks and files, as the entry table tells them.
+#[derive(Default)]
+struct Files {
+    content: Vec<ChunkRef>,
+    streams: Streams,
+    known: HashMap<Digest, u32>,
+    /// Digests of the paths of the directories that are open.
+    open: Vec<Digest>,
+}
+
+impl Files {
+    fn take(&mut self, event: &TreeEvent<'_>) {
+        match *event {
+            TreeEvent::Directory { depth, name, .. } => {
+                let path = self.path(depth, name.as_bytes());
+                self.open.push(path);
+            }
+            TreeEvent::File { depth, name, chunks, .. } => {
+                let path = self.path(depth, name.as_bytes());
+                let first = self.streams.ordinals.len() as u32;
+                self.streams.files.push(FileStream { path, first, chunks });
+            }
+            TreeEvent::Chunk(reference) => {
+                let next = self.content.len() as u32;
+                let ordinal = *self.known.entry(reference.id).or_insert(next);
+                if ordinal == next {
+                    self.content.push(reference);
+                }
+                self.streams.ordinals.push(ordinal);
+            }
+        }
+    }
+
+    /// The digest of a path, made from that of its directory.
+    fn path(&mut self, depth: u8, name: &[u8]) -> Digest {
+        self.open.truncate(depth.into());
+        let above: &[u8] = self.open.last().map_or(&[], |directory| &directory.0);
+        Digest::of_parts(&[above, b"/", name])
     }
 }
 

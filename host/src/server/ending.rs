@@ -36,6 +36,7 @@ impl<A: Aead> ServerNode<A> {
         let (device, signing) = (record.key, record.signing);
         let receipt = receipt.to_vec();
         let held = HeldRecord { receiver: id, release: *release, at, receipt: receipt.clone() };
+        self.note_holds(slot, release);
         let news = self.registry.put_held(held) && self.registry.release(&release.digest).is_some();
         if let (true, Some(signing)) = (news, signing) {
             self.registry.put_receipt(ReceiptRecord {

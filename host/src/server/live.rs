@@ -1,25 +1,27 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
+mod repairs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::digest::Digest;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
 use fleetcast_core::limits::{DATA_HEADER, SYMBOL_HEADER, TAG};
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{BlockSlot, SenderConfig, SenderEvent, SenderSession};
-use fleetcast_core::session::source::BlockSource as _;
 use fleetcast_core::session::tally::Tally;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
-use fleetcast_core::wire::nack::Nack;
 
 use super::lanes::{Follows, Limiter, Pace, few, usual_loss};
 use super::member::Member;
 use super::plan::{SessionPlan, Shape};
+use super::spoiled::Spoiled;
 use crate::model::UnixTime;
 
 /// Blocks kept in memory by a session: three segments.
@@ -66,6 +68,8 @@ pub(super) struct LiveConfig {
     pub(super) limits: RateLimits,
     /// Members take nothing from older releases.
     pub(super) full: bool,
+    /// Releases that all members hold: patches copy from them.
+    pub(super) bases: Vec<Digest>,
     /// The pace of its lane in bytes per second, where it is a slow one.
     pub(super) pace: Option<u64>,
 }
@@ -88,6 +92,8 @@ pub(super) struct LiveSession<A> {
     report_ms: u32,
     /// The pace that its share of the cap was made for, where it is a slow lane.
     shared_for: u64,
+    /// Blocks that members found poisoned.
+    spoiled: Spoiled,
     /// When it went over to strict mode.
     pub(super) strict_since: Option<UnixTime>,
 }
@@ -140,6 +146,7 @@ impl<A: Aead> LiveSession<A> {
             invited,
             awaited,
             report_ms,
+            spoiled: Spoiled::default(),
             strict_since: None,
         }
     }
@@ -173,6 +180,11 @@ impl<A: Aead> LiveSession<A> {
     /// Releases, one per slot.
     pub(super) fn releases(&self) -> &[ReleaseName] {
         &self.config.slots
+    }
+
+    /// Releases that patches of the session copy from.
+    pub(super) fn bases(&self) -> &[Digest] {
+        &self.config.bases
     }
 
     /// Who takes part.
@@ -319,20 +331,6 @@ impl<A: Aead> LiveSession<A> {
         self.sender.current_rate() > self.shared_for.saturating_add(self.shared_for / 2)
     }
 
-    /// A member's NACK. Who cannot follow gets no repairs while others receive: they
-    /// would pay for them. It asks again, or in its own lane.
-    pub(super) fn handle_nack(&mut self, now: Instant, id: &ReceiverId, nack: &Nack<'_>) {
-        let Some(member) = self.members.get_mut(id) else { return };
-        let of = |block| self.plan.layout(block).map_or(0, |layout| layout.sources() as u32);
-        let asked = nack.entries().map(|entry| (u32::from(entry.missing), of(entry.block)));
-        let (missing, of) = asked.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        member.pace.hint(missing, of);
-        self.compare(now, id);
-        if self.members.get(id).is_some_and(|member| member.pace.follows()) {
-            self.sender.handle_nack(now, nack, &mut self.plan);
-        }
-    }
-
     /// A member's progress; bytes per second that it takes when it must leave, since
     /// it cannot follow the others.
     pub(super) fn handle_progress(
@@ -409,13 +407,6 @@ impl<A: Aead> LiveSession<A> {
     /// A member lacks a header, or digests.
     pub(super) fn handle_header_request(&mut self, now: Instant, block: BlockIndex) {
         self.sender.handle_header_request(now, block, &mut self.plan);
-    }
-
-    /// A member found what is not ours in a block; whether the session goes over to strict
-    /// mode because of it. What our own storage spoiled no digest makes better.
-    pub(super) fn handle_poisoned(&mut self, now: Instant, block: BlockIndex) -> bool {
-        (self.sender.is_strict() || self.plan.is_intact(block))
-            && self.sender.handle_poisoned(now, block, &mut self.plan)
     }
 
     /// The time told by `poll_timeout` has come.

@@ -9,7 +9,7 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::trust::statement::Freshness;
 use fleetcast_core::wire::bounds::{self, Bounds};
 use fleetcast_core::wire::control::{
-    Down, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
+    Down, GIVES_UP, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
 };
 use fleetcast_core::wire::nack::{self, Nack};
 
@@ -39,10 +39,8 @@ impl<A: Aead> ServerNode<A> {
         let Some(link) = self.links.get(&slot) else { return };
         let receiver = link.receiver;
         if body.first() == Some(&nack::KIND) {
-            if let (Ok(nack), Some(id)) = (Nack::parse(body), receiver)
-                && let Some(session) = self.session_of(nack.session(), &id)
-            {
-                session.handle_nack(now, &id, &nack);
+            if let (Ok(nack), Some(id)) = (Nack::parse(body), receiver) {
+                self.on_nack(now, slot, id, &nack);
             }
             return;
         }
@@ -88,6 +86,17 @@ impl<A: Aead> ServerNode<A> {
         let newest = self.authority.document().version;
         if let Some((known, _)) = self.links.get_mut(&slot).and_then(|link| link.hello.as_mut()) {
             *known = (*known).max(version.min(newest));
+        }
+    }
+
+    fn on_nack(&mut self, now: Instant, slot: PeerSlot, id: ReceiverId, nack: &Nack<'_>) {
+        let record = self.registry.receiver(&id);
+        let gives_up = record.is_some_and(|record| record.codecs & GIVES_UP != 0);
+        let session = nack.session();
+        let Some(live) = self.session_of(session, &id) else { return };
+        // PROTOCOL S22
+        for block in live.handle_nack(now, (&id, gives_up), nack) {
+            self.tell(now, slot, &Down::GiveUp { session, block });
         }
     }
 
@@ -365,6 +374,7 @@ impl<A: Aead> ServerNode<A> {
         let known = |release: &&ReleaseName| self.registry.group(&release.group).is_some();
         let known: Vec<ReleaseName> = releases.iter().filter(known).copied().collect();
         for release in known {
+            self.note_holds(slot, &release);
             self.weigh(id, &release);
             let at = self.registry.time();
             self.registry.put_held(HeldRecord { receiver: id, release, at, receipt: Vec::new() });

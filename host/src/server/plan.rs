@@ -45,6 +45,8 @@ enum ItemBytes {
     Chunk(Digest),
     /// The same, sent without compression: its readers do not decode what is stored.
     Plain(Digest),
+    /// A record of this session only: a patch.
+    Patch(Arc<[u8]>),
     /// A root document, as a record without compression.
     Root(Arc<[u8]>),
 }
@@ -154,6 +156,17 @@ impl SessionPlan {
         Ok(())
     }
 
+    /// Adds a chunk whose record is a patch.
+    pub(super) fn push_patch(
+        &mut self,
+        object: Object,
+        record: Arc<[u8]>,
+        ordinals: [u32; MAX_SLOTS],
+    ) {
+        let len = record.len() as u32;
+        self.push(object, Item { bytes: ItemBytes::Patch(record), len, ordinals });
+    }
+
     /// Length of a chunk's record without compression, where its stored one is of a codec
     /// that the session's receivers have not.
     fn plain_len(&self, id: &Digest, len: usize) -> Result<Option<usize>, StoreError> {
@@ -254,6 +267,7 @@ impl SessionPlan {
         let mut decoder = Decoder::default();
         let (mut record, mut chunk) = (Vec::new(), Vec::new());
         let mut matches = |item: &Item| {
+            // The rest is in memory, and was right when the plan was made.
             let (ItemBytes::Chunk(id) | ItemBytes::Plain(id)) = &item.bytes else { return true };
             let len = self.chunks.record_len(id).ok().flatten().unwrap_or(0);
             record.resize(len, 0);
@@ -342,6 +356,7 @@ impl BlockSource for SessionPlan {
                     }
                 }
                 ItemBytes::Plain(id) => self.read_plain(id, record)?,
+                ItemBytes::Patch(bytes) => record.copy_from_slice(bytes),
                 ItemBytes::Root(document) => {
                     let len = document.len();
                     let header = encode_header(NONE, len, len).map_err(|_| SourceFailed)?;

@@ -6,7 +6,7 @@
 //! session that all of them share; what only one needs, its root and index
 //! first, crosses in a session of its own.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fleetcast_core::digest::Digest;
@@ -14,46 +14,18 @@ use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::limits::{MAX_SLOTS, MAX_SYMBOL, SMALL_SYMBOL};
 use fleetcast_core::tree::reference::ChunkRef;
 use fleetcast_core::wire::bounds::Bounds;
-use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
+use fleetcast_core::wire::control::{Object, ReleaseName};
 
 use super::contents::Contents;
+use super::demand::{Demand, Need, demands};
 use super::hearing::Hears;
 use super::lanes::lanes;
+use super::patches::{Ancestry, Patches};
 use super::plan::{PlannedChunk, SessionPlan, Shape, UNTOLD};
 use crate::packs::{ChunkStore, StoreError};
 
-/// What one receiver needs of one release.
-#[derive(Clone, Debug)]
-pub(super) struct Need {
-    /// Who.
-    pub(super) receiver: ReceiverId,
-    /// Of which release.
-    pub(super) release: Arc<Contents>,
-    /// What it has asked for; `None`: all but what `holds` gives it.
-    pub(super) wants: Option<Vec<WantRun>>,
-    /// Releases that it holds.
-    pub(super) holds: Vec<Arc<Contents>>,
-    /// What of multicast reaches it.
-    pub(super) hears: Hears,
-    /// It cannot follow the others: bytes per second that it takes.
-    pub(super) pace: Option<u64>,
-    /// It is a board: `release` and `holds` are of the tree for boards.
-    pub(super) constrained: bool,
-    /// What it has room for, where it has told.
-    pub(super) bounds: Option<Bounds>,
-}
-
 /// What boards are offered in the beginning, in bytes per second.
 const BOARD_PACE: u64 = 400_000;
-
-impl Need {
-    /// The same of the trees for boards; `None` where the release has none.
-    pub(super) fn of_boards(self) -> Option<Self> {
-        let release = self.release.constrained.clone()?;
-        let holds = self.holds.iter().filter_map(|held| held.constrained.clone()).collect();
-        Some(Self { release, holds, ..self })
-    }
-}
 
 /// A session to be run.
 pub(super) struct Planned {
@@ -69,6 +41,14 @@ pub(super) struct Planned {
     pub(super) pace: Option<u64>,
     /// What its receivers can take.
     pub(super) shape: Shape,
+    /// Releases that its patches copy from: nobody takes part who does not hold them.
+    pub(super) bases: Vec<Digest>,
+}
+
+/// What sessions are made of.
+struct Stock<'s> {
+    chunks: &'s Arc<dyn ChunkStore>,
+    patches: &'s mut Patches,
 }
 
 /// How a session's datagrams go.
@@ -79,15 +59,6 @@ struct Way {
     pace: Option<u64>,
     /// What its receivers can take.
     shape: Shape,
-}
-
-/// What is needed of one release, by ordinal, and by whom.
-struct Demand {
-    release: Arc<Contents>,
-    members: Vec<ReceiverId>,
-    root: bool,
-    index: Vec<bool>,
-    content: Vec<bool>,
 }
 
 /// Plans sessions for `needs`, of which each receiver has at most one.
@@ -102,10 +73,13 @@ struct Demand {
 pub(super) fn plan_sessions(
     needs: Vec<Need>,
     chunks: &Arc<dyn ChunkStore>,
+    patches: &mut Patches,
 ) -> Result<Vec<Planned>, StoreError> {
+    patches.begin();
+    let stock = &mut Stock { chunks, patches };
     let (boards, needs): (Vec<Need>, Vec<Need>) =
         needs.into_iter().partition(|need| need.constrained);
-    let mut planned = plan_boards(boards, chunks)?;
+    let mut planned = plan_boards(boards, stock)?;
     let is_slow = |need: &Need| need.hears == Hears::Full && has_lane_of_its_own(need);
     let (slow, needs): (Vec<Need>, Vec<Need>) = needs.into_iter().partition(is_slow);
     let hear = |need: &Need| need.hears != Hears::Nothing;
@@ -120,13 +94,13 @@ pub(super) fn plan_sessions(
     for need in alone {
         let shape = Shape::standard(need.hears.symbol());
         let way = Way { multicast: false, pace: need.pace, shape };
-        planned.extend(plan_group(demands(vec![need]), chunks, way)?);
+        planned.extend(plan_group(demands(vec![need]), stock, way)?);
     }
     let (full, small): (Vec<Need>, Vec<Need>) =
         together.into_iter().partition(|need| need.hears == Hears::Full);
     for (needs, symbol) in [(full, MAX_SYMBOL), (small, SMALL_SYMBOL)] {
         let way = Way { multicast: true, pace: None, shape: Shape::standard(symbol) };
-        planned.extend(plan_group(demands(needs), chunks, way)?);
+        planned.extend(plan_group(demands(needs), stock, way)?);
     }
     let slow = slow.into_iter().map(|need| (need.pace.unwrap_or(0), need)).collect();
     for (pace, needs, multicast) in lanes(slow) {
@@ -134,7 +108,7 @@ pub(super) fn plan_sessions(
         let alone = one_by_one.into_iter().map(|need| demands(vec![need]));
         for demands in alone.chain([demands(lane)]) {
             let way = Way { multicast, pace: Some(pace), shape: Shape::standard(MAX_SYMBOL) };
-            planned.extend(plan_group(demands, chunks, way)?);
+            planned.extend(plan_group(demands, stock, way)?);
         }
     }
     Ok(planned)
@@ -145,7 +119,7 @@ pub(super) fn plan_sessions(
 fn has_lane_of_its_own(need: &Need) -> bool {
     let Some(pace) = need.pace else { return false };
     let takes = pace.saturating_mul(SHORT);
-    need.wants.is_some() || of_release(need).bytes() > takes
+    need.wants.is_some() || need.bytes() > takes
 }
 
 /// Seconds that a slow receiver may take for what it gets together with the others.
@@ -153,7 +127,7 @@ const SHORT: u64 = 2;
 
 /// Plans sessions for boards: a lane of their own, whatever their number, so that
 /// neither they nor the hosts slow the other; rests go one by one.
-fn plan_boards(needs: Vec<Need>, chunks: &Arc<dyn ChunkStore>) -> Result<Vec<Planned>, StoreError> {
+fn plan_boards(needs: Vec<Need>, stock: &mut Stock<'_>) -> Result<Vec<Planned>, StoreError> {
     let (alone, together): (Vec<Need>, Vec<Need>) =
         needs.into_iter().partition(|need| need.hears == Hears::Nothing || need.wants.is_some());
     let pace = |need: &Need| need.pace.unwrap_or(BOARD_PACE);
@@ -164,7 +138,7 @@ fn plan_boards(needs: Vec<Need>, chunks: &Arc<dyn ChunkStore>) -> Result<Vec<Pla
         let bounds = needs.iter().map(|need| need.bounds.unwrap_or(UNTOLD)).reduce(Bounds::and);
         let shape = Shape::constrained(bounds.unwrap_or(UNTOLD));
         let way = Way { multicast, pace, shape };
-        planned.extend(plan_group(demands(needs), chunks, way)?);
+        planned.extend(plan_group(demands(needs), stock, way)?);
     }
     Ok(planned)
 }
@@ -172,110 +146,25 @@ fn plan_boards(needs: Vec<Need>, chunks: &Arc<dyn ChunkStore>) -> Result<Vec<Pla
 /// From so many receivers on, rests are sent by multicast again.
 const MULTICAST_RESTS: usize = 3;
 
-/// Puts the needs of each release together.
-fn demands(needs: Vec<Need>) -> Vec<Demand> {
-    let mut demands: BTreeMap<Digest, Demand> = BTreeMap::new();
-    let mut known: HashMap<Vec<Digest>, HashSet<Digest>> = HashMap::new();
-    for need in needs {
-        let digest = need.release.name.digest;
-        let demand = demands.entry(digest).or_insert_with(|| Demand::none(&need.release));
-        demand.members.push(need.receiver);
-        match &need.wants {
-            Some(runs) => demand.add_wants(runs),
-            None => {
-                let key = need.holds.iter().map(|held| held.name.digest).collect();
-                let held = known.entry(key).or_insert_with(|| {
-                    need.holds.iter().flat_map(|held| held.chunks()).map(|c| c.id).collect()
-                });
-                demand.add_all_but(held);
-            }
-        }
-    }
-    demands.into_values().collect()
-}
-
-/// What a receiver lacks of a release, whatever it has asked for.
-fn of_release(need: &Need) -> Demand {
-    let held = need.holds.iter().flat_map(|held| held.chunks()).map(|chunk| chunk.id).collect();
-    let mut demand = Demand::none(&need.release);
-    demand.add_all_but(&held);
-    demand
-}
-
-impl Demand {
-    fn none(release: &Arc<Contents>) -> Self {
-        Self {
-            release: Arc::clone(release),
-            members: Vec::new(),
-            root: false,
-            index: vec![false; release.index.len()],
-            content: vec![false; release.content.len()],
-        }
-    }
-
-    /// Bytes of the chunks, before compression.
-    fn bytes(&self) -> u64 {
-        let of = |wanted: &[bool], chunks: &[ChunkRef]| -> u64 {
-            let wanted = wanted.iter().zip(chunks).filter(|(wanted, _)| **wanted);
-            wanted.map(|(_, chunk)| u64::from(chunk.len)).sum()
-        };
-        of(&self.index, &self.release.index) + of(&self.content, &self.release.content)
-    }
-
-    fn add_wants(&mut self, runs: &[WantRun]) {
-        for run in runs {
-            let list = match run.object {
-                Object::Root => {
-                    self.root = true;
-                    continue;
-                }
-                Object::Index => &mut self.index,
-                Object::Content => &mut self.content,
-            };
-            let first = run.first as usize;
-            let end = first.saturating_add(run.count as usize).min(list.len());
-            if let Some(wanted) = list.get_mut(first..end) {
-                wanted.fill(true);
-            }
-        }
-    }
-
-    fn add_all_but(&mut self, held: &HashSet<Digest>) {
-        self.root = true;
-        for (wanted, chunk) in self.index.iter_mut().zip(&self.release.index) {
-            *wanted |= !held.contains(&chunk.id);
-        }
-        for (wanted, chunk) in self.content.iter_mut().zip(&self.release.content) {
-            *wanted |= !held.contains(&chunk.id);
-        }
-    }
-
-    /// Needed content: ids and ordinals.
-    fn needed_content(&self) -> impl Iterator<Item = (Digest, u32)> + '_ {
-        let needed = self.content.iter().zip(&self.release.content).zip(0_u32..);
-        needed.filter(|((wanted, _), _)| **wanted).map(|((_, chunk), at)| (chunk.id, at))
-    }
-}
-
 /// Which demands need a chunk, as a bit set of at most 64.
 type Sharers = u64;
 
 fn plan_group(
     demands: Vec<Demand>,
-    chunks: &Arc<dyn ChunkStore>,
+    stock: &mut Stock<'_>,
     way: Way,
 ) -> Result<Vec<Planned>, StoreError> {
     let mut planned = Vec::new();
     for demands in demands.chunks(Sharers::BITS as usize) {
         let mut sharers: HashMap<Digest, Sharers> = HashMap::new();
         for (at, demand) in demands.iter().enumerate() {
-            demand.needed_content().for_each(|(id, _)| *sharers.entry(id).or_default() |= 1 << at);
+            demand.needed_content().for_each(|(c, _)| *sharers.entry(c.id).or_default() |= 1 << at);
         }
         let shared: BTreeMap<Sharers, ()> =
             sharers.values().filter(|set| set.count_ones() > 1).map(|&set| (set, ())).collect();
         for (at, demand) in demands.iter().enumerate() {
             let own = |id: &Digest| sharers.get(id) == Some(&(1 << at));
-            planned.push(own_session(demand, own, chunks, way)?);
+            planned.push(own_session(demand, own, stock, way)?);
         }
         for set in shared.into_keys() {
             let with: Vec<&Demand> = demands
@@ -285,12 +174,8 @@ fn plan_group(
                 .map(|(_, d)| d)
                 .collect();
             for some in with.chunks(MAX_SLOTS) {
-                planned.push(shared_session(
-                    some,
-                    |id| sharers.get(id) == Some(&set),
-                    chunks,
-                    way,
-                )?);
+                let shared = |id: &Digest| sharers.get(id) == Some(&set);
+                planned.push(shared_session(some, shared, stock, way)?);
             }
         }
     }
@@ -304,32 +189,23 @@ fn plan_group(
 fn own_session(
     demand: &Demand,
     own: impl Fn(&Digest) -> bool,
-    chunks: &Arc<dyn ChunkStore>,
+    stock: &mut Stock<'_>,
     way: Way,
 ) -> Result<Planned, StoreError> {
-    let mut plan = SessionPlan::new(Arc::clone(chunks), way.shape, 1);
+    let mut making = Making::new(&[demand], stock, way);
     if demand.root {
-        plan.push_root(&demand.release.document);
+        making.plan.push_root(&demand.release.document);
     }
     for ((wanted, chunk), at) in demand.index.iter().zip(&demand.release.index).zip(0..) {
         // A place of the index is a place to be filled, also where its chunk repeats.
         if *wanted {
-            let planned = PlannedChunk { id: chunk.id, ordinals: [at; MAX_SLOTS] };
-            plan.push_chunk(Object::Index, &planned)?;
+            making.push(stock, Object::Index, chunk, [at; MAX_SLOTS])?;
         }
     }
-    for (id, at) in demand.needed_content().filter(|(id, _)| own(id)) {
-        plan.push_chunk(Object::Content, &PlannedChunk { id, ordinals: [at; MAX_SLOTS] })?;
+    for (chunk, at) in demand.needed_content().filter(|(chunk, _)| own(&chunk.id)) {
+        making.push(stock, Object::Content, &chunk, [at; MAX_SLOTS])?;
     }
-    let members = demand.members.iter().map(|&member| (member, 0)).collect();
-    Ok(Planned {
-        slots: vec![Arc::clone(&demand.release)],
-        members,
-        plan: plan.finish(),
-        multicast: way.multicast,
-        pace: way.pace,
-        shape: way.shape,
-    })
+    Ok(making.finish(&[demand], way))
 }
 
 /// Content that all of `demands` need.
@@ -338,31 +214,71 @@ fn own_session(
 fn shared_session(
     demands: &[&Demand],
     shared: impl Fn(&Digest) -> bool,
-    chunks: &Arc<dyn ChunkStore>,
+    stock: &mut Stock<'_>,
     way: Way,
 ) -> Result<Planned, StoreError> {
-    let ordinals: Vec<HashMap<Digest, u32>> =
-        demands.iter().map(|demand| demand.needed_content().collect()).collect();
-    let mut plan = SessionPlan::new(Arc::clone(chunks), way.shape, demands.len());
-    for (id, _) in demands[0].needed_content().filter(|(id, _)| shared(id)) {
+    let ordinals_of =
+        |demand: &&Demand| demand.needed_content().map(|(chunk, at)| (chunk.id, at)).collect();
+    let ordinals: Vec<HashMap<Digest, u32>> = demands.iter().map(ordinals_of).collect();
+    let mut making = Making::new(demands, stock, way);
+    for (chunk, _) in demands[0].needed_content().filter(|(chunk, _)| shared(&chunk.id)) {
         let mut places = [0; MAX_SLOTS];
         for (place, known) in places.iter_mut().zip(&ordinals) {
-            *place = known.get(&id).copied().unwrap_or(0);
+            *place = known.get(&chunk.id).copied().unwrap_or(0);
         }
-        plan.push_chunk(Object::Content, &PlannedChunk { id, ordinals: places })?;
+        making.push(stock, Object::Content, &chunk, places)?;
     }
-    let members = demands
-        .iter()
-        .zip(0..)
-        .flat_map(|(demand, slot)| demand.members.iter().map(move |&member| (member, slot)));
-    Ok(Planned {
-        slots: demands.iter().map(|demand| Arc::clone(&demand.release)).collect(),
-        members: members.collect(),
-        plan: plan.finish(),
-        multicast: way.multicast,
-        pace: way.pace,
-        shape: way.shape,
-    })
+    Ok(making.finish(demands, way))
+}
+
+/// A session's plan that is being made.
+struct Making {
+    plan: SessionPlan,
+    ancestry: Ancestry,
+}
+
+impl Making {
+    fn new(demands: &[&Demand], stock: &mut Stock<'_>, way: Way) -> Self {
+        let plan = SessionPlan::new(Arc::clone(stock.chunks), way.shape, demands.len());
+        // PROTOCOL R4: only where all members take patches.
+        let ancestry = if demands.iter().all(|demand| demand.patches) {
+            let classes: Vec<_> = demands.iter().flat_map(|demand| &demand.classes).collect();
+            stock.patches.ancestry(&demands[0].release, &classes)
+        } else {
+            Ancestry::default()
+        };
+        Self { plan, ancestry }
+    }
+
+    fn push(
+        &mut self,
+        stock: &mut Stock<'_>,
+        object: Object,
+        chunk: &ChunkRef,
+        ordinals: [u32; MAX_SLOTS],
+    ) -> Result<(), StoreError> {
+        match self.ancestry.patch(stock.patches, &**stock.chunks, chunk) {
+            Some(record) => self.plan.push_patch(object, record, ordinals),
+            None => self.plan.push_chunk(object, &PlannedChunk { id: chunk.id, ordinals })?,
+        }
+        Ok(())
+    }
+
+    fn finish(self, demands: &[&Demand], way: Way) -> Planned {
+        let members = demands
+            .iter()
+            .zip(0..)
+            .flat_map(|(demand, slot)| demand.members.iter().map(move |&member| (member, slot)));
+        Planned {
+            slots: demands.iter().map(|demand| Arc::clone(&demand.release)).collect(),
+            members: members.collect(),
+            plan: self.plan.finish(),
+            multicast: way.multicast,
+            pace: way.pace,
+            shape: way.shape,
+            bases: self.ancestry.used.into_iter().collect(),
+        }
+    }
 }
 
 /// The name of a planned session's release in a slot.
@@ -377,8 +293,9 @@ mod tests {
     use fleetcast_core::session::sender::Flow;
     use fleetcast_core::session::source::BlockSource as _;
     use fleetcast_core::tree::record::{NONE, Records, encode_header};
-    use fleetcast_core::tree::reference::ChunkRef;
+    use fleetcast_core::wire::control::WantRun;
 
+    use super::super::contents::Streams;
     use super::*;
     use crate::packs::MemoryChunks;
 
@@ -396,6 +313,7 @@ mod tests {
             document: vec![group; 100],
             index: Vec::new(),
             content: content.iter().map(|chunk| ChunkRef::of(chunk).unwrap()).collect(),
+            streams: Streams::default(),
             constrained: None,
         })
     }
@@ -410,6 +328,7 @@ mod tests {
             pace,
             constrained: false,
             bounds: None,
+            patches: true,
         }
     }
 
@@ -434,7 +353,7 @@ mod tests {
         let needs = needs.into_iter().map(|(receiver, of)| need(receiver, of, None)).collect();
         let mut heard: BTreeMap<ReceiverId, Vec<Vec<u8>>> = BTreeMap::new();
         let mut crossed = 0;
-        for mut planned in plan_sessions(needs, &chunks).unwrap() {
+        for mut planned in plan_sessions(needs, &chunks, &mut Patches::default()).unwrap() {
             let sent = sent(&mut planned);
             crossed += sent.iter().filter(|chunk| **chunk == b"shared").count();
             for (member, _) in &planned.members {
@@ -462,7 +381,8 @@ mod tests {
         let chunks: Arc<dyn ChunkStore> = Arc::new(store);
         let board =
             |receiver, bounds| Need { constrained: true, bounds, ..need(receiver, &release, None) };
-        let shape = |needs: Vec<Need>| plan_sessions(needs, &chunks).unwrap()[0].shape;
+        let plan = |needs| plan_sessions(needs, &chunks, &mut Patches::default()).unwrap();
+        let shape = |needs: Vec<Need>| plan(needs)[0].shape;
         let told = Bounds { symbol: 510, sources: 10, interleave: 1, segment: 16, behind: 128 };
         let small = Bounds { sources: 9, segment: 8, behind: 40, ..told };
         let of = |shape: Shape| {
@@ -487,7 +407,7 @@ mod tests {
         let sessions = |pace: u64, wants: Option<Vec<WantRun>>| {
             let slow = Need { wants, ..need(3, &release, Some(pace)) };
             let needs = vec![need(1, &release, None), need(2, &release, None), slow];
-            plan_sessions(needs, &chunks)
+            plan_sessions(needs, &chunks, &mut Patches::default())
                 .unwrap()
                 .iter()
                 .map(|p| p.members.len())

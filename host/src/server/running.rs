@@ -4,18 +4,20 @@ use std::net::SocketAddr;
 
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{BlockIndex, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::limits::{MAX_MESSAGE, SEND_WINDOW};
 use fleetcast_core::session::sender::SenderEvent;
 use fleetcast_core::time::{Duration, Instant};
-use fleetcast_core::wire::control::{Down, ReleaseName, encode};
+use fleetcast_core::wire::control::{CODEC_PATCH, Down, ReleaseName, encode};
 use fleetcast_core::wire::transport::Sending;
 
 use super::ServerNode;
 use super::delivering::{MERGE, MERGE_LATE};
+use super::demand::Need;
 use super::hearing::Hears;
 use super::live::{LiveConfig, LiveSession};
-use super::planner::{Need, Planned, plan_sessions, slot_names};
+use super::planner::{Planned, plan_sessions, slot_names};
 use crate::model::{DeliveryPath, DeliveryRecord, DeliveryState};
 
 /// How long what could not be read waits for the next try.
@@ -137,7 +139,7 @@ impl<A: Aead> ServerNode<A> {
     ) {
         let time = self.registry.time();
         let Some(live) = self.session_of(session, &id) else { return };
-        let switched = live.handle_poisoned(now, block);
+        let switched = live.handle_poisoned(now, &id, block);
         if switched {
             live.strict_since = Some(time);
         }
@@ -205,7 +207,7 @@ impl<A: Aead> ServerNode<A> {
         }
         needs.sort_by_key(|need| need.receiver);
         let waiting: Vec<ReceiverId> = needs.iter().map(|need| need.receiver).collect();
-        match plan_sessions(needs, &self.chunks) {
+        match plan_sessions(needs, &self.chunks, &mut self.patches) {
             Ok(planned) => planned.into_iter().for_each(|session| self.run(now, session)),
             Err(fault) => {
                 self.registry.log("server", "plan-failed", "", &fault.to_string());
@@ -229,6 +231,11 @@ impl<A: Aead> ServerNode<A> {
         let pace = self.pace_of(&delivery.receiver);
         let board = self.is_board(&delivery.receiver);
         let asked = (delivery.receiver, delivery.release.digest);
+        let patches = self.takes_patches(&delivery.receiver);
+        let full = self.registry.terms(&delivery.release.digest).full;
+        let held = self.held_by(&delivery.receiver);
+        // PROTOCOL R4: who has not what patches copy from gets a session of its own.
+        let holds = |base: &Digest| patches && !full && held.iter().any(|h| h.digest == *base);
         if pace.is_some() || board || self.wanted.contains_key(&asked) {
             return false;
         }
@@ -236,6 +243,7 @@ impl<A: Aead> ServerNode<A> {
             let at = session.releases().iter().position(|r| *r == delivery.release)?;
             let fits =
                 session.is_multicast() && session.pace().is_none() && hears.hears(session.symbol());
+            let fits = fits && session.bases().iter().all(holds);
             let first = session.late_entry().filter(|_| fits)?;
             session.add(now, delivery.receiver, at as u8);
             session.invitation(&delivery.receiver, first)
@@ -245,6 +253,17 @@ impl<A: Aead> ServerNode<A> {
         self.hold_back(now, slot, delivery);
         self.tell(now, slot, &Down::Invitation(invitation));
         true
+    }
+
+    /// What a receiver has installed: what it told before is no more than a memory.
+    fn held_by(&self, receiver: &ReceiverId) -> Vec<ReleaseName> {
+        let holds = self.link_of(receiver).map(|(_, link)| link.holds.values().copied());
+        holds.into_iter().flatten().collect()
+    }
+
+    fn takes_patches(&self, receiver: &ReceiverId) -> bool {
+        let record = self.registry.receiver(receiver);
+        record.is_some_and(|record| record.codecs & CODEC_PATCH != 0)
     }
 
     fn is_board(&self, receiver: &ReceiverId) -> bool {
@@ -274,8 +293,7 @@ impl<A: Aead> ServerNode<A> {
         let asked = self.wanted.get(&(delivery.receiver, release.name.digest));
         let asked = asked.filter(|wanted| wanted.complete);
         let wants = asked.map(|wanted| wanted.runs.clone());
-        let held: Vec<ReleaseName> =
-            self.registry.held_by(delivery.receiver).map(|held| held.release).collect();
+        let held = self.held_by(&delivery.receiver);
         let full = self.registry.terms(&release.name.digest).full;
         let held = held.iter().filter(|_| !full);
         let holds = held.filter_map(|name| self.contents_of(name)).collect();
@@ -283,7 +301,9 @@ impl<A: Aead> ServerNode<A> {
         let receiver = delivery.receiver;
         let constrained = self.is_board(&receiver);
         let bounds = self.link_of(&receiver).and_then(|(_, link)| link.bounds);
-        let need = Need { receiver, release, wants, holds, hears, pace, constrained, bounds };
+        let patches = self.takes_patches(&receiver);
+        let need =
+            Need { receiver, release, wants, holds, hears, pace, constrained, bounds, patches };
         if constrained { need.of_boards() } else { Some(need) }
     }
 
@@ -323,6 +343,7 @@ impl<A: Aead> ServerNode<A> {
             tardy,
             shape: planned.shape,
             full: slots.iter().any(|release| self.registry.terms(&release.digest).full),
+            bases: planned.bases.clone(),
             limits: self.limits_of_new(planned.multicast, planned.pace, &slots),
             pace: planned.pace,
         };

@@ -6,7 +6,7 @@ use fleetcast_core::tree::record::{self, Record};
 use fleetcast_core::trust::release::VerifiedRelease;
 use fleetcast_core::wire::control::{FailCode, ReleaseName};
 
-use crate::codec::Decoder;
+use crate::codec::{Decoder, patch};
 
 /// A release whose root document was checked (signatures, membership, order).
 ///
@@ -112,6 +112,21 @@ pub trait Decode {
         encoded: &'o [u8],
         out: &'o mut Vec<u8>,
     ) -> Result<&'o [u8], Undecodable>;
+
+    /// Makes exactly `len` bytes in `out` of a patch's frame and the bytes of its
+    /// predecessors.
+    ///
+    /// # Errors
+    /// [`Undecodable`] when it does not make `len` bytes, or patches are not known.
+    fn patch<'o>(
+        &mut self,
+        _copied: &[u8],
+        _len: usize,
+        _frame: &[u8],
+        _out: &'o mut Vec<u8>,
+    ) -> Result<&'o [u8], Undecodable> {
+        Err(Undecodable)
+    }
 }
 
 impl Decode for Decoder {
@@ -128,6 +143,17 @@ impl Decode for Decoder {
         }
         let record = Record { codec, len, encoded };
         Self::decode(self, &record, out).map_err(|_| Undecodable)?;
+        Ok(out)
+    }
+
+    fn patch<'o>(
+        &mut self,
+        copied: &[u8],
+        len: usize,
+        frame: &[u8],
+        out: &'o mut Vec<u8>,
+    ) -> Result<&'o [u8], Undecodable> {
+        patch::decode(copied, len, frame, out).map_err(|_| Undecodable)?;
         Ok(out)
     }
 }

@@ -15,7 +15,8 @@
 //! Memory: 56 bytes and a name per entry; 3 bits per chunk; 16 bytes per further
 //! occurrence of a chunk; 48 bytes per index chunk. While the tree is built
 //! also 24 to 48 bytes per chunk (a hash table), and per older release its table
-//! and 16 bytes per chunk in common. For 5 GiB in 16 KiB chunks that is some
+//! and 16 bytes per chunk in common; when patches come, its table once more, and for a
+//! moment 32 bytes per chunk of it. For 5 GiB in 16 KiB chunks that is some
 //! 20 MB at the most, and under 1 MB while data arrives. At most 64 files and 16 directories of the
 //! tree are open.
 //!
@@ -35,6 +36,7 @@ mod index;
 mod journal;
 mod old_index;
 mod places;
+mod predecessors;
 mod scratch;
 pub(crate) mod seed;
 pub(crate) mod table;
@@ -42,6 +44,8 @@ pub(crate) mod table;
 use fleetcast_core::ids::Ordinal;
 use fleetcast_core::limits::{MAX_ROOT, MAX_SIGNATURES};
 use fleetcast_core::session::intake::{Intake, Taken};
+use fleetcast_core::tree::patch::Patch;
+use fleetcast_core::tree::record::PATCH;
 use fleetcast_core::trust::document::signed_len;
 use fleetcast_core::wire::control::{Object, ReleaseName, WantRun};
 
@@ -54,6 +58,7 @@ use self::files::open_or_create;
 use self::gate::{Decode, Evidence, Gate, Refusal};
 use self::index::{BadIndex, Index, IndexTaken};
 use self::old_index::OldIndex;
+use self::predecessors::{Lack, Predecessors};
 use self::scratch::Scratch;
 use crate::disk::{self, Audience, Disk, DiskError, ensure_dir, read_small, write_small};
 
@@ -87,10 +92,14 @@ pub struct Staging<D: Disk, C, G: Gate> {
     old_index: Option<OldIndex<D>>,
     /// While the tree is being built: what is needed for that only.
     build: Option<Build<D>>,
+    /// Once a patch has come: what it and others copy from.
+    predecessors: Option<Predecessors<D>>,
     /// Once the entry table is read.
     pub(crate) content: Option<Content<D>>,
     failure: Option<Failure>,
     chunk: Vec<u8>,
+    /// Bytes of predecessors.
+    copied: Vec<u8>,
     /// Nothing is taken from older releases.
     afresh: bool,
 }
@@ -117,9 +126,11 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
             index: None,
             old_index: None,
             build: None,
+            predecessors: None,
             content: None,
             failure: None,
             chunk: Vec::new(),
+            copied: Vec::new(),
             afresh: false,
         };
         match read_small(&disk, &staging.stage, ROOT, MAX_DOCUMENT) {
@@ -270,7 +281,11 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
             return Ok(StepOutcome::Waiting);
         }
         content.commit(disk)?;
-        Ok(if content.is_complete() { StepOutcome::Complete } else { StepOutcome::Waiting })
+        if !content.is_complete() {
+            return Ok(StepOutcome::Waiting);
+        }
+        (self.predecessors, self.copied) = (None, Vec::new());
+        Ok(StepOutcome::Complete)
     }
 
     /// Lets the gate check a root document.
@@ -347,6 +362,35 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         }
     }
 
+    /// The chunk of a patch, in `out`; what becomes of the record if there is none.
+    fn patched<'o>(
+        &mut self,
+        len: usize,
+        encoded: &[u8],
+        out: &'o mut Vec<u8>,
+    ) -> Result<&'o [u8], Taken> {
+        let patch = Patch::parse(encoded).map_err(|_| Taken::Poisoned)?;
+        if self.afresh {
+            // Nobody who was asked to send all of it makes patches.
+            return Err(Taken::Poisoned);
+        }
+        let predecessors = match &mut self.predecessors {
+            Some(opened) => opened,
+            none => {
+                let opened = Predecessors::open(&self.area, &self.stage);
+                none.insert(opened.map_err(|_| Taken::Deferred)?)
+            }
+        };
+        // PROTOCOL R5
+        let gathered = predecessors.gather(&self.area.disk, &patch, &mut self.copied);
+        gathered.map_err(|lack| match lack {
+            Lack::Unknown => Taken::Poisoned,
+            Lack::Gone => Taken::Deferred,
+        })?;
+        let decoded = self.codec.patch(&self.copied, len, patch.frame(), out);
+        decoded.map_err(|_| Taken::Poisoned)
+    }
+
     fn defer(&mut self, object: Object, ordinal: Ordinal, chunk: &[u8]) -> Result<Taken, Failure> {
         if self.scratch.has(object, ordinal.0) {
             return Ok(Taken::Unneeded);
@@ -391,8 +435,15 @@ impl<D: Disk, C: Decode, G: Gate> Intake for Staging<D, C, G> {
         let taken = if object == Object::Root {
             self.take_root(encoded).map_err(Failure::from)
         } else {
-            match self.codec.decode(codec, len, encoded, &mut memory) {
-                Err(_) => Ok(Taken::Poisoned),
+            let decoded = match codec {
+                PATCH => self.patched(len, encoded, &mut memory),
+                _ => {
+                    let decoded = self.codec.decode(codec, len, encoded, &mut memory);
+                    decoded.map_err(|_| Taken::Poisoned)
+                }
+            };
+            match decoded {
+                Err(taken) => Ok(taken),
                 Ok(chunk) if object == Object::Index => self.take_index(ordinal, chunk),
                 Ok(chunk) => self.take_content(ordinal, chunk),
             }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use fleetcast_core::digest::Digest;
+use fleetcast_core::tree::reference::ChunkRef;
 
 use super::area::{Area, Held, INDEX, held_name};
 use super::bits::Bits;
@@ -72,13 +73,13 @@ pub(crate) fn held_table<D: Disk>(
     disk: &D,
     record: &D::Dir,
     held: &Held,
-    on_chunk: &mut dyn FnMut(u32, u64, Digest) -> Result<(), TableError>,
+    on_chunk: &mut dyn FnMut(u32, u64, ChunkRef) -> Result<(), TableError>,
 ) -> Result<Table, TableError> {
     let index = disk.open_file(record, INDEX, Access::Read)?;
     let mut slots = name_slots();
     let mut reader = TableReader::new(&mut slots, held.tree.totals());
     read_range(disk, &index, (held.table_start(), held.tree.entry_bytes), &mut |piece| {
-        reader.feed(piece, &mut |file, offset, chunk| on_chunk(file, offset, chunk.id))
+        reader.feed(piece, on_chunk)
     })?;
     reader.finish()
 }
@@ -93,8 +94,8 @@ fn load<D: Disk>(
     let record = disk.open_dir(&area.ours, held_name(held.release.group).as_bytes())?;
     let top = disk.open_dir(&area.root, held.directory.as_bytes())?;
     let mut pieces = Vec::new();
-    let table = held_table(disk, &record, held, &mut |file, offset, id| {
-        if let Some(ordinal) = find(&id).filter(|&ordinal| wanted.remove(ordinal)) {
+    let table = held_table(disk, &record, held, &mut |file, offset, chunk| {
+        if let Some(ordinal) = find(&chunk.id).filter(|&ordinal| wanted.remove(ordinal)) {
             pieces.push((ordinal, file, offset));
         }
         Ok(())

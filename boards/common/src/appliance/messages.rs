@@ -43,11 +43,12 @@ impl<D: Disk> Appliance<'_, D> {
             Down::Freshness { nonce, authority, newest, signature } => {
                 self.on_freshness(nonce, authority, newest, signature);
             }
-            // Nobody asks at a board, and its Hello does not say that it holds back.
+            // Nobody asks at a board; its Hello does not say that it holds back or gives up.
             Down::Groups { .. }
             | Down::Answer { .. }
             | Down::Account { .. }
             | Down::Hold { .. }
+            | Down::GiveUp { .. }
             | Down::Activate { .. } => {}
         }
     }

@@ -16,15 +16,22 @@ where
     S: DerefMut<Target = [BlockSlot]>,
     B: DerefMut<Target = [u8]>,
 {
-    /// A member reported symbols that it lacks.
-    pub fn handle_nack(&mut self, now: Instant, nack: &Nack<'_>, source: &mut impl BlockSource) {
+    /// A member reported symbols that it lacks; of the blocks that `repairs` picks they
+    /// are sent.
+    pub fn handle_nack(
+        &mut self,
+        now: Instant,
+        nack: &Nack<'_>,
+        repairs: &dyn Fn(BlockIndex) -> bool,
+        source: &mut impl BlockSource,
+    ) {
         if !matches!(self.phase, Phase::Sending(_) | Phase::Ending { .. }) {
             return;
         }
         self.stats.nacks += 1;
         self.still_alive(now);
         for entry in nack.entries() {
-            if self.was_sent(entry.block) {
+            if self.was_sent(entry.block) && repairs(entry.block) {
                 self.repair(now, entry, source);
             }
         }

@@ -79,6 +79,8 @@ pub(super) struct World {
     pub(super) absent: Option<usize>,
     pub(super) forge_symbol_of: Option<BlockIndex>,
     pub(super) forge_control: bool,
+    /// Blocks that receivers are told to give up once they have found them poisoned.
+    pub(super) given_up: Vec<(usize, BlockIndex)>,
     /// All datagrams to receivers share this wire, if there is one.
     pub(super) shared: Option<Wire>,
     pub(super) insider: Option<Insider>,
@@ -131,6 +133,7 @@ impl World {
             absent: None,
             forge_symbol_of: None,
             forge_control: false,
+            given_up: Vec::new(),
             shared: None,
             insider: None,
             rekey_at: None,
@@ -263,6 +266,9 @@ impl World {
                     member.session.rekey(epoch, &key_of(epoch));
                 }
                 ReceiverEvent::Poisoned(block) => {
+                    if self.given_up.contains(&(at, block)) {
+                        member.session.leave_block(block, &mut member.store);
+                    }
                     message = vec![0xF4];
                     message.extend(block.0.to_le_bytes());
                 }
@@ -409,7 +415,9 @@ impl World {
             }
             3 => {
                 let nack = Nack::parse(&flight.bytes).unwrap();
-                self.sender.handle_nack(now, &nack, &mut self.plan);
+                let given_up = &self.given_up;
+                let repairs = |block| !given_up.contains(&(flight.from, block));
+                self.sender.handle_nack(now, &nack, &repairs, &mut self.plan);
             }
             _ => {}
         }

@@ -278,7 +278,7 @@ fn parity_that_was_never_sent_has_passed_nobody() {
     let report = [3, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, 100, 4, 0, 1, 2, 3];
     let nack = Nack::parse(&report).unwrap();
     let before = world.wire.len();
-    world.sender.handle_nack(world.now, &nack, &mut world.plan);
+    world.sender.handle_nack(world.now, &nack, &|_| true, &mut world.plan);
     world.run();
     let sent: Vec<_> = world.wire[before..].iter().filter_map(symbol).collect();
     let again = sent.iter().filter(|(block, _)| block.0 == 0).count();

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use sha2::{Digest as _, Sha256};
 
-use super::harness::{SALT, World};
+use super::harness::{Member, SALT, World};
 use super::insider::Forgery;
 use super::link::{Link, Wire};
 use crate::ids::BlockIndex;
@@ -201,4 +201,27 @@ fn what_the_sender_itself_has_spoiled_is_given_up_although_its_digests_are_right
         // Once before digests, once with them.
         assert_eq!(member.told.last(), Some(&ReceiverEvent::Finished { poisoned: 2 }));
     }
+}
+
+// PROTOCOL S22
+#[test]
+fn a_block_that_was_given_up_is_not_repaired_and_nothing_else_is_lacking() {
+    let session = |given_up: &[(usize, BlockIndex)]| {
+        let mut world = World::new(47, 4, 3_000_000);
+        world.forge_symbol_of = Some(BlockIndex(9));
+        world.given_up = given_up.to_vec();
+        world.run();
+        assert!(world.told(0, ReceiverEvent::Poisoned(BlockIndex(9))));
+        world.receivers[1..].iter().for_each(Member::has_everything);
+        let stats = *world.sender.stats();
+        (world, stats.parity + stats.resent)
+    };
+    let (world, repairs) = session(&[]);
+    world.everyone_has_everything();
+    assert!(repairs > 0);
+    let (world, repairs) = session(&[(0, BlockIndex(9))]);
+    // Sixteen chunks a block.
+    assert_eq!((world.receivers[0].held() as u32, repairs), (world.plan.chunks - 16, 0));
+    let finished = ReceiverEvent::Finished { poisoned: 1 };
+    assert_eq!(world.receivers[0].told.last(), Some(&finished));
 }
