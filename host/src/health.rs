@@ -63,6 +63,8 @@ pub enum Condition {
     AuthorityWithheld,
     /// The catalog is older than what receivers hold, or was just restored.
     CatalogInDoubt,
+    /// At a receiver: the server's catalog is in doubt, so nobody is taken in.
+    ServerSuspended,
 }
 
 impl Condition {
@@ -85,7 +87,8 @@ impl Condition {
             | Self::DiskNearlyFull
             | Self::ReleaseExpiring
             | Self::ClockWentBack
-            | Self::FreshnessWithheld => Severity::Warning,
+            | Self::FreshnessWithheld
+            | Self::ServerSuspended => Severity::Warning,
             Self::LossTooHigh
             | Self::DeliveryFailed
             | Self::Poisoned
@@ -115,7 +118,7 @@ impl Condition {
 }
 
 /// Code, title and hint of each condition, in the order of the enum.
-const WORDS: [(&str, &str, &str); 19] = [
+const WORDS: [(&str, &str, &str); 20] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
@@ -202,6 +205,11 @@ const WORDS: [(&str, &str, &str); 19] = [
         "catalog-in-doubt",
         "the catalog was restored from an older copy; nothing is sent or changed",
         "compare groups and receivers with what should be, then `fleetcast restore --confirm`",
+    ),
+    (
+        "server-suspended",
+        "the server was restored from a copy: codes and logins wait until an admin confirms it",
+        "nothing is lost: it goes on by itself then; the admin knows `fleetcast restore --confirm`",
     ),
 ];
 

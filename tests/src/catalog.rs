@@ -26,6 +26,7 @@ pub struct Catalog {
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
     authorities: BTreeMap<u32, Vec<u8>>,
     marks: BTreeMap<String, u64>,
+    settings: BTreeMap<String, String>,
     last_log: Option<LogRecord>,
     waiting: VecDeque<(Instant, u64, Vec<Change>)>,
 }
@@ -89,6 +90,7 @@ impl Catalog {
             held: self.held.values().cloned().collect(),
             authorities: self.authorities.iter().map(|(v, d)| (*v, d.clone())).collect(),
             marks: self.marks.iter().map(|(name, value)| (name.clone(), *value)).collect(),
+            settings: self.settings.iter().map(|(n, v)| (n.clone(), v.clone())).collect(),
             last_log: self.last_log.clone(),
         }
     }
@@ -124,6 +126,9 @@ impl Catalog {
             Change::Voucher(record) => {
                 self.vouchers.insert(record.token_id, record);
             }
+            Change::VoucherGone(digest) => {
+                self.vouchers.retain(|_, voucher| voucher.digest != digest);
+            }
             Change::Release(record) => {
                 self.releases.insert(record.name.digest, record);
             }
@@ -147,6 +152,12 @@ impl Catalog {
             }
             Change::Mark(name, None) => {
                 self.marks.remove(&name);
+            }
+            Change::Setting(name, Some(value)) => {
+                self.settings.insert(name, value);
+            }
+            Change::Setting(name, None) => {
+                self.settings.remove(&name);
             }
             Change::Log(line) => self.last_log = Some(line),
         }

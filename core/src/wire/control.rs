@@ -324,6 +324,24 @@ pub enum Up<'a> {
         /// The password from now on.
         new: &'a [u8],
     },
+    /// The number is kept for another message; nobody sends this.
+    Kept20,
+    /// As [`Self::Kept20`].
+    Kept21,
+    /// As [`Self::Kept20`].
+    Kept22,
+    /// A piece of the signed root of a release that is installed here, for a server that
+    /// does not know it.
+    Evidence {
+        /// The release.
+        release: ReleaseName,
+        /// Offset of this piece.
+        offset: u16,
+        /// Length of the whole signed document.
+        total: u16,
+        /// The piece.
+        bytes: &'a [u8],
+    },
 }
 
 /// A message from the server to a receiver.
@@ -437,6 +455,25 @@ pub enum Down<'a> {
     Account {
         /// What became of it.
         answer: AccountAnswer,
+    },
+    /// The number is kept for another message; nobody sends this.
+    Kept16,
+    /// As [`Self::Kept16`].
+    Kept17,
+    /// As [`Self::Kept16`].
+    Kept18,
+    /// As [`Self::Kept16`].
+    Kept19,
+    /// A piece of a segment header, for who found none in the session.
+    Header {
+        /// The session.
+        session: SessionId,
+        /// Offset of this piece.
+        offset: u16,
+        /// Length of the whole header with its signature.
+        total: u16,
+        /// The piece.
+        bytes: &'a [u8],
     },
 }
 

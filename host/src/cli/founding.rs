@@ -16,6 +16,7 @@ use fleetcast_core::trust::document::SignedDocument;
 
 use super::context::{on_terminal, passphrase};
 use super::signing::signed_body;
+use crate::backup::finish_restore;
 use crate::catalog::Catalog;
 use crate::driver::server::Founding;
 use crate::error::{BACKUP, Failure};
@@ -48,6 +49,9 @@ pub(super) struct Founded {
 /// `catalog-missing`, `catalog-damaged`: whoever began anew under the old keys
 /// would give the numbers of releases to other content.
 pub(super) async fn open_catalog(state: &StateDir) -> Result<Catalog, Failure> {
+    if let Some(restored) = finish_restore(state)? {
+        tracing::warn!(file = %restored.file, "completed a restoration that was interrupted");
+    }
     let path = state.catalog();
     if state.keys().is_dir() && Keys::open(&state.keys())?.node(Node::Controller)?.is_some() {
         // Keys are made after the catalog: a crash leaves none without it.

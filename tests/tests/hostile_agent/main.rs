@@ -10,4 +10,5 @@ mod insiders;
 mod messages;
 mod people;
 mod releases;
+mod standing;
 mod voice;

@@ -48,7 +48,13 @@ impl<D: Disk> Appliance<'_, D> {
             | Down::Answer { .. }
             | Down::Account { .. }
             | Down::Hold { .. }
-            | Down::Activate { .. } => {}
+            | Down::Activate { .. }
+            // A board that finds no headers leaves its session: the rest comes by catch-up.
+            | Down::Header { .. }
+            | Down::Kept16
+            | Down::Kept17
+            | Down::Kept18
+            | Down::Kept19 => {}
         }
     }
 
