@@ -15,6 +15,7 @@ mod asking;
 mod delivering;
 mod delivery;
 mod event;
+mod evidence;
 mod freshness;
 pub mod gate;
 mod held;
@@ -26,13 +27,13 @@ mod queue;
 pub mod state;
 mod succession;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::crypto::device::DeviceSigner;
 use fleetcast_core::crypto::noise::StaticPair;
-use fleetcast_core::crypto::sign::SigningKey;
-use fleetcast_core::ids::{ReceiverId, StaticKey};
+use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey};
 use fleetcast_core::limits::{MAX_DATAGRAM, MAX_MESSAGE, SEND_WINDOW};
 use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
 use fleetcast_core::time::{Duration, Instant};
@@ -67,7 +68,7 @@ const WANT_AGAIN: Duration = Duration::from_secs(20);
 pub struct AgentConfig {
     /// Secret X25519 key of the device.
     pub secret: [u8; 32],
-    /// Seed of its Ed25519 key.
+    /// 32 secret random bytes for its signatures, which the static key tells the key of.
     pub signing_seed: [u8; 32],
     /// The name that it asks for.
     pub name: String,
@@ -95,7 +96,7 @@ pub struct Agent<D: Disk, A: Aead> {
     endpoint: ReceiverEndpoint<A>,
     server_key: StaticKey,
     device: StaticKey,
-    signing: SigningKey,
+    signing: DeviceSigner,
     name: String,
     destination: D,
     state_disk: D,
@@ -117,6 +118,8 @@ pub struct Agent<D: Disk, A: Aead> {
     health: Health,
     member: bool,
     asking: Asking,
+    /// Groups whose membership the server has shown on this channel (PROTOCOL G6).
+    certified: BTreeSet<GroupId>,
     /// Until the server has answered it.
     login: Option<Login>,
 }
@@ -163,7 +166,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             endpoint: ReceiverEndpoint::new(&endpoint_config, now),
             server_key,
             device: *StaticPair::from_secret(&config.secret).public(),
-            signing: SigningKey::from_seed(&config.signing_seed),
+            signing: DeviceSigner::new(&config.secret, &config.signing_seed),
             name: config.name,
             free: destination.space().map_or(0, |space| space.free),
             destination,
@@ -184,6 +187,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             health: Health::default(),
             member: false,
             asking: Asking::default(),
+            certified: BTreeSet::new(),
             login: config.login,
         })
     }

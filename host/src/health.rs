@@ -71,6 +71,8 @@ pub enum Condition {
     AuthorityUnsigned,
     /// All admin keys are needed: the loss of one would end the fleet.
     NoSpareKey,
+    /// At a receiver: the server's catalog is in doubt, so nobody is taken in.
+    ServerSuspended,
 }
 
 impl Condition {
@@ -98,7 +100,8 @@ impl Condition {
             | Self::DiskNearlyFull
             | Self::ReleaseExpiring
             | Self::ClockWentBack
-            | Self::FreshnessWithheld => Severity::Warning,
+            | Self::FreshnessWithheld
+            | Self::ServerSuspended => Severity::Warning,
             Self::LossTooHigh
             | Self::DeliveryFailed
             | Self::Poisoned
@@ -129,7 +132,7 @@ impl Condition {
 }
 
 /// Code, title and hint of each condition, in the order of the enum.
-const WORDS: [(&str, &str, &str); 23] = [
+const WORDS: [(&str, &str, &str); 24] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
@@ -236,6 +239,11 @@ const WORDS: [(&str, &str, &str); 23] = [
         "no-spare-key",
         "every admin key is needed: whoever loses one cannot change the fleet any more",
         "`fleetcast recovery create` prints a code that stands in for a lost key",
+    ),
+    (
+        "server-suspended",
+        "the server was restored from a copy: codes and logins wait until an admin confirms it",
+        "nothing is lost: it goes on by itself then; the admin knows `fleetcast restore --confirm`",
     ),
 ];
 

@@ -279,12 +279,23 @@ pub enum Hold {
     Activation,
     /// It was received whole, and waits for the activation of its release.
     Staged,
+    /// For `pending resume`, and for what [`Self::Send`] waits for then.
+    ResumeToSend,
+    /// For `pending resume`; it was received whole before.
+    ResumeStaged,
 }
 
 impl Hold {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Free, Self::Send, Self::Resume, Self::Activation, Self::Staged];
+    pub const ALL: [Self; 7] = [
+        Self::Free,
+        Self::Send,
+        Self::Resume,
+        Self::Activation,
+        Self::Staged,
+        Self::ResumeToSend,
+        Self::ResumeStaged,
+    ];
 
     /// The word for it: what is waited for, empty for nothing.
     #[must_use]
@@ -292,10 +303,36 @@ impl Hold {
         match self {
             Self::Free => "",
             Self::Send => "send",
-            Self::Resume => "resume",
+            Self::Resume | Self::ResumeToSend | Self::ResumeStaged => "resume",
             Self::Activation => "activation",
             Self::Staged => "staged",
         }
+    }
+
+    /// The word that the catalog keeps: one for each.
+    #[must_use]
+    pub const fn kept_word(self) -> &'static str {
+        match self {
+            Self::ResumeToSend => "resume-send",
+            Self::ResumeStaged => "resume-staged",
+            other => other.word(),
+        }
+    }
+
+    /// The same, paused: what it waits for after that is not forgotten.
+    #[must_use]
+    pub const fn paused(self) -> Self {
+        match self {
+            Self::Free | Self::Activation | Self::Resume => Self::Resume,
+            Self::Send | Self::ResumeToSend => Self::ResumeToSend,
+            Self::Staged | Self::ResumeStaged => Self::ResumeStaged,
+        }
+    }
+
+    /// Whether its receiver has the release whole, and holds it back.
+    #[must_use]
+    pub const fn is_staged(self) -> bool {
+        matches!(self, Self::Staged | Self::ResumeStaged)
     }
 }
 
@@ -381,6 +418,10 @@ pub struct ReceiptRecord {
     pub at: UnixTime,
     /// The signature.
     pub signature: Vec<u8>,
+    /// The device's membership in the group then, signed; empty where there was none.
+    pub certificate: Vec<u8>,
+    /// The voucher that the membership names, signed; or empty.
+    pub voucher: Vec<u8>,
 }
 
 /// One line of the audit log, chained by digests.
@@ -414,7 +455,7 @@ pub enum Change {
     ReceiverGone(ReceiverId),
     /// A group is new or different.
     Group(GroupRecord),
-    /// A group is gone, with its memberships, releases and deliveries.
+    /// A group is gone, with its memberships, releases, deliveries, and what is held of it.
     GroupGone(GroupId),
     /// A membership is new or different.
     Membership(MembershipRecord),
@@ -430,6 +471,8 @@ pub enum Change {
     AccountGone(String),
     /// A voucher is new or different.
     Voucher(VoucherRecord),
+    /// The voucher with this digest is gone.
+    VoucherGone(Digest),
     /// A release is new or different.
     Release(ReleaseRecord),
     /// A delivery is new or different.
@@ -450,6 +493,8 @@ pub enum Change {
     Receipt(ReceiptRecord),
     /// A number of the whole fleet, or none any more.
     Mark(String, Option<u64>),
+    /// A setting of this name is new or different, or taken back.
+    Setting(String, Option<String>),
     /// A line for the audit log.
     Log(LogRecord),
 }
@@ -483,6 +528,8 @@ pub struct Snapshot {
     pub admin_names: Vec<AdminNameRecord>,
     /// Numbers of the whole fleet, by name.
     pub marks: Vec<(String, u64)>,
+    /// Settings that commands have made, by name.
+    pub settings: Vec<(String, String)>,
     /// The newest line of the audit log.
     pub last_log: Option<LogRecord>,
 }

@@ -30,14 +30,17 @@ mod demand;
 mod doubt;
 mod durable;
 mod ending;
+mod evidence;
 mod hearing;
 mod holding;
+mod hours;
 pub mod invitations;
 mod lanes;
 mod live;
 mod logins;
 mod member;
 mod messages;
+mod newest;
 #[cfg(test)]
 mod patch_tests;
 mod patches;
@@ -84,7 +87,9 @@ use self::authority::chain::Chain;
 use self::clones::Clones;
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
+use self::evidence::Shown;
 use self::hearing::Hears;
+use self::hours::Hours;
 use self::live::LiveSession;
 use self::logins::Logins;
 use self::patches::Patches;
@@ -163,6 +168,10 @@ struct Link {
     /// Nonce of the ping under way, and when it left.
     ping: Option<(u64, Instant)>,
     round_trip: Option<Duration>,
+    /// It was told that nothing is taken in while the catalog is in doubt.
+    put_off: bool,
+    /// What it shows of a release that we do not know.
+    shown: Option<Shown>,
 }
 
 /// What a receiver lacks of a release, as it has said.
@@ -207,6 +216,7 @@ pub struct ServerNode<A: Aead> {
     /// Passwords that are being checked.
     logins: Logins,
     clones: Clones,
+    hours: Hours,
 }
 
 impl<A: Aead> ServerNode<A> {
@@ -235,7 +245,7 @@ impl<A: Aead> ServerNode<A> {
         let batches = Batches::new(registry.next_delivery());
         let scheduled = registry.releases().filter(|r| r.terms.is_scheduled());
         let scheduled = scheduled.map(|release| release.name.digest).collect();
-        Self {
+        let mut node = Self {
             endpoint: ServerEndpoint::new(&endpoint_config, peers, half_open, now),
             config,
             registry,
@@ -263,7 +273,10 @@ impl<A: Aead> ServerNode<A> {
             patience: Patience::default(),
             logins: Logins::default(),
             clones: Clones::default(),
-        }
+            hours: Hours::default(),
+        };
+        node.recall_schedule();
+        node
     }
 
     // --- inputs ---
@@ -299,6 +312,7 @@ impl<A: Aead> ServerNode<A> {
         for session in &mut self.sessions {
             session.handle_timeout(now);
         }
+        self.follow_hours();
         self.invite_again(now);
         self.settle(now);
     }
@@ -382,6 +396,8 @@ impl<A: Aead> ServerNode<A> {
                     tardy: false,
                     ping: None,
                     round_trip: None,
+                    put_off: false,
+                    shown: None,
                 };
                 self.links.insert(slot, link);
             }

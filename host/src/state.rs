@@ -188,6 +188,10 @@ pub struct Settings {
     pub ttl: Option<u32>,
     /// `serve --rate R`.
     pub rate: Option<String>,
+    /// Windows of `rate set`; those that the command has set outrank them.
+    pub schedule: Option<Vec<String>>,
+    /// The zone of their hours: `local`, `UTC`, or a name such as `Europe/Berlin`.
+    pub zone: Option<String>,
     /// `serve --dscp N`.
     pub dscp: Option<u8>,
     /// `serve --seal file|passphrase`.
@@ -305,6 +309,8 @@ mod tests {
             multicast: Some(_),
             ttl: Some(1),
             rate: Some(_),
+            schedule: Some(_),
+            zone: Some(_),
             dscp: Some(1),
             seal: Some(_),
             into: Some(_),

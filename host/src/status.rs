@@ -333,6 +333,9 @@ pub struct StatusItem {
     pub uptime_s: u64,
     /// How many receivers stand where.
     pub receivers: ReceiverCounts,
+    /// The cap of all that is sent.
+    #[serde(default)]
+    pub rate: RateItem,
     /// What is being sent.
     pub sessions: Vec<SessionItem>,
     /// What was sent since the server started.
@@ -352,6 +355,34 @@ pub struct ReceiverCounts {
     pub waiting: u64,
 }
 
+/// The cap of all that is sent, by hour of the day.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateItem {
+    /// Bytes per second now.
+    pub rate: u64,
+    /// Bytes per second where no window holds.
+    pub server_rate: u64,
+    /// The windows; the first that holds counts.
+    pub windows: Vec<WindowItem>,
+    /// The zone that their hours are of.
+    pub zone: String,
+    /// What the clock shows there, with the zone's abbreviation.
+    pub local_time: String,
+    /// Who has set them: `command`, or `settings` where it was nobody.
+    pub from: String,
+}
+
+/// A window of a schedule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowItem {
+    /// As it is written: `mon-fri 08:00-18:00=50Mbit/s`.
+    pub window: String,
+    /// Bytes per second in it.
+    pub rate: u64,
+    /// Whether it counts now.
+    pub active: bool,
+}
+
 /// A running session.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionItem {
@@ -368,6 +399,10 @@ pub struct SessionItem {
     /// What keeps the rate from being higher: `cap`, `network`, or a receiver's name;
     /// empty while it is still rising.
     pub limiter: String,
+    /// Where the limiter is the cap: what says so, the window of a schedule or the server's
+    /// rate; else empty.
+    #[serde(default)]
+    pub cause: String,
     /// `multicast` or `unicast`.
     pub path: String,
 }

@@ -43,12 +43,25 @@ fn status() -> StatusItem {
         loss: 0.01,
         repair_symbols: 3,
         limiter: "cap".into(),
+        cause: "08:00-18:00=50MB/s (UTC)".into(),
         path: "multicast".into(),
     };
     StatusItem {
         version: "0.1.0".into(),
         uptime_s: 5,
         receivers: ReceiverCounts { active: 1, away: 2, waiting: 3 },
+        rate: RateItem {
+            rate: 50_000_000,
+            server_rate: 115_000_000,
+            windows: vec![WindowItem {
+                window: "08:00-18:00=50MB/s".into(),
+                rate: 50_000_000,
+                active: true,
+            }],
+            zone: "UTC".into(),
+            local_time: "2026-11-22 08:00 UTC".into(),
+            from: "command".into(),
+        },
         sessions: vec![session],
         totals: TotalsItem { payload_bytes: 1, wire_bytes: 2, saved_bytes: 3 },
         health: Vec::new(),
@@ -89,7 +102,11 @@ fn a_status_is_written_as_the_contract_says() {
         "version": "0.1.0", "uptime_s": 5,
         "receivers": {"active": 1, "away": 2, "waiting": 3},
         "sessions": [{"id": 7, "groups": ["shops"], "rate": 50_000_000, "loss": 0.01,
-            "repair_symbols": 3, "limiter": "cap", "path": "multicast"}],
+            "repair_symbols": 3, "limiter": "cap", "cause": "08:00-18:00=50MB/s (UTC)",
+            "path": "multicast"}],
+        "rate": {"rate": 50_000_000, "server_rate": 115_000_000, "zone": "UTC",
+            "local_time": "2026-11-22 08:00 UTC", "from": "command",
+            "windows": [{"window": "08:00-18:00=50MB/s", "rate": 50_000_000, "active": true}]},
         "totals": {"payload_bytes": 1, "wire_bytes": 2, "saved_bytes": 3},
         "health": [],
     }});

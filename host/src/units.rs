@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fleetcast_core::limits::MAX_COMPONENT;
 
+use crate::localtime::{Skipped, Zone};
 use crate::model::UnixTime;
 
 /// Why a quantity could not be read.
@@ -27,6 +28,9 @@ pub enum BadUnit {
     /// Zero, or beyond 64 bits.
     #[error("`{0}` is out of range")]
     Range(String),
+    /// The clock does not show it on that day.
+    #[error(transparent)]
+    Skipped(#[from] Skipped),
 }
 
 impl BadUnit {
@@ -37,6 +41,7 @@ impl BadUnit {
             Self::Number(_) => "write a number and its unit, such as 50MB/s, 64MiB or 24h",
             Self::Unit { .. } => "write it as one of the examples",
             Self::Range(_) => "choose a value above zero that is not astronomic",
+            Self::Skipped(_) => "choose an hour before or after, or write it in UTC: 01:30Z",
         }
     }
 }
@@ -44,7 +49,7 @@ impl BadUnit {
 const RATE: &str = "rate such as 50MB/s, 400Mbit/s or 8MiB/s";
 const SIZE: &str = "size such as 500MB or 64MiB";
 const DURATION: &str = "duration such as 90s or 24h";
-const MOMENT: &str = "moment such as 2026-11-30T18:00:00Z, 18:00 (UTC) or 90m";
+const MOMENT: &str = "moment such as 18:00 (local), 18:00Z, 90m or 2026-11-30T18:00:00Z";
 const TIME: &str = "time such as 2026-11-30T18:00:00Z";
 
 /// Characters that are shown of a name that is longer than any may be.
@@ -103,27 +108,29 @@ pub fn parse_time(text: &str) -> Result<UnixTime, BadUnit> {
 }
 
 /// Reads a moment after `now`, all in seconds since 1970: RFC 3339, the next time that it is
-/// `HH:MM` (UTC), or a duration from now such as `90m`. One that is over is now.
+/// `HH:MM` in `zone` (or `HH:MMZ` in UTC), or a duration from now such as `90m`. One that is
+/// over is now.
 ///
 /// # Errors
-/// [`BadUnit::Unit`].
-pub fn parse_moment(text: &str, now: UnixTime) -> Result<UnixTime, BadUnit> {
-    const DAY: UnixTime = 86_400;
+/// [`BadUnit::Unit`]; [`BadUnit::Skipped`] for an hour that the day does not have.
+pub fn parse_moment(text: &str, now: UnixTime, zone: &Zone) -> Result<UnixTime, BadUnit> {
     let unknown = || BadUnit::Unit { found: text.into(), wanted: MOMENT };
     let text = text.trim();
     if let Ok(span) = parse_duration(text) {
         return now.checked_add(span.as_secs()).filter(|at| *at <= LAST_TIME).ok_or_else(unknown);
     }
-    let Some((hours, minutes)) = text.split_once(':').filter(|_| text.len() == 5) else {
+    let (hour, zone) = match text.strip_suffix('Z').filter(|hour| hour.len() == 5) {
+        Some(hour) => (hour, &Zone::UTC),
+        None => (text, zone),
+    };
+    let Some((hours, minutes)) = hour.split_once(':').filter(|_| hour.len() == 5) else {
         return parse_time(text).map_err(|_| unknown());
     };
-    let part = |digits: &str, below: u64| {
+    let part = |digits: &str, below: u16| {
         let plain = digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit());
-        digits.parse::<u64>().ok().filter(|part| plain && *part < below).ok_or_else(unknown)
+        digits.parse::<u16>().ok().filter(|part| plain && *part < below).ok_or_else(unknown)
     };
-    let of_day = part(hours, 24)? * 3_600 + part(minutes, 60)? * 60;
-    let today = now - now % DAY + of_day;
-    Ok(if today > now { today } else { today + DAY })
+    Ok(zone.next(part(hours, 24)? * 60 + part(minutes, 60)?, now)?)
 }
 
 /// Writes seconds since 1970 as RFC 3339 in UTC: `2023-11-14T22:13:20Z`.
@@ -412,13 +419,14 @@ mod tests {
     #[test]
     fn moments_are_times_hours_of_the_day_or_durations() {
         // 1700000000 is 22:13:20 on its day.
-        let moment = |text| parse_moment(text, 1_700_000_000);
+        let moment = |text| parse_moment(text, 1_700_000_000, &Zone::UTC);
         assert_eq!(moment("2023-11-14T22:13:21Z"), Ok(1_700_000_001));
         assert_eq!(moment("90m"), Ok(1_700_005_400));
         assert_eq!(moment("22:14"), Ok(1_700_000_040));
         // That was 20 s ago: tomorrow then.
         assert_eq!(moment("22:13"), Ok(1_700_000_000 - 20 + 86_400));
-        for text in ["24:00", "7:00", "07:60", "+7:00", "soon", "", "900000000000h"] {
+        assert_eq!(moment("22:14Z"), Ok(1_700_000_040));
+        for text in ["24:00", "7:00", "07:60", "+7:00", "soon", "", "900000000000h", "7:00Z"] {
             assert!(moment(text).is_err(), "{text}");
         }
     }

@@ -30,6 +30,7 @@ pub struct Catalog {
     proposals: BTreeMap<Digest, ProposalRecord>,
     admin_names: BTreeMap<Fingerprint, AdminNameRecord>,
     marks: BTreeMap<String, u64>,
+    settings: BTreeMap<String, String>,
     last_log: Option<LogRecord>,
     waiting: VecDeque<(Instant, u64, Vec<Change>)>,
 }
@@ -95,6 +96,7 @@ impl Catalog {
             proposals: self.proposals.values().cloned().collect(),
             admin_names: self.admin_names.values().cloned().collect(),
             marks: self.marks.iter().map(|(name, value)| (name.clone(), *value)).collect(),
+            settings: self.settings.iter().map(|(n, v)| (n.clone(), v.clone())).collect(),
             last_log: self.last_log.clone(),
         }
     }
@@ -130,6 +132,9 @@ impl Catalog {
             Change::Voucher(record) => {
                 self.vouchers.insert(record.token_id, record);
             }
+            Change::VoucherGone(digest) => {
+                self.vouchers.retain(|_, voucher| voucher.digest != digest);
+            }
             Change::Release(record) => {
                 self.releases.insert(record.name.digest, record);
             }
@@ -162,6 +167,12 @@ impl Catalog {
             }
             Change::Mark(name, None) => {
                 self.marks.remove(&name);
+            }
+            Change::Setting(name, Some(value)) => {
+                self.settings.insert(name, value);
+            }
+            Change::Setting(name, None) => {
+                self.settings.remove(&name);
             }
             Change::Log(line) => self.last_log = Some(line),
         }

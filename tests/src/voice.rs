@@ -42,10 +42,25 @@ impl Voice {
 
     /// The same, signed.
     pub fn say_signed(&mut self, text: &[u8]) -> Vec<u8> {
+        let body = self.signed(text);
+        self.say(&body)
+    }
+
+    fn signed(&self, text: &[u8]) -> Vec<u8> {
         let (session, epoch) = (self.session.0.to_le_bytes(), self.epoch.0.to_le_bytes());
         let parts = [&self.fleet.0[..], &session, &epoch, text];
         let signature = self.signing.sign(Context::Session, &parts);
-        self.say(&[text, &signature].concat())
+        [text, &signature].concat()
+    }
+
+    /// The header of a segment, in a datagram.
+    pub fn segment(
+        &mut self,
+        of: (u32, u32, bool),
+        blocks: &[(Object, usize, u32, u16)],
+    ) -> Vec<u8> {
+        let body = self.segment_body(of, blocks);
+        self.say(&body)
     }
 
     /// The header of a segment of the session's first release slot: of each block
@@ -53,8 +68,9 @@ impl Voice {
     ///
     /// # Panics
     /// When it does not fit a datagram.
-    pub fn segment(
-        &mut self,
+    #[must_use]
+    pub fn segment_body(
+        &self,
         (segment, first, sent): (u32, u32, bool),
         blocks: &[(Object, usize, u32, u16)],
     ) -> Vec<u8> {
@@ -75,7 +91,7 @@ impl Voice {
             writer.runs(&[Run { first: Ordinal(first), count }]).expect("room");
         }
         let len = writer.finish();
-        self.say_signed(&out[..len])
+        self.signed(&out[..len])
     }
 
     /// A symbol.

@@ -2,6 +2,7 @@
 
 pub mod aead;
 pub mod cookie;
+pub mod device;
 pub mod noise;
 pub mod packet;
 pub mod sign;

@@ -313,6 +313,24 @@ where
         self.finish_if_done(store);
     }
 
+    /// Takes the body of a segment header that came over the unicast channel, for who finds
+    /// none among what others put into the session (PROTOCOL S24).
+    pub fn handle_header(
+        &mut self,
+        now: Instant,
+        body: &[u8],
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        if self.phase == Phase::Finished {
+            return;
+        }
+        if let Ok(Body::Segment(view)) = Body::parse(body) {
+            self.on_told_segment(now, view, store, mul);
+        }
+        self.finish_if_done(store);
+    }
+
     /// The time told by `poll_timeout` has come.
     #[inline(never)]
     pub fn handle_timeout(&mut self, now: Instant, store: &mut impl Intake) {

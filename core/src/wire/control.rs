@@ -328,14 +328,26 @@ pub enum Up<'a> {
         /// The password from now on.
         new: &'a [u8],
     },
-    /// Not used yet; the variant keeps its number.
-    Reserved20,
-    /// Not used yet; the variant keeps its number.
-    Reserved21,
+    /// The number is kept for another message; nobody sends this.
+    Kept20,
+    /// As [`Self::Kept20`].
+    Kept21,
     /// I trust this version of the authority document, durably.
     Trusts {
         /// The version.
         version: u32,
+    },
+    /// A piece of the signed root of a release that is installed here, for a server that
+    /// does not know it.
+    Evidence {
+        /// The release.
+        release: ReleaseName,
+        /// Offset of this piece.
+        offset: u16,
+        /// Length of the whole signed document.
+        total: u16,
+        /// The piece.
+        bytes: &'a [u8],
     },
 }
 
@@ -458,6 +470,23 @@ pub enum Down<'a> {
         session: SessionId,
         /// The block.
         block: BlockIndex,
+    },
+    /// The number is kept for another message; nobody sends this.
+    Kept17,
+    /// As [`Self::Kept17`].
+    Kept18,
+    /// As [`Self::Kept17`].
+    Kept19,
+    /// A piece of a segment header, for who found none in the session.
+    Header {
+        /// The session.
+        session: SessionId,
+        /// Offset of this piece.
+        offset: u16,
+        /// Length of the whole header with its signature.
+        total: u16,
+        /// The piece.
+        bytes: &'a [u8],
     },
 }
 

@@ -76,4 +76,7 @@ pub enum AccountAnswer {
     Later,
     /// The new password is too short, too long, or the account's own name.
     Weak,
+    /// The server's catalog was restored from a copy and is not confirmed yet: whom it takes
+    /// in, by login or by token, waits for that. A Welcome follows it.
+    Suspended,
 }

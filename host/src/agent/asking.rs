@@ -15,6 +15,7 @@ use super::asked::{Asked, What};
 use super::person::{Ask, GroupSeen, Login, Outcome, Reply, StatusSeen};
 use super::{Agent, AgentEvent};
 use crate::disk::Disk;
+use crate::health::Condition;
 use crate::staging::area::Area;
 
 /// Questions under way at a time.
@@ -155,6 +156,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     /// What became of the login, or of the change of password.
     pub(super) fn on_account(&mut self, answer: AccountAnswer) {
+        if answer == AccountAnswer::Suspended {
+            // A login is said again with the welcome that follows its confirmation.
+            self.note(Condition::ServerSuspended, "", true);
+        }
         if self.login.is_none() {
             for number in self.take_asked(&What::Account) {
                 self.reply(number, Reply::Account(answer));
@@ -166,6 +171,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 let user = self.login.take().map(|login| login.user).unwrap_or_default();
                 self.tell(AgentEvent::LoggedIn { user });
             }
+            AccountAnswer::Suspended => {}
             AccountAnswer::Later => self.end("login-limited"),
             _ => self.end("login-refused"),
         }

@@ -84,7 +84,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let group =
             (invitation.port != 0).then(|| SocketAddrV4::new(invitation.address, invitation.port));
         let announcing = Announcing::new(now);
-        delivery.sessions.push(Running { machine, group, announcing });
+        delivery.sessions.push(Running { machine, group, announcing, told: Vec::new() });
         self.events.extend(group.map(AgentEvent::Listen));
         self.work_at = Some(now);
     }
@@ -133,6 +133,22 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         }
         if delivery.staging.is_urgent() {
             self.work_at = Some(now);
+        }
+    }
+
+    /// A piece of a header that we found nowhere in its session (PROTOCOL S24).
+    pub(super) fn on_header(
+        &mut self,
+        now: Instant,
+        session: SessionId,
+        (offset, total): (usize, usize),
+        bytes: &[u8],
+    ) {
+        let Some(delivery) = &mut self.delivery else { return };
+        let mut sessions = delivery.sessions.iter_mut();
+        let Some(running) = sessions.find(|r| r.machine.session() == session) else { return };
+        if let Some(header) = running.tell(offset, total, bytes) {
+            running.machine.handle_header(now, &header, &mut delivery.staging, &Lanes);
         }
     }
 

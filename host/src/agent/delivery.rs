@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::session::announcing::Announcing;
 use fleetcast_core::session::receiver::{ReceiveSlot, ReceiverSession, SegmentState};
 use fleetcast_core::time::Instant;
@@ -22,9 +23,24 @@ pub(super) struct Running<A> {
     pub(super) machine: Session<A>,
     pub(super) group: Option<SocketAddrV4>,
     pub(super) announcing: Announcing,
+    /// What has come of a header that the server says over the channel.
+    pub(super) told: Vec<u8>,
 }
 
 impl<A: Aead> Running<A> {
+    /// Takes the next piece of a header that has `total` bytes; the header once it is whole.
+    pub(super) fn tell(&mut self, offset: usize, total: usize, bytes: &[u8]) -> Option<Vec<u8>> {
+        if offset == 0 {
+            self.told.clear();
+        }
+        // The channel keeps the order: what does not follow belongs to nothing.
+        if offset != self.told.len() || total > MAX_DATAGRAM || offset + bytes.len() > total {
+            return None;
+        }
+        self.told.extend_from_slice(bytes);
+        (self.told.len() == total).then(|| std::mem::take(&mut self.told))
+    }
+
     /// The group whose membership is to be announced again now, if it is.
     pub(super) fn announces(&mut self, now: Instant) -> Option<SocketAddrV4> {
         let received = self.machine.stats().received;

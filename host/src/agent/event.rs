@@ -85,6 +85,11 @@ pub enum AgentEvent {
         /// The number of the newest.
         newest: u64,
     },
+    /// It is in a group no more: an admin, or the group's end, has taken it out.
+    TakenOut {
+        /// The group's name where it is known, else its identity.
+        group: String,
+    },
     /// Something is not as it should be.
     Unwell {
         /// What.

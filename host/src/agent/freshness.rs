@@ -6,6 +6,7 @@
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{GroupId, ReleaseOrder};
+use fleetcast_core::time::Instant;
 use fleetcast_core::trust::statement::{Freshness, Verdict};
 use fleetcast_core::wire::control::{MAX_HELD, ReleaseName};
 
@@ -33,12 +34,14 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     #[must_use]
     pub fn behind(&self) -> Vec<Behind> {
         let held = Area::open(&self.destination).and_then(|area| area.held()).unwrap_or_default();
-        let seen = self.state.seen.iter().map(|seen| {
+        let ours = |group| self.state.memberships.iter().any(|member| member.group == group);
+        let seen = self.state.seen.iter().filter(|seen| ours(seen.group)).map(|seen| {
             let held = held.iter().find(|held| held.release.group == seen.group);
             let installed = held.map(|held| held.release.order);
-            Behind { group: seen.group, installed, newest: seen.order }
+            Behind { group: seen.group, installed, newest: self.state.to_be_had(seen) }
         });
-        seen.filter(|behind| behind.installed < Some(behind.newest)).collect()
+        let lacks = |b: &Behind| b.newest.sequence > 0 && b.installed < Some(b.newest);
+        seen.filter(lacks).collect()
     }
 
     /// What is not as it should be.
@@ -51,6 +54,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     // PROTOCOL F1
     pub(super) fn on_freshness(
         &mut self,
+        now: Instant,
         nonce: [u8; 16],
         version: u32,
         newest: &[ReleaseName],
@@ -69,7 +73,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         }
         self.note(Condition::FreshnessBackwards, "the authority document", version < known);
         self.note(Condition::AuthorityWithheld, "", version > known);
-        self.compare(newest);
+        if version >= known {
+            self.leave_uncertified(newest);
+        }
+        self.compare(now, newest);
         for behind in self.behind() {
             let group = self.group_name(behind.group);
             let installed = behind.installed.map_or(0, |order| order.sequence);
@@ -78,25 +85,51 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     /// Compares what is named with what is known, and keeps what is newer.
-    fn compare(&mut self, newest: &[ReleaseName]) {
-        let groups: Vec<GroupId> = self.state.memberships.iter().map(|m| m.group).collect();
+    fn compare(&mut self, now: Instant, newest: &[ReleaseName]) {
         let mut news = false;
         // A statement that is full may have left some out.
         let whole = newest.len() < MAX_HELD;
-        for group in groups {
-            let named = newest.iter().find(|release| release.group == group);
+        for group in self.groups() {
+            let mut named = newest.iter().filter(|release| release.group == group);
+            // PROTOCOL F2: the newest first; where that was taken back, what is to be had.
+            let (named, instead) = (named.next(), named.next().copied());
             let verdict = judge(&self.state, group, named, whole);
             let name = self.group_name(group);
             self.note(Condition::FreshnessBackwards, &name, verdict == Verdict::Backwards);
             self.note(Condition::FreshnessWithheld, &name, verdict == Verdict::Withheld);
             if let (Verdict::Fine, Some(named)) = (verdict, named) {
                 news |= self.state.see(named);
+                news |= self.state.see_instead(group, instead);
+            }
+            if verdict != Verdict::Fine {
+                self.show(now, group);
             }
         }
         if news {
             // What cannot be kept is known until the next start at least.
             let _ = self.save();
         }
+    }
+
+    /// PROTOCOL G6: what a server that knows what it knew before did not certify on this
+    /// channel, we are no member of any more.
+    fn leave_uncertified(&mut self, newest: &[ReleaseName]) {
+        let back = |group: &GroupId| {
+            let named = newest.iter().find(|release| release.group == *group);
+            judge(&self.state, *group, named, false) == Verdict::Backwards
+        };
+        if self.groups().iter().any(back) {
+            return;
+        }
+        for group in self.groups() {
+            if !self.certified.contains(&group) {
+                self.on_removed(group);
+            }
+        }
+    }
+
+    fn groups(&self) -> Vec<GroupId> {
+        self.state.memberships.iter().map(|membership| membership.group).collect()
     }
 
     /// The name of a group, as far as an installed release tells it; else its identity.
@@ -111,7 +144,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     /// Raises or lowers a condition, and tells when it is raised anew.
-    fn note(&mut self, condition: Condition, subject: &str, is: bool) {
+    pub(super) fn note(&mut self, condition: Condition, subject: &str, is: bool) {
         if !is {
             self.health.lower(condition, subject);
         } else if self.health.raise(condition, subject, self.unix.unwrap_or(0)) {

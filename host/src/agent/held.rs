@@ -6,14 +6,15 @@ use fleetcast_core::wire::control::ReleaseName;
 use super::delivery::Staged;
 use crate::disk::Disk;
 
-/// Staged releases that are kept open, and releases that are held back or due, at most.
-pub(super) const MOST: usize = 64;
+/// Staged releases that are kept open at most: a further one is opened again from storage
+/// when its time comes.
+const MOST: usize = 64;
 
 /// What is held back, and what is to be installed as soon as there is time.
 pub(super) struct Holding<D: Disk> {
-    /// At most one of each group.
+    /// At most one of each group that we are a member of: as many as admins have signed.
     pub(super) back: Vec<ReleaseName>,
-    /// The server has said to install these.
+    /// The server has said to install these; at most one of each such group too.
     pub(super) due: Vec<ReleaseName>,
     /// Whole, while something else is being received.
     pub(super) parked: Vec<Staged<D>>,
@@ -34,6 +35,12 @@ impl<D: Disk> Holding<D> {
     /// Whether something is to be installed.
     pub(super) fn is_due(&self) -> bool {
         !self.due.is_empty()
+    }
+
+    /// Notes a release that is to be installed, in place of others of its group.
+    pub(super) fn make_due(&mut self, release: ReleaseName) {
+        self.due.retain(|due| due.group != release.group);
+        self.due.push(release);
     }
 
     /// Forgets a release.

@@ -9,7 +9,6 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::{ReleaseName, Up};
 
 use super::delivery::{Delivery, Staged};
-use super::held::MOST;
 use super::{Agent, AgentEvent};
 use crate::disk::Disk;
 use crate::staging::area::Area;
@@ -20,9 +19,14 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         // PROTOCOL M5
         self.holding.due.retain(|due| *due != release);
         self.holding.back.retain(|held| held.group != release.group);
-        if self.holding.back.len() < MOST {
+        // What is no member's is installed in no case (PROTOCOL T3).
+        if self.is_member(&release) {
             self.holding.back.push(release);
         }
+    }
+
+    fn is_member(&self, release: &ReleaseName) -> bool {
+        self.state.memberships.iter().any(|member| member.group == release.group)
     }
 
     /// A release is to be installed now.
@@ -34,10 +38,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         } else if let Some(mut staged) = self.holding.unpark(&release) {
             // At once, whatever else is being received.
             if !self.install_from(now, &mut staged) {
-                self.holding.due.push(release);
+                self.holding.make_due(release);
             }
-        } else if !self.holding.due.contains(&release) && self.holding.due.len() < MOST {
-            self.holding.due.push(release);
+        } else if self.is_member(&release) {
+            self.holding.make_due(release);
             self.make_way(now);
         }
     }

@@ -16,6 +16,7 @@ use super::pieces::Pieces;
 use super::state::Certificate;
 use super::{Agent, AgentEvent};
 use crate::disk::Disk;
+use crate::health::Condition;
 use crate::staging::area::Area;
 
 impl<D: Disk, A: Aead> Agent<D, A> {
@@ -23,6 +24,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     pub(super) fn greet(&mut self, now: Instant) {
         self.queue.clear();
         self.forsake();
+        self.certified.clear();
         self.free = self.destination.space().map_or(self.free, |space| space.free);
         let name = self.state.identity.as_ref().map_or(&self.name, |(_, name)| name).clone();
         let authority = self.authority.as_ref().map_or(0, |trusted| trusted.document().version);
@@ -90,11 +92,16 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             Down::Account { answer } => self.on_account(answer),
             Down::Hold { release } => self.on_hold(release),
             Down::Activate { release } => self.on_activate(now, release),
+            Down::Header { session, offset, total, bytes } => {
+                self.on_header(now, session, (offset.into(), total.into()), bytes);
+            }
+            // Nobody sends these.
+            Down::Kept17 | Down::Kept18 | Down::Kept19 => {}
             Down::Ping { nonce } => self.say(now, &Up::Pong { nonce }),
             // It comes last: by now the pinned authority document must have come.
             Down::Freshness { .. } if self.authority.is_none() => self.end("authority-mismatch"),
             Down::Freshness { nonce, authority, newest, signature } => {
-                self.on_freshness(nonce, authority, &newest, signature);
+                self.on_freshness(now, nonce, authority, &newest, signature);
             }
         }
     }
@@ -126,6 +133,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                     }
                 }
                 self.member = true;
+                self.health.lower(Condition::ServerSuspended, "");
                 if self.delivery.is_some() {
                     // It says what it lacks before somebody sends it everything again.
                     self.work_at = Some(Instant::ZERO);
@@ -189,6 +197,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let verified = VerifiedMembership::verify(authority, &self.device, certificate, voucher);
         let Ok(verified) = verified else { return };
         let group = verified.membership().group;
+        self.certified.insert(group);
         let record =
             Certificate { group, certificate: certificate.to_vec(), voucher: voucher.to_vec() };
         if self.state.memberships.contains(&record) {
@@ -200,13 +209,23 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let _ = self.save();
     }
 
-    fn on_removed(&mut self, group: GroupId) {
+    pub(super) fn on_removed(&mut self, group: GroupId) {
+        let before = self.state.memberships.len();
         self.state.memberships.retain(|known| known.group != group);
-        let _ = self.save();
+        self.certified.remove(&group);
         self.holding.forget_group(group);
         if self.delivery.as_ref().is_some_and(|delivery| delivery.release().group == group) {
             self.drop_delivery();
         }
+        if self.state.memberships.len() == before {
+            return;
+        }
+        // The highest order stays: who comes back goes on from there.
+        let _ = self.save();
+        let name = self.group_name(group);
+        self.health.lower(Condition::FreshnessBackwards, &name);
+        self.health.lower(Condition::FreshnessWithheld, &name);
+        self.tell(AgentEvent::TakenOut { group: name });
     }
 
     pub(super) const fn next_seed(&mut self) -> u64 {

@@ -71,6 +71,10 @@ pub struct State {
     /// The newest release of each group that the server has named (PROTOCOL F1).
     #[serde(default)]
     pub seen: Vec<ReleaseName>,
+    /// What is to be had of groups whose newest release was taken back (PROTOCOL F2);
+    /// sequence 0: nothing.
+    #[serde(default)]
+    pub instead: Vec<ReleaseName>,
 }
 
 impl State {
@@ -138,6 +142,25 @@ impl State {
             None => self.seen.push(*release),
         }
         true
+    }
+
+    /// Notes what is to be had of a group instead of its newest release, which was taken
+    /// back; or that it was not. Whether that is news.
+    pub fn see_instead(&mut self, group: GroupId, instead: Option<ReleaseName>) -> bool {
+        let known = self.instead.iter().find(|known| known.group == group).copied();
+        if known == instead {
+            return false;
+        }
+        self.instead.retain(|known| known.group != group);
+        self.instead.extend(instead);
+        true
+    }
+
+    /// The order that a receiver of a group should have, as far as the server has told.
+    #[must_use]
+    pub fn to_be_had(&self, seen: &ReleaseName) -> ReleaseOrder {
+        let instead = self.instead.iter().find(|instead| instead.group == seen.group);
+        instead.map_or(seen.order, |instead| instead.order)
     }
 
     /// Notes a release as the highest accepted of its group, installed `at`.

@@ -42,9 +42,8 @@ fn status(failure: &Failure) -> StatusCode {
             StatusCode::CONFLICT
         }
         "not-trusted" => StatusCode::FORBIDDEN,
-        "name-unsafe" | "reason-unsafe" | "password-weak" | "bad-chunk" | "malformed" => {
-            StatusCode::BAD_REQUEST
-        }
+        "name-unsafe" | "reason-unsafe" | "password-weak" | "bad-chunk" | "malformed"
+        | "voucher-missing" => StatusCode::BAD_REQUEST,
         "no-space" => StatusCode::INSUFFICIENT_STORAGE,
         "server-stopped" => StatusCode::SERVICE_UNAVAILABLE,
         _ if failure.exit == EXIT_USAGE => StatusCode::BAD_REQUEST,

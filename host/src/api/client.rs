@@ -20,9 +20,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::model::{
     Checked, Deliveries, Denial, FleetInfo, Hex, LogItem, NewBackup, NewGroup, NewMember, NewName,
-    NewPassword, NewRelease, NewRole, NewUser, NewVoucher, NextRelease, Password, Paths, PingItem,
-    PingRequest, PruneRequest, Pruned, ReceiptItem, ReceiverDetail, ReleaseDocument, SendPending,
-    Stored, Submitted,
+    NewPassword, NewRelease, NewRole, NewSchedule, NewUser, NewVoucher, NextRelease, Password,
+    Paths, PingItem, PingRequest, PruneRequest, Pruned, ReceiptItem, ReceiverDetail,
+    ReleaseDocument, SendPending, Stored, Submitted,
 };
 use super::socket;
 use crate::accounts::folded;
@@ -30,8 +30,8 @@ use crate::backup::BackupItem;
 use crate::error::Failure;
 use crate::model::Role;
 use crate::status::{
-    AccountItem, DeliveryItem, GroupItem, InvitationItem, Item, Items, ReceiverItem, ReleaseItem,
-    RequestItem, StatusItem,
+    AccountItem, DeliveryItem, GroupItem, InvitationItem, Item, Items, RateItem, ReceiverItem,
+    ReleaseItem, RequestItem, StatusItem,
 };
 use crate::units::quoted;
 
@@ -298,6 +298,22 @@ impl Client {
     /// Writes a backup to a new file, given by its whole path.
     pub fn back_up(&self, file: &str) -> Outcome<BackupItem> {
         self.post("/backup", &NewBackup { file: file.to_owned() })
+    }
+
+    /// The authority documents that receipts are checked against, from the first on.
+    pub fn authority_chain(&self) -> Outcome<Vec<Hex>> {
+        self.items("/receipts/authority")
+    }
+
+    /// The cap of all that is sent, and its windows.
+    pub fn rate(&self) -> Outcome<RateItem> {
+        self.get::<Item<RateItem>>("/rate").map(|document| document.item)
+    }
+
+    /// Sets the windows, or takes them back.
+    pub fn set_rate(&self, new: &NewSchedule) -> Outcome<RateItem> {
+        let document: Item<RateItem> = self.send_json(Method::PUT, "/rate", new)?;
+        Ok(document.item)
     }
 
     /// An admin has looked at a catalog in doubt: it counts again.

@@ -50,7 +50,16 @@ fn item(record: ReceiptRecord) -> ReceiptItem {
         release: Hex(name.digest.0.to_vec()),
         installed: record.at,
         signature: Hex(record.signature),
+        certificate: Hex(record.certificate),
+        voucher: Hex(record.voucher),
     }
+}
+
+/// The authority documents, from the first on: receipts are checked against them.
+pub(super) async fn authority(State(api): State<Api>) -> Answer<Items<Hex>> {
+    let chain = api.run(|node, _| Ok(node.authority_chain().to_vec())).await?;
+    let documents = chain.into_iter().map(|(_, document)| Hex(document)).collect();
+    Ok(Json(Items::new("authority", documents)))
 }
 
 /// Writes a backup where the server can.

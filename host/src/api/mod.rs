@@ -18,6 +18,7 @@ mod groups;
 mod history;
 pub mod model;
 mod pending;
+mod rate;
 mod receivers;
 mod recent;
 mod releases;
@@ -66,9 +67,11 @@ impl Api {
             .route("/releases/{release}/cancel", post(releases::cancel))
             .route("/releases/{release}/verify", get(retention::verify))
             .route("/receipts", get(history::receipts))
+            .route("/receipts/authority", get(history::authority))
             .route("/backup", post(history::backup))
             .route("/restore/confirm", post(history::confirm))
             .route("/deliveries", get(releases::deliveries))
+            .route("/rate", get(rate::show).put(rate::set))
             .route("/pending", get(pending::list))
             .route("/pending/send", post(pending::send))
             .route("/pending/{id}/cancel", post(pending::cancel))

@@ -321,6 +321,15 @@ pub struct Pruned {
     pub freed_bytes: u64,
 }
 
+/// Rates by hour of the day.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NewSchedule {
+    /// Windows such as `mon-fri 08:00-18:00=50Mbit/s`; none takes back what was set.
+    pub windows: Vec<String>,
+    /// The zone of their hours: a name of the system's database, `UTC`, or `local`.
+    pub zone: String,
+}
+
 /// `POST /backup`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewBackup {
@@ -353,6 +362,12 @@ pub struct ReceiptItem {
     pub installed: u64,
     /// The device's signature.
     pub signature: Hex,
+    /// The device's membership in the group then, signed; empty where it is not known.
+    #[serde(default)]
+    pub certificate: Hex,
+    /// The voucher that the membership names, signed; or empty.
+    #[serde(default)]
+    pub voucher: Hex,
 }
 
 /// What a submitted release has become.

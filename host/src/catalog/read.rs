@@ -37,6 +37,7 @@ pub(super) async fn snapshot(db: &mut SqliteConnection) -> Result<Snapshot, Cata
         proposals: all(db, "SELECT * FROM proposals ORDER BY digest", proposal).await?,
         admin_names: all(db, "SELECT * FROM admin_names ORDER BY admin", admin_name).await?,
         marks: all(db, "SELECT * FROM marks ORDER BY name", mark).await?,
+        settings: all(db, "SELECT * FROM settings ORDER BY name", setting).await?,
         last_log: all(db, "SELECT * FROM audit_log ORDER BY number DESC LIMIT 1", log).await?.pop(),
     })
 }
@@ -220,11 +221,17 @@ fn receipt(row: &SqliteRow) -> Result<ReceiptRecord, CatalogError> {
         group_name: value(row, "group_name")?,
         at: number(row, "installed")?,
         signature: value(row, "signature")?,
+        certificate: value(row, "certificate")?,
+        voucher: value(row, "voucher")?,
     })
 }
 
 fn mark(row: &SqliteRow) -> Result<(String, u64), CatalogError> {
     Ok((value(row, "name")?, number(row, "value")?))
+}
+
+fn setting(row: &SqliteRow) -> Result<(String, String), CatalogError> {
+    Ok((value(row, "name")?, value(row, "value")?))
 }
 
 fn authority(row: &SqliteRow) -> Result<(u32, Vec<u8>), CatalogError> {

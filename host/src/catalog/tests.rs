@@ -138,6 +138,7 @@ fn fleet() -> Snapshot {
         }],
         admin_names: vec![AdminNameRecord { admin: Fingerprint([1; 8]), name: "bea".into() }],
         marks: vec![("doubt".into(), u64::MAX), ("floor".into(), 7)],
+        settings: vec![("rate-zone".into(), "local".into())],
         last_log: Some(audit::next_line(None, 3, ["ann", "approved", "\u{1b}[31m", "ok"])),
     }
 }
@@ -158,6 +159,8 @@ fn changes(fleet: &Snapshot) -> Vec<Change> {
     changes.extend(fleet.admin_names.iter().cloned().map(Change::AdminName));
     let marks = fleet.marks.iter().cloned();
     changes.extend(marks.map(|(name, value)| Change::Mark(name, Some(value))));
+    let settings = fleet.settings.iter().cloned();
+    changes.extend(settings.map(|(name, value)| Change::Setting(name, Some(value))));
     changes.extend(fleet.last_log.iter().cloned().map(Change::Log));
     changes
 }
@@ -222,7 +225,8 @@ async fn a_record_written_again_takes_the_place_of_its_former_self() {
     fleet.proposals[0].document.push(1);
     fleet.admin_names[0].name = "eve".into();
     fleet.deliveries[1].state = DeliveryState::Failed;
-    fleet.deliveries[0].hold = Hold::Staged;
+    fleet.deliveries[0].hold = Hold::ResumeToSend;
+    fleet.settings[0].1 = "UTC".into();
     fleet.releases[1].terms = Terms::default();
     fleet.deliveries[1].code = "no-space".into();
     fleet.deliveries[1].path = DeliveryPath::Local;
@@ -251,7 +255,7 @@ async fn a_receiver_takes_its_memberships_deliveries_and_holdings_along() {
 }
 
 #[tokio::test]
-async fn a_group_takes_its_memberships_releases_and_deliveries_along() {
+async fn a_group_takes_its_memberships_releases_deliveries_and_holdings_along() {
     let fixture = Fixture::with_fleet().await;
     fixture.catalog.apply(&[Change::GroupGone(GroupId([1; 16]))]).await.unwrap();
     let left = fixture.catalog.load().await.unwrap();
@@ -261,21 +265,29 @@ async fn a_group_takes_its_memberships_releases_and_deliveries_along() {
         requests: vec![request(1, 2)],
         releases: vec![release(2, 2)],
         deliveries: vec![delivery(2, 1, 2, 2)],
+        held: vec![held(2, 9, 4)],
         ..fleet()
     };
     assert_eq!(left, expected);
 }
 
 #[tokio::test]
-async fn a_release_takes_its_deliveries_along_and_a_mark_goes_alone() {
+async fn a_release_takes_its_deliveries_along_and_marks_settings_and_vouchers_go_alone() {
     let fixture = Fixture::with_fleet().await;
-    let gone = [Change::ReleaseGone(name(1, 1)), Change::Mark("doubt".into(), None)];
+    let gone = [
+        Change::ReleaseGone(name(1, 1)),
+        Change::Mark("doubt".into(), None),
+        Change::Setting("rate-zone".into(), None),
+        Change::VoucherGone(voucher().digest),
+    ];
     fixture.catalog.apply(&gone).await.unwrap();
     let left = fixture.catalog.load().await.unwrap();
     let expected = Snapshot {
         releases: vec![release(2, 2)],
         deliveries: vec![delivery(2, 1, 2, 2)],
         marks: vec![("floor".into(), 7)],
+        settings: Vec::new(),
+        vouchers: Vec::new(),
         ..fleet()
     };
     assert_eq!(left, expected);
@@ -293,6 +305,8 @@ async fn receipts_stay_when_all_that_they_are_about_is_gone() {
         group_name: "g1".into(),
         at: 100 - sequence,
         signature: vec![4; 64],
+        certificate: vec![5; 200],
+        voucher: Vec::new(),
     };
     let both = [Change::Receipt(receipt(1)), Change::Receipt(receipt(2))];
     fixture.catalog.apply(&both).await.unwrap();

@@ -72,5 +72,5 @@ pub(super) fn parse_delivery_path(word: &str) -> Option<DeliveryPath> {
 }
 
 pub(super) fn parse_hold(word: &str) -> Option<Hold> {
-    Hold::ALL.into_iter().find(|other| other.word() == word)
+    Hold::ALL.into_iter().find(|other| other.kept_word() == word)
 }

@@ -23,6 +23,10 @@ pub(super) async fn change(
     connection: &mut SqliteConnection,
     change: &Change,
 ) -> Result<(), CatalogError> {
+    if let Change::GroupGone(id) = change {
+        // What receivers hold names groups without a reference to them.
+        held_gone(*id).execute(&mut *connection).await?;
+    }
     let statement = match change {
         Change::Receiver(record) => receiver(record),
         Change::ReceiverGone(id) => receiver_gone(*id),
@@ -35,6 +39,7 @@ pub(super) async fn change(
         Change::Account(record) => account(record),
         Change::AccountGone(name) => account_gone(name),
         Change::Voucher(record) => voucher(record),
+        Change::VoucherGone(digest) => voucher_gone(*digest),
         Change::Release(record) => release(record),
         Change::Delivery(record) => delivery(record),
         Change::Held(record) => held(record),
@@ -45,6 +50,7 @@ pub(super) async fn change(
         Change::ReleaseGone(name) => release_gone(name),
         Change::Receipt(record) => receipt(record),
         Change::Mark(name, value) => mark(name, *value),
+        Change::Setting(name, value) => setting(name, value.as_deref()),
         Change::Log(record) => log(record),
     };
     statement.execute(connection).await?;
@@ -99,6 +105,10 @@ fn group(record: &GroupRecord) -> Statement {
 
 fn group_gone(id: GroupId) -> Statement {
     sqlx::query("DELETE FROM groups WHERE id = $1").bind(id.0.to_vec())
+}
+
+fn held_gone(group: GroupId) -> Statement {
+    sqlx::query("DELETE FROM held WHERE group_id = $1").bind(group.0.to_vec())
 }
 
 fn membership(record: &MembershipRecord) -> Statement {
@@ -177,6 +187,10 @@ fn voucher(record: &VoucherRecord) -> Statement {
     .bind(record.revoked)
 }
 
+fn voucher_gone(digest: Digest) -> Statement {
+    sqlx::query("DELETE FROM vouchers WHERE digest = $1").bind(digest.0.to_vec())
+}
+
 /// Binds a release's name: group, reset epoch, sequence, digest.
 fn named(statement: Statement, name: &ReleaseName) -> Statement {
     statement
@@ -236,7 +250,7 @@ fn delivery(record: &DeliveryRecord) -> Statement {
         .bind(record.path.word())
         .bind(record.created.cast_signed())
         .bind(record.updated.cast_signed())
-        .bind(record.hold.word())
+        .bind(record.hold.kept_word())
 }
 
 fn held(record: &HeldRecord) -> Statement {
@@ -297,8 +311,9 @@ fn release_gone(name: &ReleaseName) -> Statement {
 fn receipt(record: &ReceiptRecord) -> Statement {
     let statement = sqlx::query(
         "INSERT INTO receipts (group_id, reset_epoch, sequence, digest, receiver, receiver_name, \
-         device_key, signing_key, group_name, installed, signature) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING",
+         device_key, signing_key, group_name, installed, signature, certificate, voucher) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT DO NOTHING",
     );
     named(statement, &record.release)
         .bind(record.receiver.0.to_vec())
@@ -308,6 +323,8 @@ fn receipt(record: &ReceiptRecord) -> Statement {
         .bind(record.group_name.clone())
         .bind(record.at.cast_signed())
         .bind(record.signature.clone())
+        .bind(record.certificate.clone())
+        .bind(record.voucher.clone())
 }
 
 fn mark(name: &str, value: Option<u64>) -> Statement {
@@ -319,6 +336,18 @@ fn mark(name: &str, value: Option<u64>) -> Statement {
         .bind(name.to_owned())
         .bind(value.cast_signed()),
         None => sqlx::query("DELETE FROM marks WHERE name = $1").bind(name.to_owned()),
+    }
+}
+
+fn setting(name: &str, value: Option<&str>) -> Statement {
+    match value {
+        Some(value) => sqlx::query(
+            "INSERT INTO settings (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name.to_owned())
+        .bind(value.to_owned()),
+        None => sqlx::query("DELETE FROM settings WHERE name = $1").bind(name.to_owned()),
     }
 }
 

@@ -15,6 +15,7 @@ use fleetcast_core::trust::document::{Fingerprint, SignedDocument};
 
 use super::context::{on_terminal, passphrase};
 use super::signing::signed_body;
+use crate::backup::finish_restore;
 use crate::catalog::Catalog;
 use crate::driver::server::Founding;
 use crate::error::{BACKUP, Failure};
@@ -50,6 +51,9 @@ pub(super) struct Founded {
 /// `catalog-missing`, `catalog-damaged`: whoever began anew under the old keys
 /// would give the numbers of releases to other content.
 pub(super) async fn open_catalog(state: &StateDir) -> Result<Catalog, Failure> {
+    if let Some(restored) = finish_restore(state)? {
+        tracing::warn!(file = %restored.file, "completed a restoration that was interrupted");
+    }
     let path = state.catalog();
     let keys = || Keys::open(&state.keys());
     if state.keys().is_dir()

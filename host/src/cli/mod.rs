@@ -24,6 +24,7 @@ mod password;
 mod pending;
 mod printer;
 mod prompt;
+mod rate;
 mod receipts;
 mod receive;
 mod receivers;
@@ -76,6 +77,9 @@ enum Command {
     /// Deliveries that wait
     #[command(subcommand)]
     Pending(pending::Command),
+    /// The rate by hour of the day
+    #[command(subcommand)]
+    Rate(rate::Command),
     /// What was sent
     #[command(subcommand)]
     Releases(releases::Command),
@@ -157,6 +161,7 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Receivers(command) => receivers::run(context, command),
         Command::Send(options) => send::run(context, &options),
         Command::Pending(command) => pending::run(context, &command),
+        Command::Rate(command) => rate::run(context, &command),
         Command::Releases(command) => releases::run(context, &command),
         Command::Admin(command) => admin::run(context, &command),
         Command::Authority(command) => authority::run(context, &command),

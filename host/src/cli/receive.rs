@@ -214,7 +214,7 @@ impl Listener<'_> {
                 let hint = "look at what it said before";
                 break Err(Failure::failed("receiver-stopped", "the receiver has stopped", hint));
             };
-            if matches!(event, AgentEvent::Connected { .. } | AgentEvent::Waiting { .. }) {
+            if is_answer(&event) {
                 deadline = None;
             }
             if let Some(end) = self.tell(&event) {
@@ -270,6 +270,16 @@ impl Listener<'_> {
 const REMOVED: &str = "ask the admin: `fleetcast receivers approve` takes it in again while it \
     waits, or a new code does, with --enrol CODE";
 
+/// Whether the server is there, whatever comes of it.
+fn is_answer(event: &AgentEvent) -> bool {
+    matches!(
+        event,
+        AgentEvent::Connected { .. }
+            | AgentEvent::Waiting { .. }
+            | AgentEvent::Unwell { condition: Condition::ServerSuspended, .. }
+    )
+}
+
 /// An event's name, its fields, and the line for people (progress has none).
 type Words = (&'static str, Value, String);
 
@@ -304,6 +314,11 @@ fn words(event: &AgentEvent) -> Option<Words> {
             ("logged-in", json!({ "user": user }), format!("logged in as {}", printable(user)))
         }
         AgentEvent::Answered { group, outcome } => return answered(group, outcome),
+        AgentEvent::TakenOut { group } => (
+            "taken-out",
+            json!({ "group": group }),
+            format!("no member of group {} any more; its files stay", printable(group)),
+        ),
         AgentEvent::Unwell { condition, subject } => unwell(*condition, subject),
         AgentEvent::Listen(_) | AgentEvent::Announce(_) | AgentEvent::Unlisten(_) => return None,
         AgentEvent::Reply { .. } => return None,

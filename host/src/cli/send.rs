@@ -28,9 +28,10 @@ use crate::api::model::{Hex, MAX_PRIORITY, NewRelease, Submitted};
 use crate::error::Failure;
 use crate::files::{FileError, Walk, check_given, walk};
 use crate::ingest::{Encoding, IngestError, Ingested, ingest};
+use crate::localtime::Zone;
 use crate::model::UnixTime;
 use crate::status::ReceiverState;
-use crate::units::{now, parse_duration, parse_moment, parse_rate};
+use crate::units::{format_time, now, parse_duration, parse_moment, parse_rate};
 
 /// Options of `send`.
 #[derive(Debug, Args)]
@@ -50,8 +51,8 @@ pub(super) struct Options {
     /// Most that is sent for it, such as 50MB/s or 400Mbit/s
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<u64>,
-    /// Receivers have it before, and all switch to it then: RFC 3339, the next HH:MM (UTC),
-    /// or how long from now (90m)
+    /// Receivers have it before, and all switch to it then: the next HH:MM of this machine's
+    /// clock (HH:MMZ: in UTC), how long from now (90m), or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = parse_at)]
     at: Option<UnixTime>,
     /// The same, when so many per cent of the receivers have it
@@ -95,7 +96,7 @@ impl Options {
 }
 
 fn parse_at(text: &str) -> Result<UnixTime, crate::units::BadUnit> {
-    parse_moment(text, now())
+    parse_moment(text, now(), &Zone::of_system())
 }
 
 /// How often a release is made anew when somebody else sends to the group too.
@@ -145,6 +146,10 @@ fn send(context: &Context, options: &Options, queue: bool) -> Outcome {
         report::dry_run(context, plans, &walked, &sink);
         return Ok(DONE);
     };
+    if let Some(at) = options.at {
+        let local = Zone::of_system().show(at);
+        printer::say(context, &format!("to be activated at {local} ({})", format_time(at)));
+    }
     let active = active_receivers(&client)?;
     let mut submitted = Vec::new();
     for target in targets {

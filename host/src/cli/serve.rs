@@ -17,7 +17,9 @@ use super::{printer, recovery};
 use crate::api::{Api, socket};
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
 use crate::error::Failure;
+use crate::localtime::Zone;
 use crate::packs::{ChunkStore, Packs};
+use crate::schedule::Schedule;
 use crate::state::{StateDir, choose};
 use crate::units::{parse_rate, quoted};
 
@@ -168,6 +170,21 @@ fn serve_options(context: &Context, options: &Options) -> Result<ServeOptions, F
     })
 }
 
+/// The rate by hour of the day, as the settings have it.
+fn schedule(context: &Context) -> Result<(Schedule, Zone), Failure> {
+    let malformed = |message: String| {
+        let hint = "correct schedule and zone in fleetcast.toml";
+        Failure::usage("settings-malformed", message, hint)
+    };
+    let settings = &context.settings;
+    let windows = settings.schedule.as_deref().unwrap_or_default();
+    let schedule = Schedule::parse(windows).map_err(|fault| malformed(fault.to_string()))?;
+    let name = settings.zone.as_deref().unwrap_or("local");
+    let zone = Zone::named(name);
+    let zone = zone.ok_or_else(|| malformed(format!("there is no time zone {}", quoted(name))))?;
+    Ok((schedule, zone))
+}
+
 fn parsed<T: FromStr>(text: Option<&str>, name: &str) -> Result<Option<T>, Failure> {
     let refused = |text: &str| {
         let message = format!("{} makes no sense for {name}", quoted(text));
@@ -237,9 +254,11 @@ async fn begin(
         printer::say_lines(&recovery::told(&code));
     }
     let chunks: Arc<dyn ChunkStore> = Arc::new(Packs::open(&state.packs())?);
+    let (schedule, zone) = schedule(context)?;
     let server = start(options, founding, Arc::clone(&chunks), catalog.clone())?;
     let note = move |node: &mut crate::driver::server::Node, _| {
         conditions.into_iter().for_each(|condition| node.note_condition(condition));
+        node.suggest_schedule(schedule, zone);
     };
     server.handle.run(note).await?;
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);

@@ -59,6 +59,10 @@ fn describe(status: &StatusItem) -> String {
         format_size(totals.payload_bytes),
         format_size(totals.saved_bytes)
     );
+    if let Some(window) = status.rate.windows.iter().find(|window| window.active) {
+        let (rate, zone) = (format_rate(status.rate.rate), &status.rate.zone);
+        let _ = writeln!(text, "rate: {rate} by schedule, {} ({zone})", window.window);
+    }
     if !status.sessions.is_empty() {
         let _ = write!(text, "\n{}", sessions(&status.sessions));
     }
@@ -75,6 +79,14 @@ fn describe(status: &StatusItem) -> String {
     text
 }
 
+/// What limits a session, and why.
+fn limiter(session: &SessionItem) -> String {
+    match session.cause.as_str() {
+        "" => session.limiter.clone(),
+        cause => format!("{}: {cause}", session.limiter),
+    }
+}
+
 fn sessions(sessions: &[SessionItem]) -> Table {
     let titles = [">SESSION", "GROUPS", "PATH", ">RATE", ">LOSS", ">REPAIRS", "LIMITED BY"];
     let mut table = Table::new(&titles, "");
@@ -86,7 +98,7 @@ fn sessions(sessions: &[SessionItem]) -> Table {
             format_rate(session.rate),
             format!("{:.1} %", session.loss * 100.0),
             session.repair_symbols.to_string(),
-            session.limiter.clone(),
+            limiter(session),
         ]);
     }
     table

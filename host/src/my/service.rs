@@ -158,6 +158,11 @@ async fn change_password(
             Failure::failed("login-limited", "too many attempts with a wrong password", hint)
         }
         Some(Reply::Account(AccountAnswer::Weak)) => weak(),
+        Some(Reply::Account(AccountAnswer::Suspended)) => {
+            let message = "the server was restored from a copy and changes nothing for now";
+            let hint = "try again when an admin has confirmed it";
+            Failure::failed("server-suspended", message, hint)
+        }
         Some(Reply::Account(_)) => refused(),
         Some(Reply::Offline) => offline(),
         _ => no_answer(),

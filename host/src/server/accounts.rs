@@ -147,6 +147,9 @@ impl<A: Aead> ServerNode<A> {
             Up::Password { user, password, new } => (user, password, Some(new)),
             _ => return,
         };
+        if self.in_doubt().is_some() {
+            return self.put_off(now, slot);
+        }
         let answer = if user.len() > MAX_NAME || password.len() > MAX_PASSWORD {
             // No account has these, whatever its name.
             Some(AccountAnswer::Refused)
@@ -206,6 +209,13 @@ impl<A: Aead> ServerNode<A> {
         let account = account.filter(|a| Some(&a.password) == attempt.kept.as_ref()).cloned();
         let here = self.links.get(&attempt.slot).and_then(|link| link.receiver);
         let here = here == Some(attempt.receiver);
+        if self.in_doubt().is_some() {
+            // The doubt came up while it was checked.
+            if here {
+                self.put_off(now, attempt.slot);
+            }
+            return;
+        }
         let answer = match account.filter(|_| checked.right) {
             None => {
                 self.log_refusal(now, attempt.receiver, &attempt.account, "wrong name or password");

@@ -11,10 +11,11 @@ use fleetcast_core::ids::{GroupId, ReceiverId};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::membership::{MAX_VOUCHER, VerifiedMembership, Voucher};
-use fleetcast_core::wire::control::{Down, Standing, decode_body};
+use fleetcast_core::wire::control::{Down, ReleaseName, Standing, decode_body};
 use fleetcast_core::wire::people::Answer;
 
 use super::ServerNode;
+use super::doubt::forget_floor;
 use super::releases::untrusted;
 use crate::error::Failure;
 use crate::files::{self, unsafe_name};
@@ -24,10 +25,11 @@ use crate::units::quoted;
 impl<A: Aead> ServerNode<A> {
     // --- groups ---
 
-    /// Creates a group.
+    /// Creates a group. An open one needs a voucher that names it (PROTOCOL G4), and its
+    /// identity is made here: it is opened by [`Self::open_group`] afterwards.
     ///
     /// # Errors
-    /// `group-exists`, `name-unsafe`.
+    /// `group-exists`, `name-unsafe`; `voucher-missing` for one that is to be open at once.
     pub fn create_group(
         &mut self,
         actor: &str,
@@ -36,17 +38,24 @@ impl<A: Aead> ServerNode<A> {
     ) -> Result<GroupId, Failure> {
         check_name(name)?;
         self.check_unused(name, None)?;
+        if open {
+            let message = "a group is opened by a voucher that admins have signed for it";
+            let hint = "create it, then POST /groups/{group}/open; `fleetcast groups create \
+                        --open` does both";
+            return Err(Failure::failed("voucher-missing", message, hint));
+        }
         let mut id = [0; 16];
         self.rng.fill_bytes(&mut id);
         let id = GroupId(id);
         let created = self.registry.time();
-        let name_given = name.to_owned();
+        let (name_given, open) = (name.to_owned(), false);
         self.registry.put_group(GroupRecord { id, name: name_given, open, voucher: None, created });
         self.registry.log(actor, "group-created", name, "ok");
         Ok(id)
     }
 
-    /// Deletes a group; its members are told, nothing of it stays.
+    /// Deletes a group; its members are told, now or when they are back (PROTOCOL G6).
+    /// Nothing of it stays but the log and its receipts, which prove what was.
     ///
     /// # Errors
     /// `group-unknown`.
@@ -62,9 +71,33 @@ impl<A: Aead> ServerNode<A> {
         for receiver in asked {
             self.tell_answer(now, receiver, name, Answer::Unknown);
         }
+        let own = self.registry.releases().filter(|release| release.name.group == group);
+        let own: Vec<ReleaseName> = own.map(|release| release.name).collect();
         self.registry.remove_group(&group);
+        own.iter().for_each(|release| self.forget_traces(release));
+        self.revoke_orphans();
+        forget_floor(&mut self.registry, group);
         self.registry.log(actor, "group-deleted", name, "ok");
         Ok(())
+    }
+
+    /// Invitations that lead into no group any more let nobody in, and what groups were
+    /// open by goes with them. One that never named a group stays: it is meant so.
+    fn revoke_orphans(&mut self) {
+        let registry = &self.registry;
+        let is_orphan = |voucher: &VoucherRecord| {
+            let groups = voucher_groups(&voucher.document);
+            !groups.is_empty() && groups.iter().all(|group| registry.group(group).is_none())
+        };
+        let orphans: Vec<VoucherRecord> =
+            registry.vouchers().filter(|voucher| is_orphan(voucher)).cloned().collect();
+        for voucher in orphans {
+            if voucher.uses == 0 {
+                self.registry.remove_vouchers(|other| other.digest == voucher.digest);
+            } else if !voucher.revoked {
+                self.registry.put_voucher(VoucherRecord { revoked: true, ..voucher });
+            }
+        }
     }
 
     /// Renames a group; receivers follow with its next release.
@@ -290,13 +323,6 @@ impl<A: Aead> ServerNode<A> {
         Ok((signed.digest(Context::Voucher), voucher))
     }
 
-    /// The groups that a voucher names.
-    pub(super) fn voucher_groups(&self, document: &[u8]) -> Vec<GroupId> {
-        let signed = SignedDocument::parse(document, MAX_VOUCHER).ok();
-        let voucher = signed.and_then(|s| decode_body::<Voucher>(s.body()).ok());
-        voucher.map(|voucher| voucher.groups.iter().copied().collect()).unwrap_or_default()
-    }
-
     // --- names ---
 
     /// A group by its name.
@@ -342,6 +368,13 @@ impl<A: Aead> ServerNode<A> {
     pub(super) fn group_name(&self, id: GroupId) -> String {
         self.registry.group(&id).map_or_else(|| id.to_string(), |group| group.name.clone())
     }
+}
+
+/// The groups that a voucher names.
+pub(super) fn voucher_groups(document: &[u8]) -> Vec<GroupId> {
+    let signed = SignedDocument::parse(document, MAX_VOUCHER).ok();
+    let voucher = signed.and_then(|s| decode_body::<Voucher>(s.body()).ok());
+    voucher.map(|voucher| voucher.groups.iter().copied().collect()).unwrap_or_default()
 }
 
 pub(super) fn check_name(name: &str) -> Result<(), Failure> {

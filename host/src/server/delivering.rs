@@ -19,6 +19,9 @@ pub(super) const MERGE_LATE: Duration = Duration::from_millis(250);
 /// Rests that a receiver may ask for of one release before it counts as failed.
 const MAX_ROUNDS: u32 = 50;
 
+/// Runs of ordinals that are kept of what a receiver asks for.
+const MOST_RUNS: usize = 32 * 1_024;
+
 /// Code of a delivery that ended because its receiver left the group.
 const LEFT: &str = "left-group";
 
@@ -33,14 +36,9 @@ impl<A: Aead> ServerNode<A> {
         release: ReleaseName,
         hold: Hold,
     ) {
-        let older: Vec<DeliveryRecord> = self
-            .registry
-            .deliveries()
-            .filter(|d| d.receiver == receiver && d.release.group == release.group)
-            .filter(|d| !d.state.is_final())
-            .cloned()
-            .collect();
-        for delivery in older {
+        let open = self.registry.open_deliveries(receiver);
+        let older = open.filter(|d| d.release.group == release.group);
+        for delivery in older.cloned().collect::<Vec<_>>() {
             self.withdraw(now, delivery, DeliveryState::Superseded);
         }
         let time = self.registry.time();
@@ -95,7 +93,7 @@ impl<A: Aead> ServerNode<A> {
         state: DeliveryState,
     ) {
         let (receiver, release) = (delivery.receiver, delivery.release);
-        let staged = delivery.hold == Hold::Staged;
+        let staged = delivery.hold.is_staged();
         self.registry.put_delivery(DeliveryRecord { state, ..delivery });
         self.leave_sessions(&receiver, &release);
         self.wanted.remove(&(receiver, release.digest));
@@ -175,15 +173,11 @@ impl<A: Aead> ServerNode<A> {
             session.leave(&receiver);
         }
         self.wanted.retain(|(of, _), _| *of != receiver);
-        let open: Vec<DeliveryRecord> = self
-            .registry
-            .deliveries()
-            .filter(|d| d.receiver == receiver && !d.state.is_final())
-            // What is staged stays so.
-            .filter(|d| d.hold != Hold::Staged)
-            .cloned()
-            .collect();
-        for delivery in open {
+        // What is staged stays so, and what waits already is no news.
+        let under_way = self.registry.open_deliveries(receiver).filter(|delivery| {
+            delivery.state != DeliveryState::Queued && delivery.hold != Hold::Staged
+        });
+        for delivery in under_way.cloned().collect::<Vec<_>>() {
             self.registry.put_delivery(DeliveryRecord { state: DeliveryState::Queued, ..delivery });
         }
         self.settle_sessions(now);
@@ -267,9 +261,10 @@ impl<A: Aead> ServerNode<A> {
         if delivery.state.is_final() {
             return;
         }
-        if delivery.hold == Hold::Staged {
+        if delivery.hold.is_staged() {
             // It has lost what it had staged.
-            let hold = self.hold_of_new(&release.digest);
+            let paused = delivery.hold == Hold::ResumeStaged;
+            let hold = if paused { Hold::Resume } else { self.hold_of_new(&release.digest) };
             self.registry.put_delivery(DeliveryRecord { hold, ..delivery.clone() });
         }
         let goes = self.may_go(&delivery);
@@ -284,7 +279,9 @@ impl<A: Aead> ServerNode<A> {
             // Nobody has given it anything while it waited.
             wanted.rounds += u32::from(goes);
         }
-        wanted.runs.extend_from_slice(runs);
+        // What is beyond it asks for in its next round.
+        let room = MOST_RUNS.saturating_sub(wanted.runs.len());
+        wanted.runs.extend_from_slice(&runs[..runs.len().min(room)]);
         wanted.complete = !more;
         if wanted.rounds > MAX_ROUNDS {
             let reason = "asked for the rest of the release again and again without getting on";
@@ -317,13 +314,9 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
         }
-        let open: Vec<DeliveryRecord> = self
-            .registry
-            .deliveries()
-            .filter(|d| d.receiver == receiver && d.release.group == group && !d.state.is_final())
-            .cloned()
-            .collect();
-        for delivery in open {
+        let open = self.registry.open_deliveries(receiver);
+        let open = open.filter(|delivery| delivery.release.group == group);
+        for delivery in open.cloned().collect::<Vec<_>>() {
             let (code, reason) = (LEFT.to_owned(), "the receiver left the group".to_owned());
             let delivery = DeliveryRecord { code, reason, ..delivery };
             self.withdraw(now, delivery, DeliveryState::Cancelled);
@@ -337,8 +330,7 @@ impl<A: Aead> ServerNode<A> {
     pub(super) fn forget_contents(&mut self) {
         let registry = &self.registry;
         self.contents.retain(|digest, contents| {
-            Arc::strong_count(contents) > 1
-                || registry.deliveries().any(|d| d.release.digest == *digest && !d.state.is_final())
+            Arc::strong_count(contents) > 1 || registry.open_deliveries_of(digest).next().is_some()
         });
     }
 }

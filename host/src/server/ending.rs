@@ -1,7 +1,7 @@
 //! How a delivery ends, by the word of its receiver.
 
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::ids::{PeerSlot, ReceiverId};
+use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{FailCode, ReleaseName};
@@ -20,10 +20,21 @@ impl<A: Aead> ServerNode<A> {
         receipt: &[u8],
     ) {
         let Some(record) = self.registry.receiver(&id) else { return };
-        let statement = Receipt { device: record.key, release: *release, at };
-        let signed = receipt.try_into().is_ok_and(|signature| {
-            record.signing.is_some_and(|key| statement.verify(&key, signature).is_ok())
+        let held = self.registry.held(id, release.group);
+        let known = held.is_some_and(|held| {
+            (held.release, held.at, held.receipt.as_slice()) == (*release, at, receipt)
+                && !receipt.is_empty()
         });
+        // It is repeated on every channel: the same one is not checked again. Others cost
+        // time, and nobody has more of them than groups.
+        if !known && !self.patience.pages.take(now, &id) {
+            return;
+        }
+        let statement = Receipt { device: record.key, release: *release, at };
+        let signed = known
+            || receipt.try_into().is_ok_and(|signature| {
+                record.signing.is_some_and(|key| statement.verify(&key, signature).is_ok())
+            });
         if !signed {
             return;
         }
@@ -39,6 +50,7 @@ impl<A: Aead> ServerNode<A> {
         self.note_holds(slot, release);
         let news = self.registry.put_held(held) && self.registry.release(&release.digest).is_some();
         if let (true, Some(signing)) = (news, signing) {
+            let (certificate, voucher) = self.papers(id, release.group);
             self.registry.put_receipt(ReceiptRecord {
                 receiver: id,
                 receiver_name: name.clone(),
@@ -48,6 +60,8 @@ impl<A: Aead> ServerNode<A> {
                 group_name: self.group_name(release.group),
                 at,
                 signature: receipt,
+                certificate,
+                voucher,
             });
         }
         if self.settle_delivery(id, release, DeliveryState::Installed, "", "") {
@@ -60,6 +74,15 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
+    /// What proves that a receiver is in a group: its certificate, and the voucher that
+    /// this names.
+    pub(super) fn papers(&self, id: ReceiverId, group: GroupId) -> (Vec<u8>, Vec<u8>) {
+        let Some(record) = self.registry.membership(id, group) else { return Default::default() };
+        let voucher = record.voucher.and_then(|digest| self.registry.voucher_of(&digest));
+        let voucher = voucher.map(|voucher| voucher.document.clone()).unwrap_or_default();
+        (record.certificate.clone(), voucher)
+    }
+
     pub(super) fn on_failed(
         &mut self,
         now: Instant,
@@ -69,9 +92,12 @@ impl<A: Aead> ServerNode<A> {
         reason: &str,
     ) {
         let word = code.word();
+        // Said before: nothing is written for that again.
+        let known = self.registry.delivery_of(id, &release.digest);
+        let known = known.is_some_and(|d| d.state == DeliveryState::Failed && d.code == word);
         let title = self.registry.release_title(release);
         let name = self.name_of(&id);
-        if self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {
+        if !known && self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {
             self.registry.log(&name, "failed", &title, &format!("{word}: {reason}"));
         }
         self.leave_sessions(&id, release);

@@ -41,7 +41,7 @@ impl<A: Aead> ServerNode<A> {
         for delivery in &chosen {
             let was = delivery.hold;
             self.registry.put_delivery(DeliveryRecord { hold: Hold::Free, ..delivery.clone() });
-            if matches!(was, Hold::Activation | Hold::Staged) {
+            if was == Hold::Activation || was.is_staged() {
                 self.tell_activate(now, delivery.receiver, delivery.release);
             }
             let what = self.delivery_title(delivery.id);
@@ -57,29 +57,37 @@ impl<A: Aead> ServerNode<A> {
     /// `delivery-unknown`.
     pub fn pause_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
         let delivery = self.open_delivery(id)?;
-        if delivery.hold == Hold::Resume {
+        let hold = delivery.hold.paused();
+        if delivery.hold == hold {
             return Ok(());
         }
         let (receiver, release) = (delivery.receiver, delivery.release);
         let state = DeliveryState::Queued;
-        self.registry.put_delivery(DeliveryRecord { hold: Hold::Resume, state, ..delivery });
+        self.registry.put_delivery(DeliveryRecord { hold, state, ..delivery });
         self.interrupt(now, receiver, &release);
         let what = self.delivery_title(id);
         self.registry.log(actor, "delivery-paused", &id.to_string(), &what);
         Ok(())
     }
 
-    /// Lets a paused delivery go on where it was; one that is not paused does so anyway.
+    /// Lets a paused delivery go on as it was; one that is not paused does so anyway.
     ///
     /// # Errors
     /// `delivery-unknown`.
     pub fn resume_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
         let delivery = self.open_delivery(id)?;
-        if delivery.hold != Hold::Resume {
-            return Ok(());
+        let (hold, state) = match delivery.hold {
+            Hold::Resume => (self.hold_of_new(&delivery.release.digest), delivery.state),
+            Hold::ResumeToSend => (Hold::Send, delivery.state),
+            Hold::ResumeStaged => (Hold::Staged, DeliveryState::Verifying),
+            Hold::Free | Hold::Send | Hold::Activation | Hold::Staged => return Ok(()),
+        };
+        let (receiver, release) = (delivery.receiver, delivery.release);
+        self.registry.put_delivery(DeliveryRecord { hold, state, ..delivery });
+        if hold == Hold::Staged && !self.registry.terms(&release.digest).is_scheduled() {
+            // It was activated in the meantime.
+            self.tell_activate(now, receiver, release);
         }
-        let hold = self.hold_of_new(&delivery.release.digest);
-        self.registry.put_delivery(DeliveryRecord { hold, ..delivery });
         let what = self.delivery_title(id);
         self.registry.log(actor, "delivery-resumed", &id.to_string(), &what);
         self.plan_soon(now, MERGE);
@@ -122,6 +130,7 @@ impl<A: Aead> ServerNode<A> {
             // PROTOCOL M4: the others would install it at once.
             Hold::Activation => self.holds_back(&delivery.receiver),
             Hold::Send | Hold::Resume | Hold::Staged => false,
+            Hold::ResumeToSend | Hold::ResumeStaged => false,
         }
     }
 
@@ -139,9 +148,8 @@ impl<A: Aead> ServerNode<A> {
         if self.in_doubt().is_some() {
             return;
         }
-        let own = self.registry.deliveries().filter(|d| d.receiver == receiver);
-        let open: Vec<DeliveryRecord> = own.filter(|d| !d.state.is_final()).cloned().collect();
-        for delivery in open {
+        let open = self.registry.open_deliveries(receiver);
+        for delivery in open.cloned().collect::<Vec<_>>() {
             let release = delivery.release;
             match delivery.hold {
                 Hold::Send => {
@@ -187,7 +195,11 @@ impl<A: Aead> ServerNode<A> {
                     self.idle(now, slot, id);
                 }
             }
-            Hold::Send | Hold::Resume | Hold::Staged => {}
+            Hold::Resume => {
+                let hold = Hold::ResumeStaged;
+                self.registry.put_delivery(DeliveryRecord { hold, ..delivery });
+            }
+            Hold::Send | Hold::Staged | Hold::ResumeToSend | Hold::ResumeStaged => {}
         }
     }
 
@@ -211,16 +223,8 @@ impl<A: Aead> ServerNode<A> {
 
     /// Whether at least `share` per cent of a release's receivers have staged it.
     fn is_ready(&self, release: &Digest, share: u8) -> bool {
-        let wanted = |d: &&DeliveryRecord| {
-            d.release.digest == *release
-                && (!d.state.is_final() || d.state == DeliveryState::Installed)
-        };
-        let (staged, all) =
-            self.registry.deliveries().filter(wanted).fold((0_u64, 0_u64), |(staged, all), d| {
-                let has = d.hold == Hold::Staged || d.state == DeliveryState::Installed;
-                (staged + u64::from(has), all + 1)
-            });
-        all > 0 && staged * 100 >= all * u64::from(share)
+        let (ready, all) = self.registry.readiness(release);
+        all > 0 && ready * 100 >= all * u64::from(share)
     }
 
     fn activate(&mut self, now: Instant, digest: &Digest) {
@@ -235,9 +239,8 @@ impl<A: Aead> ServerNode<A> {
         }
         let title = self.registry.release_title(&name);
         self.registry.log("server", "release-activated", &title, "ok");
-        let own = self.registry.deliveries().filter(|d| d.release == name);
-        let open: Vec<DeliveryRecord> = own.filter(|d| !d.state.is_final()).cloned().collect();
-        for delivery in open {
+        let open = self.registry.open_deliveries_of(digest);
+        for delivery in open.cloned().collect::<Vec<_>>() {
             let receiver = delivery.receiver;
             match delivery.hold {
                 Hold::Activation => {
@@ -250,7 +253,7 @@ impl<A: Aead> ServerNode<A> {
                 }
                 // Who is away is told when it is back.
                 Hold::Staged => self.tell_activate(now, receiver, name),
-                Hold::Free | Hold::Send | Hold::Resume => {}
+                _ => {}
             }
         }
         self.plan_soon(now, MERGE);

@@ -6,6 +6,7 @@ use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::trust::beacon::{BEACON, Beacon};
 
 use super::ServerNode;
+use super::commands::voucher_groups;
 use crate::error::Failure;
 use crate::model::VoucherRecord;
 use crate::status::InvitationItem;
@@ -35,7 +36,7 @@ impl<A: Aead> ServerNode<A> {
     }
 
     fn invitation_item(&self, voucher: &VoucherRecord) -> InvitationItem {
-        let groups = self.voucher_groups(&voucher.document);
+        let groups = voucher_groups(&voucher.document);
         let mut groups: Vec<String> =
             groups.iter().filter_map(|id| Some(self.registry.group(id)?.name.clone())).collect();
         groups.sort_unstable();

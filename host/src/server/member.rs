@@ -1,6 +1,6 @@
 //! What a session knows of a receiver that takes part.
 
-use fleetcast_core::ids::Epoch;
+use fleetcast_core::ids::{BlockIndex, Epoch};
 use fleetcast_core::session::sender::Flow;
 use fleetcast_core::session::tally::Tally;
 use fleetcast_core::time::{Duration, Instant};
@@ -36,6 +36,39 @@ pub(super) struct Member {
     pub(super) hearing: Hearing,
     /// Data waits for it in the beginning.
     pub(super) awaited: bool,
+    /// Which headers it asks for.
+    pub(super) asks: Asks,
+}
+
+/// Requests for headers: who asks for the same one again finds none in the session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asks {
+    /// The last one, and how often in a row.
+    last: Option<(BlockIndex, u8)>,
+    /// It is told headers over its channel from now on, and was last then.
+    told: Option<Instant>,
+}
+
+/// So often the answer in the session may get lost.
+const IN_VAIN: u8 = 3;
+/// Least time between two headers that a member is told over its channel.
+const TOLD_AGAIN: Duration = Duration::from_millis(20);
+
+impl Asks {
+    /// Takes a request; whether it is to be answered over the member's channel too.
+    pub(super) fn take(&mut self, now: Instant, block: BlockIndex) -> bool {
+        let times = match self.last {
+            Some((last, times)) if last == block => times.saturating_add(1),
+            _ => 1,
+        };
+        self.last = Some((block, times));
+        let may = self.told.is_none_or(|told| now.since(told) >= TOLD_AGAIN);
+        let tells = may && (self.told.is_some() || times > IN_VAIN);
+        if tells {
+            self.told = Some(now);
+        }
+        tells
+    }
 }
 
 impl Member {
@@ -58,6 +91,7 @@ impl Member {
             pace: Pace::new(now, taken.counter(), flow),
             hearing: Hearing::new(now),
             awaited,
+            asks: Asks::default(),
         }
     }
 
@@ -92,5 +126,23 @@ impl Member {
         let most = if is_overdue { flow.behind } else { flow.unreported };
         let lag = sent.saturating_sub(taken.counter());
         lag > most && lag < HOPELESS && now.since(changed) < STANDSTILL
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // PROTOCOL S24
+    #[test]
+    fn who_asks_in_vain_is_told_over_its_channel_and_from_then_on_at_once() {
+        let at = Instant::from_millis;
+        let mut asks = Asks::default();
+        // Each time another one: answers come, and the next one gets lost.
+        assert!((0..50).all(|n| !asks.take(at(n), BlockIndex(n as u32))));
+        assert!((0..3).all(|n| !asks.take(at(60 + n), BlockIndex(90))));
+        assert!(asks.take(at(70), BlockIndex(90)), "the fourth time");
+        assert!(!asks.take(at(89), BlockIndex(91)), "not more often than every 20 ms");
+        assert!(asks.take(at(90), BlockIndex(91)));
     }
 }

@@ -2,25 +2,25 @@
 
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::ids::{PeerSlot, ReceiverId, SessionId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_NAME};
 use fleetcast_core::time::Instant;
-use fleetcast_core::trust::statement::Freshness;
 use fleetcast_core::wire::bounds::{self, Bounds};
 use fleetcast_core::wire::control::{
-    Down, GIVES_UP, MAX_HELD, RefusedWhy, ReleaseName, Standing, Up, decode,
+    Down, GIVES_UP, RefusedWhy, ReleaseName, Standing, Up, decode,
 };
 use fleetcast_core::wire::nack::{self, Nack};
 
 use super::ServerNode;
+use super::commands::voucher_groups;
+use super::evidence::Piece;
 use super::hearing::Hears;
 use super::live::LiveSession;
 use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
 
 /// Receivers that may wait for approval at a time.
 const MAX_WAITING: usize = 1_000;
-/// Bytes of an authority document per message.
+/// Bytes of an authority document, or of a segment header, per message.
 const AUTHORITY_PIECE: usize = MAX_MESSAGE - 32;
 
 /// What a Hello says.
@@ -57,10 +57,10 @@ impl<A: Aead> ServerNode<A> {
             let greeting = Greeting { name, version, signing, codecs, free, authority, nonce };
             return self.on_hello(now, slot, &greeting);
         }
-        let Some(id) = receiver else { return };
-        self.registry.touch_receiver(&id, |_| {});
+        // Who was removed is heard no more: what it says would rest on nothing.
+        let Some(id) = receiver.filter(|id| self.registry.receiver(id).is_some()) else { return };
         match message {
-            Up::Installed { .. } | Up::Failed { .. } | Up::Staged { .. }
+            Up::Installed { .. } | Up::Failed { .. } | Up::Staged { .. } | Up::Evidence { .. }
                 if !self.is_approved(&id) => {}
             Up::Holds { releases, more } => self.on_holds(now, slot, id, &releases, more),
             Up::Pong { nonce } => self.on_pong(now, slot, nonce),
@@ -77,6 +77,10 @@ impl<A: Aead> ServerNode<A> {
             }
             Up::Failed { release, code, reason } => self.on_failed(now, id, &release, code, reason),
             Up::Staged { release } => self.on_staged(now, (slot, id), &release),
+            Up::Evidence { release, offset, total, bytes } => {
+                let (offset, total) = (offset.into(), total.into());
+                self.on_evidence(now, (slot, id), Piece { release, offset, total, bytes });
+            }
             other => self.on_session_message(now, slot, id, &other),
         }
     }
@@ -102,6 +106,14 @@ impl<A: Aead> ServerNode<A> {
 
     fn is_approved(&self, id: &ReceiverId) -> bool {
         self.registry.receiver(id).is_some_and(|record| record.standing == Standing::Member)
+    }
+
+    /// PROTOCOL S24: a segment header over the channel, in pieces.
+    fn tell_header(&mut self, now: Instant, slot: PeerSlot, session: SessionId, header: &[u8]) {
+        let total = header.len() as u16;
+        for (bytes, offset) in header.chunks(AUTHORITY_PIECE).zip((0..).step_by(AUTHORITY_PIECE)) {
+            self.tell(now, slot, &Down::Header { session, offset, total, bytes });
+        }
     }
 
     /// Messages about a session that the receiver takes part in.
@@ -143,8 +155,11 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
             Up::HeaderRequest { session, block } => {
-                if let Some(live) = self.session_of(session, &id) {
-                    live.handle_header_request(now, block);
+                let told = self
+                    .session_of(session, &id)
+                    .and_then(|live| live.handle_header_request(now, &id, block));
+                if let Some(header) = told {
+                    self.tell_header(now, slot, session, &header);
                 }
             }
             Up::KeyRequest { session } => {
@@ -172,6 +187,10 @@ impl<A: Aead> ServerNode<A> {
             return self.tell(now, slot, &Down::Refused { why });
         }
         let id = ReceiverId::of(&key);
+        // Once is enough for a channel: each writes, and is answered with a signature.
+        if link.hello.is_some() && !self.patience.pages.take(now, &id) {
+            return;
+        }
         let known = self.registry.receiver(&id).cloned();
         let Some(record) = known.or_else(|| self.newcomer(key, greeting.name)) else {
             return self.tell(now, slot, &Down::Refused { why: RefusedWhy::Full });
@@ -190,7 +209,8 @@ impl<A: Aead> ServerNode<A> {
             ..record
         };
         self.registry.put_receiver(record);
-        if let Some(why) = token.and_then(|token| self.redeem(id, key, token)) {
+        let doubted = self.in_doubt().is_some();
+        if let Some(why) = token.filter(|_| !doubted).and_then(|t| self.redeem(now, id, key, t)) {
             return self.tell(now, slot, &Down::Refused { why });
         }
         if let Some(link) = self.links.get_mut(&slot) {
@@ -200,6 +220,10 @@ impl<A: Aead> ServerNode<A> {
         self.connected.insert(id, slot);
         // PROTOCOL H5: it leaves once all this is durable.
         self.welcome(now, slot);
+        let waits = self.registry.receiver(&id).is_some_and(|r| r.standing == Standing::Waiting);
+        if doubted && waits && token.is_some() {
+            self.put_off(now, slot);
+        }
     }
 
     /// A receiver that enrols now, waiting until something says otherwise.
@@ -239,18 +263,25 @@ impl<A: Aead> ServerNode<A> {
         if name.is_empty() {
             name = format!("receiver-{}", &id.to_string()[..8]);
         }
-        let taken = |name: &str| self.registry.receivers().any(|r| r.name == name);
-        if !taken(&name) {
+        if !self.registry.has_name(&name) {
             return name;
         }
-        let mut numbered = (2..).map(|n| format!("{name}-{n}"));
-        numbered.find(|candidate| !taken(candidate)).unwrap_or(name)
+        // Many come by the name that their image has: most of the numbers are taken.
+        let like = self.registry.names_like(&format!("{name}-"));
+        let mut numbered = (2..9).chain(like + 2..).map(|n| format!("{name}-{n}"));
+        numbered.find(|candidate| !self.registry.has_name(candidate)).unwrap_or(name)
     }
 
     /// Uses a token: the receiver is in at once, and in the voucher's groups.
     ///
     /// Returns why not, if the token does not count; one who is in already stays in.
-    fn redeem(&mut self, id: ReceiverId, key: StaticKey, token: TokenId) -> Option<RefusedWhy> {
+    pub(super) fn redeem(
+        &mut self,
+        now: Instant,
+        id: ReceiverId,
+        key: StaticKey,
+        token: TokenId,
+    ) -> Option<RefusedWhy> {
         let mut record = self.registry.receiver(&id).cloned()?;
         if record.standing != Standing::Waiting {
             return None;
@@ -268,7 +299,10 @@ impl<A: Aead> ServerNode<A> {
         };
         if let Some(why) = refused {
             let result = format!("invitation {why:?}").to_lowercase();
-            self.registry.log(&record.name, "enrolment-refused", &id.to_string(), &result);
+            // A code that was used up may be tried without end.
+            if self.logins.lines.take(now, &()) {
+                self.registry.log(&record.name, "enrolment-refused", &id.to_string(), &result);
+            }
             self.registry.remove_receiver(&id);
             return refused;
         }
@@ -276,7 +310,7 @@ impl<A: Aead> ServerNode<A> {
         record.standing = Standing::Member;
         let name = record.name.clone();
         self.registry.put_receiver(record);
-        let groups = self.voucher_groups(&voucher.document);
+        let groups = voucher_groups(&voucher.document);
         for group in groups {
             if self.registry.group(&group).is_some()
                 && let Some(certificate) = self.certify(key, group, voucher.digest)
@@ -341,28 +375,6 @@ impl<A: Aead> ServerNode<A> {
         self.tell(now, slot, &message);
     }
 
-    /// Says what is newest, signed, so that a receiver notices when it is kept from it.
-    fn send_freshness(&mut self, now: Instant, slot: PeerSlot, id: ReceiverId, nonce: [u8; 16]) {
-        let groups: Vec<_> = self.registry.memberships_of(id).map(|m| m.group).collect();
-        let newest = groups.iter().filter_map(|&group| self.registry.current_release(group));
-        let newest = newest.map(|release| release.name).take(MAX_HELD);
-        let statement = Freshness {
-            fleet: self.authority.document().fleet,
-            nonce,
-            authority: self.authority.document().version,
-            newest: newest.collect(),
-        };
-        let Ok(body) = statement.body() else { return };
-        let signature = self.config.signing.sign(Context::Freshness, &[&body]);
-        let message = Down::Freshness {
-            nonce,
-            authority: statement.authority,
-            newest: statement.newest,
-            signature: &signature,
-        };
-        self.tell(now, slot, &message);
-    }
-
     fn on_holds(
         &mut self,
         now: Instant,
@@ -371,11 +383,14 @@ impl<A: Aead> ServerNode<A> {
         releases: &[ReleaseName],
         more: bool,
     ) {
+        // Once is enough for a channel; who changes its mind without end fills the disk.
+        if !self.patience.pages.take(now, &id) {
+            return;
+        }
         let known = |release: &&ReleaseName| self.registry.group(&release.group).is_some();
         let known: Vec<ReleaseName> = releases.iter().filter(known).copied().collect();
         for release in known {
             self.note_holds(slot, &release);
-            self.weigh(id, &release);
             let at = self.registry.time();
             self.registry.put_held(HeldRecord { receiver: id, release, at, receipt: Vec::new() });
             self.settle_delivery(id, &release, DeliveryState::Installed, "", "");

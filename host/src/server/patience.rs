@@ -15,6 +15,8 @@ pub(super) struct Patience {
     pub(super) pages: Allowances<ReceiverId>,
     /// For what is written down: to join, to leave.
     pub(super) changes: Allowances<ReceiverId>,
+    /// For lines of the log about what it reports.
+    pub(super) lines: Allowances<ReceiverId>,
 }
 
 impl Default for Patience {
@@ -23,6 +25,7 @@ impl Default for Patience {
             // Lists of 4,800 groups at once.
             pages: Allowances::new(400, Duration::from_millis(50), COUNTED),
             changes: Allowances::new(20, Duration::from_secs(6), COUNTED),
+            lines: Allowances::new(20, Duration::from_secs(10), COUNTED),
         }
     }
 }

@@ -4,11 +4,15 @@
 //! Every write goes through here and leaves a [`Change`], so that what the
 //! catalog holds is what this held, a batch ago.
 
+mod deliveries;
 mod people;
+mod releases;
+mod settings;
 mod trust;
+mod vouchers;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId};
@@ -16,6 +20,8 @@ use fleetcast_core::server::Directory;
 use fleetcast_core::trust::document::Fingerprint;
 use fleetcast_core::wire::control::{ReleaseName, Standing};
 
+use self::deliveries::Deliveries;
+use self::releases::Releases;
 use crate::accounts::folded;
 use crate::audit;
 use crate::model::{
@@ -28,26 +34,35 @@ use crate::model::{
 #[derive(Default)]
 pub struct Registry {
     receivers: BTreeMap<ReceiverId, ReceiverRecord>,
+    /// Their names, each once.
+    names: BTreeMap<String, ReceiverId>,
     groups: BTreeMap<GroupId, GroupRecord>,
     memberships: BTreeMap<(ReceiverId, GroupId), MembershipRecord>,
     requests: BTreeMap<(ReceiverId, GroupId), RequestRecord>,
     /// By folded name.
     accounts: BTreeMap<String, AccountRecord>,
     vouchers: BTreeMap<TokenId, VoucherRecord>,
-    releases: BTreeMap<Digest, ReleaseRecord>,
-    deliveries: BTreeMap<u64, DeliveryRecord>,
+    releases: Releases,
+    deliveries: Deliveries,
     /// Number of the newest delivery, of which nothing else may be left.
     last_delivery: u64,
     held: BTreeMap<(ReceiverId, GroupId), HeldRecord>,
     proposals: BTreeMap<Digest, ProposalRecord>,
     admin_names: BTreeMap<Fingerprint, String>,
     marks: BTreeMap<String, u64>,
+    settings: BTreeMap<String, String>,
     last_log: Option<LogRecord>,
     recent_log: VecDeque<LogRecord>,
     changes: Vec<Change>,
     now: UnixTime,
+    /// What the clock showed when it went back, and what it showed then.
+    went_back: Option<(UnixTime, UnixTime)>,
 }
 
+/// Seconds by which a clock may be put back without a word.
+const HICCUP: UnixTime = 60;
+/// Seconds of a day.
+const DAY: UnixTime = 86_400;
 /// Log lines kept in memory for live views.
 const RECENT_LOG: usize = 1_000;
 
@@ -55,6 +70,7 @@ impl Registry {
     /// The facts of a snapshot.
     #[must_use]
     pub fn load(snapshot: Snapshot) -> Self {
+        let names = snapshot.receivers.iter().map(|r| (r.name.clone(), r.id)).collect();
         let receivers = snapshot.receivers.into_iter().map(|r| (r.id, r)).collect();
         let groups = snapshot.groups.into_iter().map(|g| (g.id, g)).collect();
         let memberships =
@@ -62,13 +78,13 @@ impl Registry {
         let requests = snapshot.requests.into_iter().map(|r| ((r.receiver, r.group), r)).collect();
         let accounts = snapshot.accounts.into_iter().map(|a| (folded(&a.name), a)).collect();
         let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
-        let releases = snapshot.releases.into_iter().map(|r| (r.name.digest, r)).collect();
-        let deliveries: BTreeMap<_, _> =
-            snapshot.deliveries.into_iter().map(|d| (d.id, afresh(d))).collect();
-        let last_delivery = deliveries.last_key_value().map_or(0, |(id, _)| *id);
+        let releases = snapshot.releases.into_iter().collect();
+        let deliveries: Deliveries = snapshot.deliveries.into_iter().map(afresh).collect();
+        let last_delivery = deliveries.all().next_back().map_or(0, |newest| newest.id);
         let held = snapshot.held.into_iter().map(|h| ((h.receiver, h.release.group), h)).collect();
         Self {
             receivers,
+            names,
             groups,
             memberships,
             requests,
@@ -81,6 +97,7 @@ impl Registry {
             proposals: snapshot.proposals.into_iter().map(|p| (p.digest, p)).collect(),
             admin_names: snapshot.admin_names.into_iter().map(|n| (n.admin, n.name)).collect(),
             marks: snapshot.marks.into_iter().collect(),
+            settings: snapshot.settings.into_iter().collect(),
             last_log: snapshot.last_log,
             ..Self::default()
         }
@@ -88,7 +105,22 @@ impl Registry {
 
     /// Sets the wall clock, in seconds since 1970.
     pub const fn set_time(&mut self, now: UnixTime) {
+        let before = match (self.now, &self.last_log) {
+            (0, Some(line)) => line.time,
+            (before, _) => before,
+        };
+        if now.saturating_add(HICCUP) < before {
+            self.went_back = Some((before, now));
+        }
         self.now = now;
+    }
+
+    /// What the wall clock has shown before it went back, and when that was by its new time;
+    /// for a day, or until it has caught up.
+    #[must_use]
+    pub fn clock_went_back(&self) -> Option<(UnixTime, UnixTime)> {
+        let shown = |(before, since)| self.now < before && self.now < DAY.saturating_add(since);
+        self.went_back.filter(|&went| shown(went))
     }
 
     /// The wall clock, in seconds since 1970.
@@ -124,8 +156,8 @@ impl Registry {
     /// A receiver by its name, or by the beginning of its identity if that is unique.
     #[must_use]
     pub fn receiver_named(&self, name: &str) -> Option<&ReceiverRecord> {
-        if let Some(found) = self.receivers.values().find(|r| r.name == name) {
-            return Some(found);
+        if let Some(id) = self.names.get(name) {
+            return self.receivers.get(id);
         }
         let mut by_id = self.receivers.values().filter(|r| {
             name.len() >= 6 && r.id.to_string().starts_with(&name.to_ascii_lowercase())
@@ -133,8 +165,25 @@ impl Registry {
         by_id.next().filter(|_| by_id.next().is_none())
     }
 
+    /// Whether a receiver has this name.
+    #[must_use]
+    pub fn has_name(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// How many names begin like this.
+    #[must_use]
+    pub fn names_like(&self, prefix: &str) -> usize {
+        let from = self.names.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        from.take_while(|(name, _)| name.starts_with(prefix)).count()
+    }
+
     /// Writes a receiver.
     pub fn put_receiver(&mut self, record: ReceiverRecord) {
+        if let Some(before) = self.receivers.get(&record.id).filter(|r| r.name != record.name) {
+            self.names.remove(&before.name);
+        }
+        self.names.insert(record.name.clone(), record.id);
         self.changes.push(Change::Receiver(record.clone()));
         self.receivers.insert(record.id, record);
     }
@@ -148,10 +197,11 @@ impl Registry {
 
     /// Forgets a receiver and all that hangs on it.
     pub fn remove_receiver(&mut self, id: &ReceiverId) {
-        if self.receivers.remove(id).is_some() {
+        if let Some(gone) = self.receivers.remove(id) {
+            self.names.remove(&gone.name);
             self.memberships.retain(|(receiver, _), _| receiver != id);
             self.requests.retain(|(receiver, _), _| receiver != id);
-            self.deliveries.retain(|_, delivery| delivery.receiver != *id);
+            self.deliveries.retain(|delivery| delivery.receiver != *id);
             self.held.retain(|(receiver, _), _| receiver != id);
             self.changes.push(Change::ReceiverGone(*id));
         }
@@ -192,8 +242,8 @@ impl Registry {
         if self.groups.remove(id).is_some() {
             self.memberships.retain(|(_, group), _| group != id);
             self.requests.retain(|(_, group), _| group != id);
-            self.releases.retain(|_, release| release.name.group != *id);
-            self.deliveries.retain(|_, delivery| delivery.release.group != *id);
+            self.releases.remove_group(*id);
+            self.deliveries.retain(|delivery| delivery.release.group != *id);
             self.held.retain(|(_, group), _| group != id);
             self.changes.push(Change::GroupGone(*id));
         }
@@ -206,7 +256,13 @@ impl Registry {
 
     /// Memberships of a receiver.
     pub fn memberships_of(&self, receiver: ReceiverId) -> impl Iterator<Item = &MembershipRecord> {
-        self.memberships.values().filter(move |m| m.receiver == receiver)
+        self.memberships.range(of(receiver)).map(|(_, membership)| membership)
+    }
+
+    /// The membership of a receiver in a group.
+    #[must_use]
+    pub fn membership(&self, receiver: ReceiverId, group: GroupId) -> Option<&MembershipRecord> {
+        self.memberships.get(&(receiver, group))
     }
 
     /// Whether a receiver is in a group.
@@ -231,70 +287,55 @@ impl Registry {
         removed
     }
 
-    // --- vouchers ---
-
-    /// All vouchers.
-    pub fn vouchers(&self) -> impl Iterator<Item = &VoucherRecord> {
-        self.vouchers.values()
-    }
-
-    /// The voucher behind a token.
-    #[must_use]
-    pub fn voucher(&self, token: &TokenId) -> Option<&VoucherRecord> {
-        self.vouchers.get(token)
-    }
-
-    /// The voucher with this digest.
-    #[must_use]
-    pub fn voucher_of(&self, digest: &Digest) -> Option<&VoucherRecord> {
-        self.vouchers.values().find(|voucher| voucher.digest == *digest)
-    }
-
-    /// Writes a voucher.
-    pub fn put_voucher(&mut self, record: VoucherRecord) {
-        self.changes.push(Change::Voucher(record.clone()));
-        self.vouchers.insert(record.token_id, record);
-    }
-
     // --- releases ---
 
     /// All releases, in no order.
     pub fn releases(&self) -> impl Iterator<Item = &ReleaseRecord> {
-        self.releases.values()
+        self.releases.all()
+    }
+
+    /// Releases of a group, the newest last.
+    pub fn releases_of(&self, group: GroupId) -> impl Iterator<Item = &ReleaseRecord> {
+        self.releases.of(group)
     }
 
     /// A release by its digest.
     #[must_use]
     pub fn release(&self, digest: &Digest) -> Option<&ReleaseRecord> {
-        self.releases.get(digest)
+        self.releases.one(digest)
     }
 
     /// How a release is sent; as usual where it is not known.
     #[must_use]
     pub fn terms(&self, digest: &Digest) -> Terms {
-        self.releases.get(digest).map_or_else(Terms::default, |release| release.terms)
+        self.releases.one(digest).map_or_else(Terms::default, |release| release.terms)
     }
 
     /// The newest release of a group that enough admins have signed and nobody took back.
     #[must_use]
     pub fn current_release(&self, group: GroupId) -> Option<&ReleaseRecord> {
-        let of_group = self.releases.values().filter(|r| r.name.group == group);
-        let counts = |r: &&ReleaseRecord| {
-            !matches!(r.state, ReleaseState::Cancelled | ReleaseState::Unsigned)
+        let counts = |release: &&ReleaseRecord| {
+            !matches!(release.state, ReleaseState::Cancelled | ReleaseState::Unsigned)
         };
-        of_group.filter(counts).max_by_key(|r| r.name.order)
+        self.releases.of(group).rfind(counts)
+    }
+
+    /// The release of a group with the greatest order, taken back or not.
+    #[must_use]
+    pub fn highest_release(&self, group: GroupId) -> Option<&ReleaseRecord> {
+        self.releases.of(group).next_back()
     }
 
     /// Writes a release.
     pub fn put_release(&mut self, record: ReleaseRecord) {
         self.changes.push(Change::Release(record.clone()));
-        self.releases.insert(record.name.digest, record);
+        self.releases.put(record);
     }
 
     /// Forgets a release and its deliveries.
     pub fn remove_release(&mut self, name: &ReleaseName) {
-        if self.releases.remove(&name.digest).is_some() {
-            self.deliveries.retain(|_, delivery| delivery.release != *name);
+        if self.releases.remove(&name.digest) {
+            self.deliveries.retain(|delivery| delivery.release != *name);
             self.changes.push(Change::ReleaseGone(*name));
         }
     }
@@ -303,20 +344,35 @@ impl Registry {
 
     /// All deliveries, oldest first.
     pub fn deliveries(&self) -> impl Iterator<Item = &DeliveryRecord> {
-        self.deliveries.values()
+        self.deliveries.all()
+    }
+
+    /// Deliveries to a receiver that are not final, oldest first.
+    pub fn open_deliveries(&self, receiver: ReceiverId) -> impl Iterator<Item = &DeliveryRecord> {
+        self.deliveries.open_of(receiver)
+    }
+
+    /// Deliveries of a release that are not final, oldest first.
+    pub fn open_deliveries_of(&self, release: &Digest) -> impl Iterator<Item = &DeliveryRecord> {
+        self.deliveries.open_of_release(release)
+    }
+
+    /// How many deliveries of a release are staged or installed, of how many that are to be.
+    #[must_use]
+    pub fn readiness(&self, release: &Digest) -> (u64, u64) {
+        self.deliveries.readiness(release)
     }
 
     /// A delivery by its number.
     #[must_use]
     pub fn delivery(&self, id: u64) -> Option<&DeliveryRecord> {
-        self.deliveries.get(&id)
+        self.deliveries.one(id)
     }
 
     /// The delivery of a release to a receiver.
     #[must_use]
     pub fn delivery_of(&self, receiver: ReceiverId, release: &Digest) -> Option<&DeliveryRecord> {
-        let mut found = self.deliveries.values().rev();
-        found.find(|d| d.receiver == receiver && d.release.digest == *release)
+        self.deliveries.newest(receiver, release)
     }
 
     /// The number of the next delivery.
@@ -328,12 +384,12 @@ impl Registry {
     /// Writes a delivery; only new and final states are made durable, and what it waits for.
     pub fn put_delivery(&mut self, mut record: DeliveryRecord) {
         record.updated = self.now;
-        let known = self.deliveries.get(&record.id).map(|was| was.hold);
+        let known = self.deliveries.one(record.id).map(|was| was.hold);
         if known != Some(record.hold) || record.state.is_final() {
             self.changes.push(Change::Delivery(record.clone()));
         }
         self.last_delivery = self.last_delivery.max(record.id);
-        self.deliveries.insert(record.id, record);
+        self.deliveries.put(record);
     }
 
     // --- what receivers hold ---
@@ -346,7 +402,7 @@ impl Registry {
 
     /// All that a receiver holds.
     pub fn held_by(&self, receiver: ReceiverId) -> impl Iterator<Item = &HeldRecord> {
-        self.held.values().filter(move |held| held.receiver == receiver)
+        self.held.range(of(receiver)).map(|(_, held)| held)
     }
 
     /// All receipts.
@@ -357,21 +413,6 @@ impl Registry {
     /// Keeps a receipt, for ever.
     pub fn put_receipt(&mut self, record: ReceiptRecord) {
         self.changes.push(Change::Receipt(record));
-    }
-
-    /// A number of the whole fleet.
-    #[must_use]
-    pub fn mark(&self, name: &str) -> Option<u64> {
-        self.marks.get(name).copied()
-    }
-
-    /// Sets a number of the whole fleet, or takes it away.
-    pub fn put_mark(&mut self, name: &str, value: Option<u64>) {
-        self.changes.push(Change::Mark(name.to_owned(), value));
-        match value {
-            Some(value) => self.marks.insert(name.to_owned(), value),
-            None => self.marks.remove(name),
-        };
     }
 
     /// Notes what a receiver holds; `false` when that says no more than what is known.
@@ -411,6 +452,11 @@ impl Registry {
         let group = self.groups.get(&name.group).map_or("?", |group| group.name.as_str());
         format!("{group}#{}", name.order.sequence)
     }
+}
+
+/// All keys of a receiver.
+const fn of(receiver: ReceiverId) -> RangeInclusive<(ReceiverId, GroupId)> {
+    (receiver, GroupId([0; 16]))..=(receiver, GroupId([u8::MAX; 16]))
 }
 
 /// A delivery after a restart: nobody works on it any more.

@@ -11,7 +11,7 @@ use fleetcast_core::wire::control::ReleaseName;
 
 use super::ServerNode;
 use crate::error::Failure;
-use crate::model::{DeliveryRecord, DeliveryState, ReleaseRecord, ReleaseState};
+use crate::model::{DeliveryState, ReleaseRecord, ReleaseState};
 
 impl<A: Aead> ServerNode<A> {
     /// Takes a release back: who has not installed it gets it no more; again is fine.
@@ -34,15 +34,18 @@ impl<A: Aead> ServerNode<A> {
             return Ok(());
         }
         let name = release.name;
-        let own = self.registry.deliveries().filter(|d| d.release == name);
-        let open: Vec<DeliveryRecord> = own.filter(|d| !d.state.is_final()).cloned().collect();
-        for delivery in open {
+        let open = self.registry.open_deliveries_of(digest);
+        for delivery in open.cloned().collect::<Vec<_>>() {
             self.withdraw(now, delivery, DeliveryState::Cancelled);
         }
         self.scheduled.remove(digest);
         self.registry.put_release(ReleaseRecord { state: ReleaseState::Cancelled, ..release });
         let before = self.registry.current_release(name.group).cloned();
         if let Some(before) = before.filter(|before| before.state == ReleaseState::Superseded) {
+            if before.terms.is_scheduled() {
+                // It waits for its time again.
+                self.scheduled.insert(before.name.digest);
+            }
             self.registry.put_release(ReleaseRecord { state: ReleaseState::Current, ..before });
         }
         let title = self.registry.release_title(&name);
@@ -95,8 +98,15 @@ impl<A: Aead> ServerNode<A> {
             let title = self.registry.release_title(name);
             self.registry.remove_release(name);
             self.registry.log(actor, "release-pruned", &title, "ok");
-            self.contents.remove(&name.digest);
-            self.traffic.remove(&name.digest);
+            self.forget_traces(name);
         }
+    }
+
+    /// Forgets what is kept in memory of a release that is gone.
+    pub(super) fn forget_traces(&mut self, name: &ReleaseName) {
+        self.contents.remove(&name.digest);
+        self.traffic.remove(&name.digest);
+        self.scheduled.remove(&name.digest);
+        self.wanted.retain(|(_, release), _| *release != name.digest);
     }
 }

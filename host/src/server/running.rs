@@ -52,6 +52,10 @@ impl<A: Aead> ServerNode<A> {
         }
         if closed {
             self.plan_soon(now, MERGE);
+            if self.sessions.is_empty() {
+                // What receivers hold was read for their sake, and may be much.
+                self.forget_contents();
+            }
         }
     }
 
@@ -142,6 +146,9 @@ impl<A: Aead> ServerNode<A> {
         let switched = live.handle_poisoned(now, &id, block);
         if switched {
             live.strict_since = Some(time);
+        }
+        if !self.patience.lines.take(now, &id) {
+            return;
         }
         let name = self.name_of(&id);
         let what = format!("session {session} block {block}");

@@ -100,7 +100,7 @@ impl<A: Aead> ServerNode<A> {
         let claims: Vec<Claim> = sessions.iter().map(|(claim, _)| *claim).collect();
         let urgency: Vec<u8> =
             sessions.iter().map(|(_, releases)| self.urgency(releases)).collect();
-        let mut shares = urgent_shares(self.config.rate, &claims, &urgency);
+        let mut shares = urgent_shares(self.rate(), &claims, &urgency);
         let sent = sessions.iter().flat_map(|(_, releases)| releases.iter());
         let caps = sent.filter_map(|r| Some((r.digest, self.registry.terms(&r.digest).rate?)));
         for (release, cap) in caps.collect::<BTreeMap<_, _>>() {

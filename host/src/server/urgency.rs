@@ -19,10 +19,9 @@ const YIELD: u64 = 20;
 impl<A: Aead> ServerNode<A> {
     /// The delivery that a receiver is to get next: the most urgent, the oldest of these.
     pub(super) fn next_delivery_of(&self, receiver: ReceiverId) -> Option<DeliveryRecord> {
-        let deliveries = self.registry.deliveries();
-        deliveries
-            // Nobody works on it, whatever was under way when its session ended.
-            .filter(|d| d.receiver == receiver && !d.state.is_final() && self.may_go(d))
+        let open = self.registry.open_deliveries(receiver);
+        // Nobody works on it, whatever was under way when its session ended.
+        open.filter(|d| self.may_go(d))
             .filter(|d| self.registry.is_member(receiver, d.release.group))
             // A crash must not free the number of a release that somebody knows.
             .filter(|d| self.batches.has_delivery(d.id))

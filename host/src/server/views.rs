@@ -22,6 +22,7 @@ use crate::status::{
     DeliveryItem, GroupItem, InstalledItem, Profile, ReceiverCounts, ReceiverItem, ReceiverState,
     ReleaseItem, SessionItem, StatusItem, TotalsItem,
 };
+use crate::units::format_time;
 
 impl<A: Aead> ServerNode<A> {
     /// The facts, for reading.
@@ -104,12 +105,6 @@ impl<A: Aead> ServerNode<A> {
             Some((_, link)) if link.slow.is_some() || link.hears.is_deaf() => "unicast",
             Some(_) => "multicast",
         }
-    }
-
-    /// Cap of all that is sent, in bytes per second.
-    #[must_use]
-    pub const fn rate(&self) -> u64 {
-        self.config.rate
     }
 
     /// All groups, by name.
@@ -239,6 +234,7 @@ impl<A: Aead> ServerNode<A> {
                 away: count(Standing::Member, false),
                 waiting: count(Standing::Waiting, true) + count(Standing::Waiting, false),
             },
+            rate: self.rate_item(),
             sessions: self.sessions.iter().map(|session| self.session_item(session)).collect(),
             totals: TotalsItem {
                 payload_bytes: totals.payload,
@@ -251,6 +247,7 @@ impl<A: Aead> ServerNode<A> {
 
     fn session_item(&self, session: &LiveSession<A>) -> SessionItem {
         let sender = session.sender();
+        let limiter = session.limiter();
         let group = |release: &fleetcast_core::wire::control::ReleaseName| {
             self.registry.group(&release.group).map(|group| group.name.clone())
         };
@@ -260,7 +257,11 @@ impl<A: Aead> ServerNode<A> {
             rate: sender.current_rate(),
             loss: f64::from(sender.loss()) / 1_000.0,
             repair_symbols: sender.stats().parity + sender.stats().resent,
-            limiter: match session.limiter() {
+            cause: match limiter {
+                Some(Limiter::Cap) => self.cause_of_cap(),
+                _ => String::new(),
+            },
+            limiter: match limiter {
                 None => String::new(),
                 Some(Limiter::Cap) => "cap".to_owned(),
                 Some(Limiter::Network) => "network".to_owned(),
@@ -313,6 +314,10 @@ impl<A: Aead> ServerNode<A> {
         self.trust_conditions(&mut health);
         if let Some(since) = self.in_doubt() {
             health.raise(Condition::CatalogInDoubt, "server", since);
+        }
+        if let Some((before, since)) = self.registry.clock_went_back() {
+            let subject = format!("from {} to {}", format_time(before), format_time(since));
+            health.raise(Condition::ClockWentBack, &subject, since);
         }
         for condition in &self.conditions {
             health.raise(*condition, "server", now);

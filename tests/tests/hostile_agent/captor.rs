@@ -7,6 +7,7 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{
     BlockIndex, Epoch, GroupId, PeerSlot, ReleaseOrder, SessionId, StaticKey, TokenId,
 };
+use fleetcast_core::limits::PEER_TIMEOUT;
 use fleetcast_core::server::{
     Directory, HalfOpen, Peer, ServerConfig, ServerEndpoint, ServerEvent,
 };
@@ -148,6 +149,20 @@ impl Captor {
             self.now += Duration::from_millis(100);
         }
         panic!("the channel stays full");
+    }
+
+    /// The channel ends, and the victim makes another one.
+    pub(crate) fn reconnect(&mut self) {
+        self.now += PEER_TIMEOUT + Duration::from_secs(1);
+        (self.slot, self.heard) = (None, Vec::new());
+        for _ in 0..400 {
+            self.exchange();
+            if self.slot.is_some() && !self.heard.is_empty() {
+                return;
+            }
+            self.now += Duration::from_millis(50);
+        }
+        panic!("no other channel");
     }
 
     /// Makes the victim trust its fleet and a member of a group.

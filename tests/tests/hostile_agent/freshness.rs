@@ -11,7 +11,12 @@ use fleetcast_tests::random::Random;
 use crate::captor::Captor;
 
 /// The server's word on what is newest, to the victim's Hello unless `nonce` is another.
-fn freshness(admin: &Admin, nonce: [u8; 16], version: u32, newest: &[ReleaseName]) -> Vec<u8> {
+pub(crate) fn freshness(
+    admin: &Admin,
+    nonce: [u8; 16],
+    version: u32,
+    newest: &[ReleaseName],
+) -> Vec<u8> {
     let fleet = admin.authority.1.document().fleet;
     let newest = newest.iter().copied().collect();
     let statement = Freshness { fleet, nonce, authority: version, newest };
@@ -22,7 +27,7 @@ fn freshness(admin: &Admin, nonce: [u8; 16], version: u32, newest: &[ReleaseName
     encode(&message, &mut [0; 1_159]).expect("it fits").to_vec()
 }
 
-fn named(group: GroupId, sequence: u64, content: u8) -> ReleaseName {
+pub(crate) fn named(group: GroupId, sequence: u64, content: u8) -> ReleaseName {
     let order = ReleaseOrder { reset_epoch: 0, sequence };
     ReleaseName { group, order, digest: Digest([content; 32]) }
 }

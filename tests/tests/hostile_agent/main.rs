@@ -11,3 +11,4 @@ mod insiders;
 mod messages;
 mod people;
 mod releases;
+mod standing;

@@ -20,11 +20,11 @@ use fleetcast_tests::voice::Voice;
 
 use crate::captor::{Captor, invitation};
 
-const GROUP: GroupId = GroupId([1; 16]);
+pub(crate) const GROUP: GroupId = GroupId([1; 16]);
 const SYMBOL: usize = 1_434;
 
 /// A root of an empty tree: it is complete when the root is here.
-fn root(admin: &Admin, sequence: u64) -> ReleaseRoot<'static> {
+pub(crate) fn root(admin: &Admin, sequence: u64) -> ReleaseRoot<'static> {
     ReleaseRoot {
         format: FORMAT,
         fleet: admin.authority.1.document().fleet,
@@ -53,7 +53,7 @@ fn signed_by(signed: &[u8], keys: &[SigningKey]) -> Vec<u8> {
 }
 
 /// A captor whose victim is a member of [`GROUP`] and takes releases, and its admin.
-fn captor(seed: u64) -> (Captor, Admin) {
+pub(crate) fn captor(seed: u64) -> (Captor, Admin) {
     let mut admin = Admin::new(Random::new(seed));
     let mut captor = Captor::new(&admin);
     captor.take_in(&mut admin, GROUP);
@@ -85,7 +85,7 @@ impl Captor {
     }
 
     /// Sends a root document as the release `name`, as a server does.
-    fn offer(&mut self, admin: &Admin, number: u32, name: ReleaseName, document: &[u8]) {
+    pub(crate) fn offer(&mut self, admin: &Admin, number: u32, name: ReleaseName, document: &[u8]) {
         let mut voice = self.invite(admin, number, name);
         let len = document.len();
         let record = [&encode_header(0, len, len).expect("short")[..], document].concat();
@@ -97,8 +97,36 @@ impl Captor {
         self.wait(Duration::from_secs(1));
     }
 
+    /// The same, but the header comes over the channel, in two pieces, after a forged one.
+    pub(crate) fn offer_told(
+        &mut self,
+        admin: &Admin,
+        number: u32,
+        name: ReleaseName,
+        document: &[u8],
+    ) {
+        let mut voice = self.invite(admin, number, name);
+        let len = document.len();
+        let record = [&encode_header(0, len, len).expect("short")[..], document].concat();
+        for (index, symbol) in record.chunks(SYMBOL).enumerate() {
+            self.hand(voice.symbol(0, index as u8, symbol));
+        }
+        let blocks = [(Object::Root, record.len(), 0, 1)];
+        let session = SessionId(number);
+        for forged in [true, false] {
+            let mut header = voice.segment_body((0, 0, false), &blocks);
+            header[20] ^= u8::from(forged);
+            let total = header.len() as u16;
+            let (front, back) = header.split_at(50);
+            self.say(&Down::Header { session, offset: 0, total, bytes: front });
+            self.say(&Down::Header { session, offset: 50, total, bytes: back });
+            self.wait(Duration::from_secs(1));
+            assert_eq!(self.installed().is_empty(), forged);
+        }
+    }
+
     /// Sends a release that nothing is wrong with.
-    fn offer_good(&mut self, admin: &Admin, number: u32, sequence: u64) {
+    pub(crate) fn offer_good(&mut self, admin: &Admin, number: u32, sequence: u64) {
         let (name, document) = admin.sign_root(&root(admin, sequence));
         self.offer(admin, number, name, &document);
     }

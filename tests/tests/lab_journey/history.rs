@@ -119,9 +119,28 @@ fn receipts_are_taken_away_and_checked_without_a_server() {
     assert!(!csv.stdout.is_empty());
     fleet.stop_server(Signal::TERM);
     let verified = fleet.run(["receipts", "verify", path]).done();
-    assert_eq!(verified["item"], json!({ "ok": true, "receipts": 4, "bad": [] }));
-    // Nobody can say that something else was installed.
+    let authority = verified["item"]["authority"].as_str().unwrap();
+    let expected = json!({ "ok": true, "receipts": 4, "bad": [], "unbound": [], "unproven": [],
+        "authority": authority, "trusted": false });
+    assert_eq!(verified["item"], expected);
+    // The fleet's own authority document, and another one.
+    let strict = ["receipts", "verify", path, "--strict", "--authority"];
+    fleet.run([&strict[..], &[authority]].concat()).done();
+    let other = "0".repeat(64);
+    fleet.run([&strict[..], &[&other]].concat()).refused(1, "not-trusted");
     let text = fs::read_to_string(&file).unwrap();
+    // Who holds the server's keys makes no receipt of a device, nor a member of a stranger.
+    let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
+    parts["items"][0]["certificate"] = json!("");
+    let own = parts["items"][1]["id"].clone();
+    let items = parts["items"].as_array().unwrap();
+    let other = items.iter().find(|item| item["id"] != own).unwrap()["signing_key"].clone();
+    parts["items"][1]["signing_key"] = other;
+    fs::write(&file, parts.to_string()).unwrap();
+    let found = fleet.run(["receipts", "verify", path]).document()["item"].clone();
+    let count = |list: &str| found[list].as_array().unwrap().len();
+    assert_eq!((count("unproven"), count("bad")), (1, 1), "{found}");
+    // Nobody can say that something else was installed.
     fs::write(&file, text.replacen("\"sequence\":1", "\"sequence\":7", 1)).unwrap();
     let forged = fleet.run(["receipts", "verify", path]);
     assert_eq!((forged.code, &forged.document()["item"]["ok"]), (1, &json!(false)));

@@ -48,6 +48,11 @@ impl Budget {
         may
     }
 
+    /// The session gets on by another way: what was lost counts no more.
+    pub(super) const fn reprieve(&mut self) {
+        self.lost = 0;
+    }
+
     /// What the verification brought.
     pub(super) const fn note(&mut self, valid: bool) {
         if valid {

@@ -31,6 +31,33 @@ where
         store: &mut impl Intake,
         mul: &impl MulAdd,
     ) {
+        // PROTOCOL S5: nothing is verified that would change nothing.
+        if self.is_news(&view) && self.verify(now, view.signed(), &view.signature()) {
+            self.passed_by(now, counter);
+            self.take_segment(now, view, store, mul);
+        }
+    }
+
+    /// Takes a segment header that came over the unicast channel: no other member can have
+    /// put it there, so it takes nothing from the budget, and shows that the session still
+    /// brings something.
+    #[inline(never)]
+    pub(super) fn on_told_segment(
+        &mut self,
+        now: Instant,
+        view: SegmentView<'_>,
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        // PROTOCOL S24
+        if self.is_news(&view) && self.is_signed(view.signed(), &view.signature()) {
+            self.budget.reprieve();
+            self.take_segment(now, view, store, mul);
+        }
+    }
+
+    /// Whether a header would change anything.
+    fn is_news(&self, view: &SegmentView<'_>) -> bool {
         let segment = view.segment();
         let news = match self.window.holds(segment) {
             // Of a whole one it is no news that it has been sent.
@@ -38,15 +65,17 @@ where
             None => !self.window.is_past(segment),
         };
         let past = view.first_block() < self.config.first_block;
-        // PROTOCOL S5: nothing is verified that would change nothing.
-        if past
-            || !news
-            || !self.window.fits(&view)
-            || !self.verify(now, view.signed(), &view.signature())
-        {
-            return;
-        }
-        self.passed_by(now, counter);
+        news && !past && self.window.fits(view)
+    }
+
+    fn take_segment(
+        &mut self,
+        now: Instant,
+        view: SegmentView<'_>,
+        store: &mut impl Intake,
+        mul: &impl MulAdd,
+    ) {
+        let segment = view.segment();
         if self.window.holds(segment).is_none() {
             self.open_segment(now, view, store, mul);
         }
@@ -168,13 +197,23 @@ mod tests {
     use super::*;
     use crate::constrained::{BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS};
     use crate::crypto::aead::ChaCha;
-    use crate::crypto::packet::Sealer;
+    use crate::crypto::packet::{Opener, Sealer};
     use crate::crypto::sign::SigningKey;
     use crate::erasure::Portable;
     use crate::ids::{Epoch, Ordinal};
     use crate::session::receiver::Buffers;
     use crate::wire::control::Object;
     use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
+    use crate::wire::session::Header;
+
+    /// The body of the header of a segment of one block, signed by this key.
+    fn body(segment: u32, signing: &SigningKey) -> Vec<u8> {
+        let mut sealer = Sealer::<ChaCha>::new(SESSION, Epoch(1), &[1; 32]);
+        let mut datagram = header(&mut sealer, segment, 1, signing);
+        let opener = Opener::<ChaCha>::new(&[1; 32]);
+        let head = Header::parse(&datagram).unwrap();
+        opener.open(head, &mut datagram).unwrap().to_vec()
+    }
 
     /// The header of a segment of one block with `runs` runs, signed by this key.
     fn header(
@@ -245,6 +284,31 @@ mod tests {
             let now = Instant::from_millis(3_000);
             session.handle_datagram(now, &mut forged, &mut Bottomless, &Portable);
             assert!(session.is_finished());
+        });
+    }
+
+    // PROTOCOL S24
+    #[test]
+    fn who_is_told_headers_over_its_channel_stays_whatever_floods_the_session() {
+        let (forger, controller) =
+            (SigningKey::from_seed(&[8; 32]), SigningKey::from_seed(&[9; 32]));
+        with_session(|session, sealer| {
+            for second in 0..10 {
+                for n in 0..100 {
+                    let now = Instant::from_millis(second * 1_000 + n * 10);
+                    let mut forged = header(sealer, second as u32, 1, &forger);
+                    session.handle_datagram(now, &mut forged, &mut Bottomless, &Portable);
+                }
+                let refused = session.stats().refused;
+                // As the server says it: the body alone, without a key or a counter.
+                let now = Instant::from_millis(second * 1_000 + 995);
+                let (told, others) = (body(second as u32, &controller), body(50, &forger));
+                session.handle_header(now, &others, &mut Bottomless, &Portable);
+                session.handle_header(now, &told, &mut Bottomless, &Portable);
+                assert_eq!(session.stats().refused, refused + 1, "a signature it has to have");
+                assert_eq!(session.window.known(), BlockIndex(second as u32 + 1));
+            }
+            assert!(!session.is_finished());
         });
     }
 

@@ -266,8 +266,8 @@ where
         }
     }
 
-    fn segment_header(
-        &mut self,
+    pub(super) fn segment_header(
+        &self,
         segment: SegmentIndex,
         proactive: u8,
         body: &mut [u8],
@@ -333,7 +333,7 @@ where
     }
 
     /// Parity to send along without being asked: four fifths of what was needed of late.
-    fn proactive(&self) -> u8 {
+    pub(super) fn proactive(&self) -> u8 {
         ((self.expected_parity * 4 / 5) >> 8).min(MAX_PROACTIVE) as u8
     }
 
