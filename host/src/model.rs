@@ -4,13 +4,18 @@
 //! applies them in one transaction each batch and gives them back as a
 //! [`Snapshot`] after a restart. Trust facts stay signed documents.
 
+mod tokens;
+
 use std::fmt;
 use std::net::SocketAddr;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::wire::control::{ReleaseName, Standing};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use tokens::TokenRecord;
 
 /// Seconds since 1970, UTC.
 pub type UnixTime = u64;
@@ -77,7 +82,7 @@ pub struct RequestRecord {
 }
 
 /// What a person may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Distributes and manages.
@@ -422,6 +427,10 @@ pub enum Change {
     Account(AccountRecord),
     /// An account of this name is gone.
     AccountGone(String),
+    /// A token is new or different.
+    Token(TokenRecord),
+    /// The token with this hash is gone.
+    TokenGone(Digest),
     /// A voucher is new or different.
     Voucher(VoucherRecord),
     /// A release is new or different.
@@ -455,6 +464,8 @@ pub struct Snapshot {
     pub requests: Vec<RequestRecord>,
     /// Accounts, by name.
     pub accounts: Vec<AccountRecord>,
+    /// Tokens of accounts.
+    pub tokens: Vec<TokenRecord>,
     /// Vouchers.
     pub vouchers: Vec<VoucherRecord>,
     /// Releases, oldest first.

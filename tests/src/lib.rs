@@ -10,6 +10,7 @@ pub mod disk;
 pub mod faults;
 pub mod fleet;
 pub mod golden;
+pub mod http;
 pub mod link;
 pub mod node;
 pub mod oracle;

@@ -5,9 +5,11 @@ use std::collections::{HashMap, HashSet};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use fleetcast_core::digest::Digest;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{ACTOR, Answer, malformed};
+use super::answer::{Answer, malformed};
+use super::caller::Actor;
 use super::model::{Deliveries, Hex, NewRelease, ReleaseDocument, Submitted, TrafficItem};
 use super::state::Api;
 use crate::error::Failure;
@@ -18,7 +20,7 @@ use crate::status::{DeliveryItem, InstalledItem, Item, Items, ReleaseItem};
 use crate::units::quoted;
 
 /// Whose releases.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct ListQuery {
     group: Option<String>,
 }
@@ -64,12 +66,13 @@ pub(super) async fn document(
 
 pub(super) async fn cancel(
     State(api): State<Api>,
+    actor: Actor,
     Path(wanted): Path<String>,
 ) -> Answer<ReleaseItem> {
     let cancelled = api.run(move |node, now| {
         let release = find(node.release_items(None), &wanted)?;
         let digest = digest_of(&release).ok_or_else(no_release)?;
-        node.cancel_release(now, ACTOR, &digest)?;
+        node.cancel_release(now, &actor, &digest)?;
         find(node.release_items(None), &release.release)
     });
     Ok(Json(cancelled.await?))
@@ -107,12 +110,13 @@ pub(super) fn find(items: Vec<ReleaseItem>, wanted: &str) -> Result<ReleaseItem,
 
 pub(super) async fn submit(
     State(api): State<Api>,
+    actor: Actor,
     Json(release): Json<NewRelease>,
 ) -> Answer<Submitted> {
     let _kept = api.gate.read().await;
     let submitted = api.run(move |node, now| {
         let options = SendOptions { terms: release.terms()?, queue: release.queue };
-        let ids = node.submit_release(now, ACTOR, release.document.0, options)?;
+        let ids = node.submit_release(now, &actor, release.document.0, options)?;
         let records: Vec<&DeliveryRecord> =
             ids.iter().filter_map(|id| node.registry().delivery(*id)).collect();
         let newest = records.first().map(|record| record.release);
@@ -137,7 +141,7 @@ pub(super) async fn submit(
 }
 
 /// Which deliveries: of these releases, digests with commas between.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct DeliveriesQuery {
     releases: Option<String>,
     ids: Option<String>,

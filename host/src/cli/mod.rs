@@ -11,13 +11,16 @@ mod deliveries;
 mod demo;
 mod discover;
 mod doctor;
+mod first_admin;
 mod founding;
 mod groups;
 mod interrupt;
 mod invite;
 mod joining;
 mod log;
+mod login;
 mod my;
+mod openapi;
 mod password;
 mod pending;
 mod printer;
@@ -28,10 +31,12 @@ mod receivers;
 mod releases;
 mod send;
 mod serve;
+mod servers;
 mod signing;
 mod status;
 mod store;
 mod table;
+mod tokens;
 mod upload;
 mod users;
 
@@ -79,6 +84,12 @@ enum Command {
     /// Accounts of people
     #[command(subcommand)]
     Users(users::Command),
+    /// Log in at a server on another machine, by a password
+    Login(login::Options),
+    /// End the login
+    Logout,
+    /// Who I am at the server, and its address for other machines
+    Whoami,
     /// For the person at a receiver: groups, and how it is
     #[command(subcommand)]
     My(my::Command),
@@ -100,6 +111,8 @@ enum Command {
     Store(store::Command),
     /// Show the main job on this machine: a server, receivers, real multicast
     Demo(demo::Options),
+    /// Print the description of the server's API (OpenAPI 3.1)
+    Openapi,
     /// Print completions for a shell
     Completions(completions::Options),
 }
@@ -130,6 +143,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Completions(options) => completions::run(&options, Cli::command()),
         Command::Demo(options) => demo::run(context, options),
         Command::Store(command) => store::run(context, &command),
+        Command::Openapi => openapi::run(),
         command => {
             interrupt::exit_when_interrupted()?;
             ask(context, command)
@@ -147,6 +161,9 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Pending(command) => pending::run(context, &command),
         Command::Releases(command) => releases::run(context, &command),
         Command::Users(command) => users::run(context, command),
+        Command::Login(options) => login::run(context, options),
+        Command::Logout => login::run_out(context),
+        Command::Whoami => login::run_whoami(context),
         Command::My(command) => my::run(context, command),
         Command::Status(options) => status::run(context, &options),
         Command::Log(options) => log::run(context, &options),
@@ -159,6 +176,7 @@ fn ask(context: &Context, command: Command) -> Outcome {
         | Command::Receive(_)
         | Command::Completions(_)
         | Command::Demo(_)
+        | Command::Openapi
         | Command::Store(_) => Ok(DONE),
     }
 }

@@ -5,6 +5,7 @@
 //! catalog holds is what this held, a batch ago.
 
 mod people;
+mod tokens;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
@@ -19,7 +20,7 @@ use crate::audit;
 use crate::model::{
     AccountRecord, Change, DeliveryRecord, DeliveryState, GroupRecord, HeldRecord, Hold, LogRecord,
     MembershipRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, ReleaseState, RequestRecord,
-    Snapshot, Terms, UnixTime, VoucherRecord,
+    Snapshot, Terms, TokenRecord, UnixTime, VoucherRecord,
 };
 
 /// Facts by their keys.
@@ -31,6 +32,7 @@ pub struct Registry {
     requests: BTreeMap<(ReceiverId, GroupId), RequestRecord>,
     /// By folded name.
     accounts: BTreeMap<String, AccountRecord>,
+    tokens: BTreeMap<Digest, TokenRecord>,
     vouchers: BTreeMap<TokenId, VoucherRecord>,
     releases: BTreeMap<Digest, ReleaseRecord>,
     deliveries: BTreeMap<u64, DeliveryRecord>,
@@ -57,6 +59,7 @@ impl Registry {
             snapshot.memberships.into_iter().map(|m| ((m.receiver, m.group), m)).collect();
         let requests = snapshot.requests.into_iter().map(|r| ((r.receiver, r.group), r)).collect();
         let accounts = snapshot.accounts.into_iter().map(|a| (folded(&a.name), a)).collect();
+        let tokens = snapshot.tokens.into_iter().map(|t| (t.hash, t)).collect();
         let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
         let releases = snapshot.releases.into_iter().map(|r| (r.name.digest, r)).collect();
         let deliveries: BTreeMap<_, _> =
@@ -69,6 +72,7 @@ impl Registry {
             memberships,
             requests,
             accounts,
+            tokens,
             vouchers,
             releases,
             deliveries,
