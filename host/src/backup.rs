@@ -5,6 +5,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::{ArchiveReader, ArchiveWriter};
@@ -15,7 +16,7 @@ use crate::state::StateDir;
 use crate::units::{now, quoted, quoted_path};
 
 /// What a backup or a restoration did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BackupItem {
     /// The archive.
     pub file: String,

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::UnixTime;
 
 /// How bad a condition is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Good to know.
@@ -248,7 +251,7 @@ const WORDS: [(&str, &str, &str); 24] = [
 ];
 
 /// A condition as lists show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthItem {
     /// Its code, such as `multicast-blocked`.
     pub code: String,
@@ -262,6 +265,7 @@ pub struct HealthItem {
     pub hint: String,
     /// Since when, RFC 3339.
     #[serde(with = "crate::units::rfc3339")]
+    #[schemars(with = "crate::units::Moment")]
     pub since: UnixTime,
 }
 

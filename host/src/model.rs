@@ -4,6 +4,7 @@
 //! applies them in one transaction each batch and gives them back as a
 //! [`Snapshot`] after a restart. Trust facts stay signed documents.
 
+mod tokens;
 mod trust;
 
 use std::fmt;
@@ -12,8 +13,10 @@ use std::net::SocketAddr;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, StaticKey, TokenId, VerifyingKey};
 use fleetcast_core::wire::control::{ReleaseName, Standing};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use tokens::TokenRecord;
 pub use trust::{AdminNameRecord, ProposalRecord};
 
 /// Seconds since 1970, UTC.
@@ -81,7 +84,7 @@ pub struct RequestRecord {
 }
 
 /// What a person may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Distributes and manages.
@@ -469,6 +472,10 @@ pub enum Change {
     Account(AccountRecord),
     /// An account of this name is gone.
     AccountGone(String),
+    /// A token is new or different.
+    Token(TokenRecord),
+    /// The token with this hash is gone.
+    TokenGone(Digest),
     /// A voucher is new or different.
     Voucher(VoucherRecord),
     /// The voucher with this digest is gone.
@@ -512,6 +519,8 @@ pub struct Snapshot {
     pub requests: Vec<RequestRecord>,
     /// Accounts, by name.
     pub accounts: Vec<AccountRecord>,
+    /// Tokens of accounts.
+    pub tokens: Vec<TokenRecord>,
     /// Vouchers.
     pub vouchers: Vec<VoucherRecord>,
     /// Releases, oldest first.

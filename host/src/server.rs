@@ -9,7 +9,7 @@
 //!
 //! Inputs: [`ServerNode::handle_datagram`], [`ServerNode::handle_timeout`],
 //! [`ServerNode::persisted`], [`ServerNode::password_checked`]. Commands: `commands.rs`,
-//! `requests.rs`, `accounts.rs`, `releases.rs`. Outputs: [`ServerNode::poll_password_check`],
+//! `requests.rs`, `accounts.rs`, `tokens.rs`, `releases.rs`. Outputs: [`ServerNode::poll_password_check`],
 //! [`ServerNode::poll_transmit`], [`ServerNode::take_changes`],
 //! [`ServerNode::poll_timeout`]; views: `views.rs`.
 //!
@@ -58,6 +58,7 @@ mod signatures;
 mod signing;
 mod slow;
 mod spoiled;
+pub mod tokens;
 mod urgency;
 pub mod views;
 

@@ -182,6 +182,8 @@ pub struct Settings {
     pub listen: Option<String>,
     /// `serve --web ADDR|off`.
     pub web: Option<String>,
+    /// `serve --api ADDR|off`.
+    pub api: Option<String>,
     /// `serve --multicast RANGE:PORT`.
     pub multicast: Option<String>,
     /// `serve --ttl N`.
@@ -306,6 +308,7 @@ mod tests {
             interface: Some(_),
             listen: Some(_),
             web: Some(_),
+            api: Some(_),
             multicast: Some(_),
             ttl: Some(1),
             rate: Some(_),

@@ -4,18 +4,23 @@
 //! Fields may be added, never renamed. Times are RFC 3339, sizes bytes, rates
 //! bytes per second, digests lower-case hex.
 
+mod remote;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::health::HealthItem;
 use crate::model::{Role, UnixTime};
-use crate::units::{format_time, maybe_time, rfc3339};
+use crate::units::{Moment, format_time, maybe_time, rfc3339};
+
+pub use remote::{ApiItem, IssuedItem, MeItem, TokenItem};
 
 /// Version of all documents below.
 pub const SCHEMA: u32 = 1;
 
 /// A document of several items: `{"schema":1,"kind":K,"items":[…]}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Items<T> {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -26,7 +31,7 @@ pub struct Items<T> {
 }
 
 /// A document of one item: `{"schema":1,"kind":K,"item":{…}}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Item<T> {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -83,7 +88,7 @@ pub fn event_line(
 }
 
 /// Where a receiver stands, as lists show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReceiverState {
     /// Connected.
@@ -97,7 +102,7 @@ pub enum ReceiverState {
 }
 
 /// A receiver's kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// A host.
@@ -107,7 +112,7 @@ pub enum Profile {
 }
 
 /// A release that a receiver has installed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstalledItem {
     /// Name of its group.
     pub group: String,
@@ -118,7 +123,7 @@ pub struct InstalledItem {
 }
 
 /// A receiver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiverItem {
     /// Its name.
     pub name: String,
@@ -130,6 +135,7 @@ pub struct ReceiverItem {
     pub state: ReceiverState,
     /// When it was heard last.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub last_seen: UnixTime,
     /// Where it was heard last, or none.
     pub address: Option<String>,
@@ -146,7 +152,7 @@ pub struct ReceiverItem {
 }
 
 /// A group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GroupItem {
     /// Its name.
     pub name: String,
@@ -159,7 +165,7 @@ pub struct GroupItem {
 }
 
 /// A receiver that asks to be in a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestItem {
     /// Name of the group.
     pub group: String,
@@ -169,11 +175,12 @@ pub struct RequestItem {
     pub fingerprint: String,
     /// Since when.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub since: UnixTime,
 }
 
 /// An account.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountItem {
     /// Its name.
     pub name: String,
@@ -181,16 +188,18 @@ pub struct AccountItem {
     pub role: Role,
     /// When it was made.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub created: UnixTime,
     /// When its role or password changed last.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub changed: UnixTime,
     /// Names of the receivers that it stands behind.
     pub receivers: Vec<String>,
 }
 
 /// An invitation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InviteItem {
     /// The enrolment code.
     pub code: String,
@@ -204,11 +213,12 @@ pub struct InviteItem {
     pub uses: u32,
     /// Until when.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub expires: UnixTime,
 }
 
 /// An invitation that was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InvitationItem {
     /// Public name of its token, in hex.
     pub id: String,
@@ -220,13 +230,14 @@ pub struct InvitationItem {
     pub used: u32,
     /// Until when.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub expires: UnixTime,
     /// Whether it was taken back.
     pub revoked: bool,
 }
 
 /// One release to one receiver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryItem {
     /// Its number in the fleet.
     pub id: u64,
@@ -253,6 +264,7 @@ pub struct DeliveryItem {
     pub waits: String,
     /// When it is to be activated, or none.
     #[serde(default, with = "maybe_time")]
+    #[schemars(with = "Option<Moment>")]
     pub at: Option<UnixTime>,
     /// What is greater goes first.
     #[serde(default)]
@@ -260,7 +272,7 @@ pub struct DeliveryItem {
 }
 
 /// A release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseItem {
     /// Digest of its root.
     pub release: String,
@@ -276,9 +288,11 @@ pub struct ReleaseItem {
     pub bytes: u64,
     /// When it was made.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub created: UnixTime,
     /// When it may no longer be installed for the first time.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub expires: UnixTime,
     /// Valid signatures on it.
     pub signatures: u32,
@@ -289,7 +303,7 @@ pub struct ReleaseItem {
 }
 
 /// What a `send` did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SendItem {
     /// The releases that it made, one per group.
     pub releases: Vec<InstalledItem>,
@@ -313,7 +327,7 @@ pub struct SendItem {
 }
 
 /// A release that waits for signatures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnsignedItem {
     /// Which.
     #[serde(flatten)]
@@ -325,7 +339,7 @@ pub struct UnsignedItem {
 }
 
 /// The whole fleet in one picture.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusItem {
     /// Version of the server.
     pub version: String,
@@ -345,7 +359,7 @@ pub struct StatusItem {
 }
 
 /// How many receivers stand where.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiverCounts {
     /// Connected.
     pub active: u64,
@@ -356,7 +370,7 @@ pub struct ReceiverCounts {
 }
 
 /// The cap of all that is sent, by hour of the day.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RateItem {
     /// Bytes per second now.
     pub rate: u64,
@@ -373,7 +387,7 @@ pub struct RateItem {
 }
 
 /// A window of a schedule.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WindowItem {
     /// As it is written: `mon-fri 08:00-18:00=50Mbit/s`.
     pub window: String,
@@ -384,7 +398,7 @@ pub struct WindowItem {
 }
 
 /// A running session.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionItem {
     /// Its number.
     pub id: u32,
@@ -408,7 +422,7 @@ pub struct SessionItem {
 }
 
 /// What was sent since the server started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TotalsItem {
     /// Bytes of chunk records.
     pub payload_bytes: u64,
@@ -419,7 +433,7 @@ pub struct TotalsItem {
 }
 
 /// A file of the library.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileItem {
     /// Its name.
     pub name: String,
@@ -431,11 +445,12 @@ pub struct FileItem {
     pub owner: String,
     /// When it was changed last.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub modified: UnixTime,
 }
 
 /// What a demonstration showed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DemoItem {
     /// Whether all receivers have identical files.
     pub ok: bool,
@@ -460,7 +475,7 @@ pub struct DemoItem {
 }
 
 /// A receiver of a demonstration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DemoReceiverItem {
     /// Its name.
     pub name: String,

@@ -148,6 +148,24 @@ pub fn now() -> UnixTime {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_secs())
 }
 
+/// The schema of a time that is written by [`rfc3339`]: text, not a number.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment;
+
+impl schemars::JsonSchema for Moment {
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
 /// For `#[serde(with = "…")]`: a [`UnixTime`] as RFC 3339 text.
 pub mod rfc3339 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

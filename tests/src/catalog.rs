@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use fleetcast::model::{
     AccountRecord, AdminNameRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord,
     MembershipRecord, ProposalRecord, ReceiverRecord, ReleaseRecord, RequestRecord, Snapshot,
-    VoucherRecord,
+    TokenRecord, VoucherRecord,
 };
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId, TokenId};
@@ -22,6 +22,7 @@ pub struct Catalog {
     memberships: BTreeMap<(ReceiverId, GroupId), MembershipRecord>,
     requests: BTreeMap<(ReceiverId, GroupId), RequestRecord>,
     accounts: BTreeMap<String, AccountRecord>,
+    tokens: BTreeMap<Digest, TokenRecord>,
     vouchers: BTreeMap<TokenId, VoucherRecord>,
     releases: BTreeMap<Digest, ReleaseRecord>,
     deliveries: BTreeMap<u64, DeliveryRecord>,
@@ -88,6 +89,7 @@ impl Catalog {
             memberships: self.memberships.values().cloned().collect(),
             requests: self.requests.values().cloned().collect(),
             accounts: self.accounts.values().cloned().collect(),
+            tokens: self.tokens.values().cloned().collect(),
             vouchers: self.vouchers.values().cloned().collect(),
             releases,
             deliveries: self.deliveries.values().cloned().collect(),
@@ -128,6 +130,12 @@ impl Catalog {
             }
             Change::AccountGone(name) => {
                 self.accounts.remove(&name);
+            }
+            Change::Token(record) => {
+                self.tokens.insert(record.hash, record);
+            }
+            Change::TokenGone(hash) => {
+                self.tokens.remove(&hash);
             }
             Change::Voucher(record) => {
                 self.vouchers.insert(record.token_id, record);

@@ -13,6 +13,7 @@ pub mod emulated;
 pub mod faults;
 pub mod fleet;
 pub mod golden;
+pub mod http;
 pub mod insider;
 pub mod link;
 pub mod node;

@@ -3,15 +3,15 @@
 
 use std::fmt::Display;
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use data_encoding::HEXLOWER_PERMISSIVE as HEX;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::VerifyingKey;
 use fleetcast_core::trust::document::Fingerprint;
 
-use super::answer::{ACTOR, Answer, malformed};
+use super::answer::{Answer, malformed};
+use super::caller::Actor;
 use super::model::authority::{
     AdminName, AuthorityState, ControllerKeys, DoubtfulAnswer, DoubtfulRequest, MoreSignatures,
     NewProposal, ProposalAnswer, ProposalState, Renewals,
@@ -28,24 +28,16 @@ use crate::status::{Item, ReleaseItem};
 /// Most memberships that are renewed by one request.
 const MOST_RENEWALS: usize = 1_000;
 
-/// The routes.
-pub(super) fn routes() -> Router<Api> {
-    Router::new()
-        .route("/authority", get(show))
-        .route("/authority/proposals", post(propose))
-        .route("/authority/proposals/{id}", delete(withdraw))
-        .route("/authority/controller", post(controller))
-        .route("/authority/doubtful", post(doubtful))
-        .route("/authority/memberships", post(renew))
-        .route("/releases/{release}/signatures", post(sign_release))
-}
-
-async fn show(State(api): State<Api>) -> Answer<AuthorityState> {
+pub(super) async fn show(State(api): State<Api>) -> Answer<AuthorityState> {
     Ok(Json(api.run(|node, _| Ok(state(node))).await?))
 }
 
 /// Takes a proposal, or further signatures on one.
-async fn propose(State(api): State<Api>, Json(new): Json<NewProposal>) -> Answer<ProposalAnswer> {
+pub(super) async fn propose(
+    State(api): State<Api>,
+    actor: Actor,
+    Json(new): Json<NewProposal>,
+) -> Answer<ProposalAnswer> {
     let next = next_controller(&api)?;
     let document = bytes(&new.document)?;
     let mut names = Vec::new();
@@ -53,11 +45,11 @@ async fn propose(State(api): State<Api>, Json(new): Json<NewProposal>) -> Answer
         names.push((Fingerprint(array(&name.admin)?), name.name));
     }
     let proposed = api.run(move |node, now| {
-        let proposed = node.propose_authority(now, ACTOR, &document)?;
+        let proposed = node.propose_authority(now, &actor, &document)?;
         for (admin, name) in names {
             node.name_admin(admin, &name)?;
         }
-        let taken = proposed.in_force && take_controller(node, now, next);
+        let taken = proposed.in_force && take_controller(node, now, next, &actor);
         Ok((proposed, taken))
     });
     let (proposed, taken) = proposed.await?;
@@ -74,6 +66,7 @@ fn take_controller(
     node: &mut Node,
     now: fleetcast_core::time::Instant,
     next: Option<NodeKey>,
+    actor: &str,
 ) -> bool {
     let named = next.filter(|key| node.authority().controller(&key.exchange()).is_some());
     let Some(key) = named else { return false };
@@ -82,25 +75,29 @@ fn take_controller(
         node.take_controller(now, key.secret, signing);
     } else {
         // It runs under this key already, and is announced only now.
-        node.note(ACTOR, "controller-changed", &key.exchange().to_string(), "ok");
+        node.note(actor, "controller-changed", &key.exchange().to_string(), "ok");
     }
     true
 }
 
-async fn withdraw(State(api): State<Api>, Path(digest): Path<String>) -> Answer<()> {
+pub(super) async fn withdraw(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(digest): Path<String>,
+) -> Answer<()> {
     let digest = Digest(array(&digest)?);
-    Ok(Json(api.run(move |node, _| node.drop_proposal(ACTOR, &digest)).await?))
+    Ok(Json(api.run(move |node, _| node.drop_proposal(&actor, &digest)).await?))
 }
 
 /// Makes the keys that the server will have once a document names them; again gives
 /// the same.
-async fn controller(State(api): State<Api>) -> Answer<ControllerKeys> {
+pub(super) async fn controller(State(api): State<Api>) -> Answer<ControllerKeys> {
     let key = keys(&api)?.node_or_new(Whose::NextController).map_err(Failure::from)?;
     let exchange = hex(&key.exchange().0);
     Ok(Json(ControllerKeys { exchange, signing: hex(&key.signing().verifying_key().0) }))
 }
 
-async fn doubtful(
+pub(super) async fn doubtful(
     State(api): State<Api>,
     Json(request): Json<DoubtfulRequest>,
 ) -> Answer<DoubtfulAnswer> {
@@ -123,7 +120,11 @@ async fn doubtful(
     Ok(Json(found.await?))
 }
 
-async fn renew(State(api): State<Api>, Json(renewals): Json<Renewals>) -> Answer<()> {
+pub(super) async fn renew(
+    State(api): State<Api>,
+    actor: Actor,
+    Json(renewals): Json<Renewals>,
+) -> Answer<()> {
     if renewals.certificates.len() > MOST_RENEWALS {
         return Err(malformed("too many memberships at a time").into());
     }
@@ -136,15 +137,16 @@ async fn renew(State(api): State<Api>, Json(renewals): Json<Renewals>) -> Answer
         for certificate in certificates {
             node.renew_membership(now, certificate)?;
         }
-        node.note(ACTOR, "memberships-renewed", &many.to_string(), "ok");
+        node.note(&actor, "memberships-renewed", &many.to_string(), "ok");
         Ok(())
     });
     Ok(Json(renewed.await?))
 }
 
 /// Takes further signatures on a release.
-async fn sign_release(
+pub(super) async fn sign_release(
     State(api): State<Api>,
+    actor: Actor,
     Path(wanted): Path<String>,
     Json(more): Json<MoreSignatures>,
 ) -> Answer<Item<ReleaseItem>> {
@@ -152,7 +154,7 @@ async fn sign_release(
     let document = bytes(&more.document)?;
     let signed = api.run(move |node, now| {
         let release = find(node.release_items(None), &wanted)?;
-        let digest = node.sign_release(now, ACTOR, &document)?.to_string();
+        let digest = node.sign_release(now, &actor, &document)?.to_string();
         if digest != release.release {
             return Err(malformed("the signatures are on another release"));
         }

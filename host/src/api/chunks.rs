@@ -1,5 +1,6 @@
 //! Chunks: which are lacking, taking them in, giving them back.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,13 +10,17 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
 use http_body_util::BodyExt as _;
 
-use super::answer::{Answer, Refusal, malformed};
+use super::answer::{Answer, malformed};
 use super::frames::Frames;
 use super::model::{Hex, Stored};
+use super::paced::TooSlow;
+use super::refusal::Refusal;
 use super::state::Api;
 use crate::error::Failure;
 use crate::packs::{ChunkStore, StoreError, Verifier};
 
+/// Largest upload in one request, in bytes; the command line sends some 8 MiB.
+const MAX_UPLOAD: usize = 64 << 20;
 /// The cure of what should not be.
 const STUMBLED: &str = "repeat the command; if it stays, the server's log tells more";
 
@@ -49,9 +54,15 @@ pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> 
     let _kept = api.gate.read().await;
     let mut body = body;
     let mut intake = Intake::default();
+    let mut length = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| malformed("the upload was cut"))?;
+        let frame = frame.map_err(|error| cut(&error))?;
         let Ok(bytes) = frame.into_data() else { continue };
+        length += bytes.len();
+        if length > MAX_UPLOAD {
+            let hint = "send it in several requests; what has come is stored";
+            return Err(Failure::failed("too-large", "the upload is too long", hint).into());
+        }
         let chunks = Arc::clone(&api.chunks);
         // A few records at a time: memory stays bounded by the piece.
         intake = blocking(move || intake.take(&*chunks, &bytes)).await?;
@@ -62,6 +73,12 @@ pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> 
     let chunks = Arc::clone(&api.chunks);
     blocking(move || Ok(chunks.sync()?)).await?;
     Ok(Json(intake.stored))
+}
+
+/// Why an upload came to its end too early: the client went away, or was too slow.
+fn cut(error: &axum::Error) -> Failure {
+    let slow = error.source().is_some_and(|source| source.is::<TooSlow>());
+    if slow { TooSlow.into() } else { malformed("the upload was cut") }
 }
 
 #[derive(Default)]

@@ -1,45 +1,34 @@
 //! The client of the API: one function per route, blocking, for the command line.
-//!
-//! It has a runtime of its own and one connection, made anew when the server
-//! has closed it.
 
 mod authority;
+mod people;
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use fleetcast_core::digest::Digest;
-use http_body_util::{BodyExt as _, Full};
+use hyper::Method;
 use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::runtime::{Builder, Runtime};
 
 use super::model::{
     Checked, Deliveries, Denial, FleetInfo, Hex, LogItem, NewBackup, NewGroup, NewMember, NewName,
-    NewPassword, NewRelease, NewRole, NewSchedule, NewUser, NewVoucher, NextRelease, Password,
-    Paths, PingItem, PingRequest, PruneRequest, Pruned, ReceiptItem, ReceiverDetail,
-    ReleaseDocument, SendPending, Stored, Submitted,
+    NewRelease, NewSchedule, NewVoucher, NextRelease, Paths, PingItem, PingRequest, PruneRequest,
+    Pruned, ReceiptItem, ReceiverDetail, ReleaseDocument, SendPending, Stored, Submitted,
 };
-use super::socket;
-use crate::accounts::folded;
+use super::transport::{Ask, Transport};
 use crate::backup::BackupItem;
 use crate::error::Failure;
-use crate::model::Role;
 use crate::status::{
-    AccountItem, DeliveryItem, GroupItem, InvitationItem, Item, Items, RateItem, ReceiverItem,
-    ReleaseItem, RequestItem, StatusItem,
+    DeliveryItem, GroupItem, InvitationItem, Item, Items, RateItem, ReceiverItem, ReleaseItem,
+    RequestItem, StatusItem,
 };
-use crate::units::quoted;
+
+pub use super::transport::{Target, misunderstood, unpinned};
 
 /// A connection to a server.
 pub struct Client {
-    socket: PathBuf,
-    runtime: Runtime,
-    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
+    transport: Transport,
 }
 
 type Outcome<T> = Result<T, Failure>;
@@ -50,9 +39,15 @@ impl Client {
     /// # Errors
     /// Failure `io` when the process gets no event queue.
     pub fn new(socket: &Path) -> Outcome<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::io("runtime", &error))?;
-        Ok(Self { socket: socket.to_owned(), runtime, connection: Mutex::new(None) })
+        Self::of(Target::Socket(socket.to_owned()))
+    }
+
+    /// A client of a server, wherever it is.
+    ///
+    /// # Errors
+    /// Failure `io` when the process gets no event queue.
+    pub fn of(target: Target) -> Outcome<Self> {
+        Ok(Self { transport: Transport::new(target)? })
     }
 
     // Each of these fails as the server says, or with `server-not-running` and `server-lost`.
@@ -183,46 +178,6 @@ impl Client {
     pub fn ping(&self, receivers: &[String]) -> Outcome<Vec<PingItem>> {
         let request = PingRequest { receivers: receivers.to_vec() };
         self.post::<Items<PingItem>>("/receivers/ping", &request).map(|document| document.items)
-    }
-
-    /// All accounts.
-    pub fn users(&self) -> Outcome<Vec<AccountItem>> {
-        self.items("/users")
-    }
-
-    /// An account.
-    pub fn user(&self, name: &str) -> Outcome<AccountItem> {
-        let same = |user: &AccountItem| folded(&user.name) == folded(name);
-        self.users()?.into_iter().find(same).ok_or_else(|| {
-            let message = format!("there is no account {}", quoted(name));
-            Failure::failed("user-unknown", message, "fleetcast users list")
-        })
-    }
-
-    /// Makes an account.
-    pub fn add_user(&self, name: &str, role: Role, password: String) -> Outcome<AccountItem> {
-        let user = NewUser { name: name.to_owned(), role, password: Password(password) };
-        self.post::<Item<AccountItem>>("/users", &user).map(|document| document.item)
-    }
-
-    /// Gives an account another password.
-    pub fn set_password(&self, name: &str, password: String) -> Outcome<AccountItem> {
-        let path = format!("/users/{}/password", segment(name));
-        let new = NewPassword { password: Password(password) };
-        self.post::<Item<AccountItem>>(&path, &new).map(|document| document.item)
-    }
-
-    /// Gives an account another role.
-    pub fn set_role(&self, name: &str, role: Role) -> Outcome<AccountItem> {
-        let path = format!("/users/{}/role", segment(name));
-        self.post::<Item<AccountItem>>(&path, &NewRole { role }).map(|document| document.item)
-    }
-
-    /// Removes an account.
-    pub fn remove_user(&self, name: &str) -> Outcome<AccountItem> {
-        let path = format!("/users/{}", segment(name));
-        let body = self.request(Method::DELETE, &path, JSON, Vec::new())?;
-        parse::<Item<AccountItem>>(&body).map(|document| document.item)
     }
 
     /// By which path receivers would be reached now.
@@ -372,7 +327,11 @@ impl Client {
     }
 
     fn delete(&self, path: &str) -> Outcome<()> {
-        parse(&self.request(Method::DELETE, path, JSON, Vec::new())?)
+        self.send(Method::DELETE, path)
+    }
+
+    fn send<T: DeserializeOwned>(&self, method: Method, path: &str) -> Outcome<T> {
+        parse(&self.request(method, path, JSON, Vec::new())?)
     }
 
     fn send_json<T: DeserializeOwned>(
@@ -385,39 +344,14 @@ impl Client {
         parse(&self.request(method, path, JSON, body)?)
     }
 
-    fn request(&self, method: Method, path: &str, kind: &str, body: Vec<u8>) -> Outcome<Bytes> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("/api/v1{path}"))
-            .header("host", "fleetcast")
-            .header("content-type", kind)
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|_| misunderstood())?;
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        self.runtime.block_on(async {
-            let mut kept = connection.take();
-            let alive = match &mut kept {
-                Some(sender) => sender.ready().await.is_ok(),
-                None => false,
-            };
-            let mut sender = match kept {
-                Some(sender) if alive => sender,
-                _ => self.connect().await?,
-            };
-            let response = sender.send_request(request).await.map_err(lost)?;
-            let status = response.status();
-            let body = response.into_body().collect().await.map_err(lost)?.to_bytes();
-            *connection = Some(sender);
-            if status.is_success() { Ok(body) } else { Err(refusal(&body)) }
-        })
-    }
-
-    async fn connect(&self) -> Outcome<SendRequest<Full<Bytes>>> {
-        let stream = socket::connect(&self.socket).await?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
-        // Its end is noticed by the next request.
-        tokio::spawn(connection);
-        Ok(sender)
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        kind: &'static str,
+        body: Vec<u8>,
+    ) -> Outcome<Bytes> {
+        self.transport.request(&Ask { method, path, kind, body: Bytes::from(body) })
     }
 }
 
@@ -426,26 +360,6 @@ const BINARY: &str = "application/octet-stream";
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Outcome<T> {
     serde_json::from_slice(body).map_err(|_| misunderstood())
-}
-
-/// The server's own failure; exit codes are the client's affair.
-fn refusal(body: &[u8]) -> Failure {
-    serde_json::from_slice(body).unwrap_or_else(|_| misunderstood())
-}
-
-/// The failure of an answer that makes no sense.
-#[must_use]
-pub fn misunderstood() -> Failure {
-    let hint = "server and command line should be of one version";
-    Failure::failed("server-misunderstood", "the server answered something else", hint)
-}
-
-// By value, for `map_err`.
-#[allow(clippy::needless_pass_by_value)]
-fn lost(error: hyper::Error) -> Failure {
-    let hint =
-        "`fleetcast status` tells whether it runs; repeat the command, nothing is done twice";
-    Failure::failed("server-lost", format!("the server went away: {error}"), hint)
 }
 
 /// A name as one segment of a path, or as a value of a query (RFC 3986).

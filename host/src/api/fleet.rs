@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{ACTOR, Answer, malformed};
+use super::answer::{Answer, malformed};
+use super::caller::Actor;
 use super::model::{FleetInfo, Hex, LogItem, NewVoucher};
 use super::state::Api;
 use crate::error::Failure;
@@ -43,10 +45,11 @@ pub(super) async fn status(State(api): State<Api>) -> Answer<Item<StatusItem>> {
 
 pub(super) async fn add_voucher(
     State(api): State<Api>,
+    actor: Actor,
     Json(voucher): Json<NewVoucher>,
 ) -> Answer<Hex> {
     let token = voucher.token.array().ok_or_else(|| malformed("a token has 16 bytes"))?;
-    let added = api.run(move |node, _| node.add_voucher(ACTOR, voucher.document.0, token));
+    let added = api.run(move |node, _| node.add_voucher(&actor, voucher.document.0, token));
     Ok(Json(Hex(added.await?.0.to_vec())))
 }
 
@@ -57,14 +60,15 @@ pub(super) async fn invitations(State(api): State<Api>) -> Answer<Items<Invitati
 
 pub(super) async fn revoke(
     State(api): State<Api>,
+    actor: Actor,
     Path(id): Path<String>,
 ) -> Answer<Item<InvitationItem>> {
-    let revoked = api.run(move |node, _| node.revoke_invitation(ACTOR, &id)).await?;
+    let revoked = api.run(move |node, _| node.revoke_invitation(&actor, &id)).await?;
     Ok(Json(Item::new("invitation", revoked)))
 }
 
 /// Which page of the log.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct LogQuery {
     #[serde(default)]
     after: u64,

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 
-use super::answer::{ACTOR, Answer};
+use super::answer::Answer;
+use super::caller::Actor;
 use super::model::{Hex, NewGroup, NewMember, NewName, NextRelease};
 use super::state::Api;
 use crate::status::{GroupItem, Items, ReceiverItem};
@@ -15,10 +16,11 @@ pub(super) async fn list(State(api): State<Api>) -> Answer<Items<GroupItem>> {
 
 pub(super) async fn create(
     State(api): State<Api>,
+    actor: Actor,
     Json(group): Json<NewGroup>,
 ) -> Answer<GroupItem> {
     let created = api.run(move |node, _| {
-        node.create_group(ACTOR, &group.name, group.open)?;
+        node.create_group(&actor, &group.name, group.open)?;
         Ok(GroupItem { name: group.name, open: group.open, receivers: 0, sequence: 0 })
     });
     Ok(Json(created.await?))
@@ -26,11 +28,12 @@ pub(super) async fn create(
 
 pub(super) async fn rename(
     State(api): State<Api>,
+    actor: Actor,
     Path(group): Path<String>,
     Json(to): Json<NewName>,
 ) -> Answer<GroupItem> {
     let renamed = api.run(move |node, _| {
-        node.rename_group(ACTOR, &group, &to.name)?;
+        node.rename_group(&actor, &group, &to.name)?;
         let found = node.group_items().into_iter().find(|item| item.name == to.name);
         // It was renamed a line before.
         Ok(found.unwrap_or(GroupItem { name: to.name, open: false, receivers: 0, sequence: 0 }))
@@ -38,8 +41,12 @@ pub(super) async fn rename(
     Ok(Json(renamed.await?))
 }
 
-pub(super) async fn delete(State(api): State<Api>, Path(group): Path<String>) -> Answer<()> {
-    Ok(Json(api.run(move |node, now| node.delete_group(now, ACTOR, &group)).await?))
+pub(super) async fn delete(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(group): Path<String>,
+) -> Answer<()> {
+    Ok(Json(api.run(move |node, now| node.delete_group(now, &actor, &group)).await?))
 }
 
 pub(super) async fn members(
@@ -59,20 +66,22 @@ pub(super) async fn members(
 
 pub(super) async fn add(
     State(api): State<Api>,
+    actor: Actor,
     Path(group): Path<String>,
     Json(member): Json<NewMember>,
 ) -> Answer<()> {
     let added = api.run(move |node, now| {
-        node.add_member(now, ACTOR, &group, &member.receiver, member.certificate.0)
+        node.add_member(now, &actor, &group, &member.receiver, member.certificate.0)
     });
     Ok(Json(added.await?))
 }
 
 pub(super) async fn remove(
     State(api): State<Api>,
+    actor: Actor,
     Path((group, receiver)): Path<(String, String)>,
 ) -> Answer<()> {
-    let removed = api.run(move |node, now| node.remove_member(now, ACTOR, &group, &receiver));
+    let removed = api.run(move |node, now| node.remove_member(now, &actor, &group, &receiver));
     Ok(Json(removed.await?))
 }
 

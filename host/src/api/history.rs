@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, Request, State};
-use axum::http::Method;
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::{Query, State};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{ACTOR, Answer, Refusal};
+use super::answer::Answer;
+use super::caller::Actor;
 use super::model::{Hex, NewBackup, ReceiptItem};
 use super::state::Api;
 use crate::backup::{BackupItem, back_up};
@@ -22,7 +21,7 @@ use crate::status::Items;
 const PAGE: u32 = 1_000;
 
 /// Which page of receipts.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct ReceiptQuery {
     #[serde(default)]
     offset: u64,
@@ -65,6 +64,7 @@ pub(super) async fn authority(State(api): State<Api>) -> Answer<Items<Hex>> {
 /// Writes a backup where the server can.
 pub(super) async fn backup(
     State(api): State<Api>,
+    actor: Actor,
     Json(wanted): Json<NewBackup>,
 ) -> Answer<BackupItem> {
     let none = || {
@@ -82,42 +82,17 @@ pub(super) async fn backup(
     let made = made.map_err(|error| Failure::io("backup", &error.into()))??;
     let told = made.file.clone();
     api.run(move |node, _| {
-        node.note(ACTOR, "backup-made", &told, "ok");
+        node.note(&actor, "backup-made", &told, "ok");
         Ok(())
     })
     .await?;
     Ok(Json(made))
 }
 
-pub(super) async fn confirm(State(api): State<Api>) -> Answer<()> {
-    let confirmed = api.run(|node, now| {
-        node.confirm_catalog(now, ACTOR);
+pub(super) async fn confirm(State(api): State<Api>, actor: Actor) -> Answer<()> {
+    let confirmed = api.run(move |node, now| {
+        node.confirm_catalog(now, &actor);
         Ok(())
     });
     Ok(Json(confirmed.await?))
-}
-
-/// What may be asked for while the catalog is in doubt, besides reading.
-const ALLOWED: [&str; 4] = [
-    "/api/v1/restore/confirm",
-    "/api/v1/backup",
-    "/api/v1/receivers/ping",
-    "/api/v1/chunks/lacking",
-];
-
-/// Lets nothing be changed while the catalog is in doubt.
-pub(super) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
-    if request.method() == Method::GET || ALLOWED.contains(&request.uri().path()) {
-        return next.run(request).await;
-    }
-    match api.run(|node, _| Ok(node.in_doubt())).await {
-        Ok(None) => next.run(request).await,
-        Ok(Some(_)) => {
-            let message = "the catalog was restored from an older copy: nothing is changed or \
-                           sent before somebody has looked at it";
-            let hint = "compare groups and receivers, then `fleetcast restore --confirm`";
-            Refusal::from(Failure::failed("catalog-in-doubt", message, hint)).into_response()
-        }
-        Err(failure) => Refusal::from(failure).into_response(),
-    }
 }

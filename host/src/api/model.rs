@@ -3,16 +3,23 @@
 //! Signed documents, keys and ids travel as lower-case hex.
 
 pub mod authority;
+mod remote;
 
-use std::fmt;
+use std::borrow::Cow;
 
 use data_encoding::HEXLOWER_PERMISSIVE;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
-use crate::model::{Role, Terms, UnixTime};
+use crate::model::{Terms, UnixTime};
 use crate::status::{DeliveryItem, InstalledItem, ReceiverItem, ReleaseItem};
-use crate::units::{maybe_time, rfc3339};
+use crate::units::{Moment, maybe_time, rfc3339};
+
+pub use remote::{
+    FailureBody, MAX_TOKEN_SECONDS, NewLogin, NewPassword, NewRole, NewUser, OwnName, OwnPassword,
+    OwnToken, Password, TokenWish,
+};
 
 /// Largest body of a request other than a stream of chunks, in bytes.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
@@ -33,6 +40,20 @@ impl Hex {
     }
 }
 
+impl JsonSchema for Hex {
+    fn schema_name() -> Cow<'static, str> {
+        "Hex".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Bytes in lower-case hex.",
+            "type": "string",
+            "pattern": "^([0-9a-fA-F]{2})*$",
+        })
+    }
+}
+
 impl Serialize for Hex {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&HEXLOWER_PERMISSIVE.encode(&self.0))
@@ -48,7 +69,7 @@ impl<'de> Deserialize<'de> for Hex {
 }
 
 /// `GET /fleet`: whom the fleet trusts, and where its server is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FleetInfo {
     /// The fleet's identity.
     pub fleet: Hex,
@@ -66,11 +87,12 @@ pub struct FleetInfo {
     pub listen: String,
     /// The server's wall clock.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub time: UnixTime,
 }
 
 /// `POST /groups`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewGroup {
     /// Its name.
     pub name: String,
@@ -79,14 +101,14 @@ pub struct NewGroup {
 }
 
 /// `PATCH /groups/{group}` and `POST /receivers/{receiver}/rename`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewName {
     /// The name from now on.
     pub name: String,
 }
 
 /// `POST /groups/{group}/members`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewMember {
     /// Name or identity.
     pub receiver: String,
@@ -95,50 +117,14 @@ pub struct NewMember {
 }
 
 /// `POST /groups/{group}/requests/{receiver}/deny`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Denial {
     /// Why, for the person at the receiver; may be empty.
     pub reason: String,
 }
 
-/// `POST /users`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewUser {
-    /// Its name.
-    pub name: String,
-    /// What the person may do.
-    pub role: Role,
-    /// Its password.
-    pub password: Password,
-}
-
-/// `POST /users/{user}/password`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewPassword {
-    /// The password from now on.
-    pub password: Password,
-}
-
-/// `POST /users/{user}/role`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewRole {
-    /// The role from now on.
-    pub role: Role,
-}
-
-/// A password on its way: never printed.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Password(pub String);
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(…)")
-    }
-}
-
 /// `GET /groups/{group}/next`: what the next release of a group is made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NextRelease {
     /// The fleet's identity.
     pub fleet: Hex,
@@ -161,7 +147,7 @@ pub struct NextRelease {
 }
 
 /// `GET /receivers/{receiver}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiverDetail {
     /// As in lists.
     #[serde(flatten)]
@@ -171,14 +157,14 @@ pub struct ReceiverDetail {
 }
 
 /// `POST /receivers/ping`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PingRequest {
     /// Names or identities; empty for all.
     pub receivers: Vec<String>,
 }
 
 /// What became of a ping.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PingItem {
     /// Name of the receiver.
     pub receiver: String,
@@ -189,7 +175,7 @@ pub struct PingItem {
 }
 
 /// `GET /receivers/paths`: by which path receivers would be reached now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Paths {
     /// The server's rate, in bytes per second.
     pub rate: u64,
@@ -198,7 +184,7 @@ pub struct Paths {
 }
 
 /// How a receiver would be reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PathItem {
     /// Its name.
     pub receiver: String,
@@ -207,7 +193,7 @@ pub struct PathItem {
 }
 
 /// `POST /vouchers`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewVoucher {
     /// The voucher that an admin has signed.
     pub document: Hex,
@@ -216,7 +202,7 @@ pub struct NewVoucher {
 }
 
 /// `PUT /chunks`: what was stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Stored {
     /// Records received.
     pub received: u64,
@@ -225,7 +211,7 @@ pub struct Stored {
 }
 
 /// `POST /releases`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewRelease {
     /// The root that admins have signed.
     pub document: Hex,
@@ -238,6 +224,7 @@ pub struct NewRelease {
     pub priority: u8,
     /// All receivers switch to it at this time.
     #[serde(default, with = "maybe_time")]
+    #[schemars(with = "Option<Moment>")]
     pub at: Option<UnixTime>,
     /// They do so when so many per cent of them have it, 1 to 100.
     #[serde(default)]
@@ -264,14 +251,14 @@ impl NewRelease {
 }
 
 /// `POST /pending/send`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SendPending {
     /// Deliveries that go, whatever they wait for; empty: all that were only queued.
     pub ids: Vec<u64>,
 }
 
 /// `GET /releases/{release}/document`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseDocument {
     /// The release as in lists.
     pub release: ReleaseItem,
@@ -280,7 +267,7 @@ pub struct ReleaseDocument {
 }
 
 /// `GET /releases/{release}/verify`: what reading all of its chunks again has shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Checked {
     /// The release as in lists.
     pub release: Option<ReleaseItem>,
@@ -299,7 +286,7 @@ pub struct Checked {
 }
 
 /// `POST /releases/prune`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PruneRequest {
     /// How many releases of each group stay at least; [`Self::KEEP`] where none is told.
     pub keep: Option<u32>,
@@ -313,7 +300,7 @@ impl PruneRequest {
 }
 
 /// What was taken away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pruned {
     /// The releases.
     pub releases: Vec<ReleaseItem>,
@@ -322,7 +309,7 @@ pub struct Pruned {
 }
 
 /// Rates by hour of the day.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct NewSchedule {
     /// Windows such as `mon-fri 08:00-18:00=50Mbit/s`; none takes back what was set.
     pub windows: Vec<String>,
@@ -331,14 +318,14 @@ pub struct NewSchedule {
 }
 
 /// `POST /backup`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewBackup {
     /// The new file, with its whole path.
     pub file: String,
 }
 
 /// A receipt, with all that checking it needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptItem {
     /// Name of the receiver when it came.
     pub receiver: String,
@@ -371,7 +358,7 @@ pub struct ReceiptItem {
 }
 
 /// What a submitted release has become.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Submitted {
     /// The release.
     pub release: InstalledItem,
@@ -383,7 +370,7 @@ pub struct Submitted {
 }
 
 /// `GET /deliveries`: deliveries of releases, and what was sent for them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Deliveries {
     /// The deliveries that were asked for and exist.
     pub deliveries: Vec<DeliveryItem>,
@@ -392,7 +379,7 @@ pub struct Deliveries {
 }
 
 /// What a server has sent for releases.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TrafficItem {
     /// Bytes of blocks sent once.
     pub payload_bytes: u64,
@@ -407,12 +394,13 @@ pub struct TrafficItem {
 }
 
 /// A line of the audit log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LogItem {
     /// Position, from 1.
     pub number: u64,
     /// When.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub time: UnixTime,
     /// Who: an account, a receiver, or `server`.
     pub actor: String,

@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use fleetcast_core::time::Instant;
 
-use super::answer::{ACTOR, Answer};
+use super::answer::Answer;
+use super::caller::Actor;
 use super::model::SendPending;
 use super::state::Api;
 use crate::driver::server::Node;
@@ -19,31 +20,48 @@ pub(super) async fn list(State(api): State<Api>) -> Answer<Items<DeliveryItem>> 
 /// Answers with the deliveries that go now.
 pub(super) async fn send(
     State(api): State<Api>,
+    actor: Actor,
     Json(chosen): Json<SendPending>,
 ) -> Answer<Items<DeliveryItem>> {
     let sent = api.run(move |node, now| {
-        let ids = node.send_pending(now, ACTOR, &chosen.ids)?;
+        let ids = node.send_pending(now, &actor, &chosen.ids)?;
         ids.into_iter().map(|id| item(node, id)).collect::<Result<Vec<_>, Failure>>()
     });
     Ok(Json(Items::new("pending", sent.await?)))
 }
 
-pub(super) async fn cancel(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
-    one(&api, id, |node, now, id| node.cancel_delivery(now, ACTOR, id)).await
+pub(super) async fn cancel(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(id): Path<u64>,
+) -> Answer<DeliveryItem> {
+    one(&api, id, move |node, now, id| node.cancel_delivery(now, &actor, id)).await
 }
 
-pub(super) async fn pause(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
-    one(&api, id, |node, now, id| node.pause_delivery(now, ACTOR, id)).await
+pub(super) async fn pause(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(id): Path<u64>,
+) -> Answer<DeliveryItem> {
+    one(&api, id, move |node, now, id| node.pause_delivery(now, &actor, id)).await
 }
 
-pub(super) async fn resume(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
-    one(&api, id, |node, now, id| node.resume_delivery(now, ACTOR, id)).await
+pub(super) async fn resume(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(id): Path<u64>,
+) -> Answer<DeliveryItem> {
+    one(&api, id, move |node, now, id| node.resume_delivery(now, &actor, id)).await
 }
 
 /// Answers with the new delivery that takes the failed one's place.
-pub(super) async fn retry(State(api): State<Api>, Path(id): Path<u64>) -> Answer<DeliveryItem> {
+pub(super) async fn retry(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(id): Path<u64>,
+) -> Answer<DeliveryItem> {
     let queued = api.run(move |node, now| {
-        node.retry_delivery(now, ACTOR, id)?;
+        node.retry_delivery(now, &actor, id)?;
         let newest = node.registry().deliveries().last();
         Ok(node.delivery_item(newest.ok_or_else(|| gone(id))?))
     });

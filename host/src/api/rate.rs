@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 
-use super::answer::{ACTOR, Answer};
+use super::answer::Answer;
+use super::caller::Actor;
 use super::model::NewSchedule;
 use super::state::Api;
 use crate::error::Failure;
@@ -20,6 +21,7 @@ pub(super) async fn show(State(api): State<Api>) -> Answer<Item<RateItem>> {
 /// Sets windows in hours of a zone that the server knows; none takes back what was set.
 pub(super) async fn set(
     State(api): State<Api>,
+    actor: Actor,
     Json(new): Json<NewSchedule>,
 ) -> Answer<Item<RateItem>> {
     let item = api.run(move |node, _| {
@@ -33,7 +35,7 @@ pub(super) async fn set(
             Failure::failed("zone-unknown", message, hint)
         })?;
         let none = schedule.windows().is_empty();
-        node.set_schedule(ACTOR, (!none).then_some((schedule, new.zone.as_str(), zone)));
+        node.set_schedule(&actor, (!none).then_some((schedule, new.zone.as_str(), zone)));
         Ok(node.rate_item())
     });
     Ok(Json(Item::new("rate", item.await?)))

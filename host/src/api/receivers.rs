@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 
-use super::answer::{ACTOR, Answer};
+use super::answer::Answer;
+use super::caller::Actor;
 use super::model::{Hex, NewName, PathItem, Paths, PingItem, PingRequest, ReceiverDetail};
 use super::state::Api;
 use crate::model::ReceiverRecord;
@@ -32,20 +33,29 @@ pub(super) async fn show(
     Ok(Json(found.await?))
 }
 
-pub(super) async fn approve(State(api): State<Api>, Path(receiver): Path<String>) -> Answer<()> {
-    Ok(Json(api.run(move |node, now| node.approve_receiver(now, ACTOR, &receiver)).await?))
+pub(super) async fn approve(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(receiver): Path<String>,
+) -> Answer<()> {
+    Ok(Json(api.run(move |node, now| node.approve_receiver(now, &actor, &receiver)).await?))
 }
 
 pub(super) async fn rename(
     State(api): State<Api>,
+    actor: Actor,
     Path(receiver): Path<String>,
     Json(to): Json<NewName>,
 ) -> Answer<()> {
-    Ok(Json(api.run(move |node, _| node.rename_receiver(ACTOR, &receiver, &to.name)).await?))
+    Ok(Json(api.run(move |node, _| node.rename_receiver(&actor, &receiver, &to.name)).await?))
 }
 
-pub(super) async fn remove(State(api): State<Api>, Path(receiver): Path<String>) -> Answer<()> {
-    Ok(Json(api.run(move |node, now| node.remove_receiver(now, ACTOR, &receiver)).await?))
+pub(super) async fn remove(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(receiver): Path<String>,
+) -> Answer<()> {
+    Ok(Json(api.run(move |node, now| node.remove_receiver(now, &actor, &receiver)).await?))
 }
 
 pub(super) async fn paths(State(api): State<Api>) -> Answer<Paths> {

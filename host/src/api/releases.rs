@@ -8,9 +8,11 @@ use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::trust::document::SignedDocument;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{ACTOR, Answer, malformed};
+use super::answer::{Answer, malformed};
+use super::caller::Actor;
 use super::model::{Deliveries, Hex, NewRelease, ReleaseDocument, Submitted, TrafficItem};
 use super::state::Api;
 use crate::error::Failure;
@@ -21,7 +23,7 @@ use crate::status::{DeliveryItem, InstalledItem, Item, Items, ReleaseItem};
 use crate::units::quoted;
 
 /// Whose releases.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct ListQuery {
     group: Option<String>,
 }
@@ -67,12 +69,13 @@ pub(super) async fn document(
 
 pub(super) async fn cancel(
     State(api): State<Api>,
+    actor: Actor,
     Path(wanted): Path<String>,
 ) -> Answer<ReleaseItem> {
     let cancelled = api.run(move |node, now| {
         let release = find(node.release_items(None), &wanted)?;
         let digest = digest_of(&release).ok_or_else(no_release)?;
-        node.cancel_release(now, ACTOR, &digest)?;
+        node.cancel_release(now, &actor, &digest)?;
         find(node.release_items(None), &release.release)
     });
     Ok(Json(cancelled.await?))
@@ -110,13 +113,14 @@ pub(super) fn find(items: Vec<ReleaseItem>, wanted: &str) -> Result<ReleaseItem,
 
 pub(super) async fn submit(
     State(api): State<Api>,
+    actor: Actor,
     Json(release): Json<NewRelease>,
 ) -> Answer<Submitted> {
     let _kept = api.gate.read().await;
     let submitted = api.run(move |node, now| {
         let options = SendOptions { terms: release.terms()?, queue: release.queue };
         let digest = digest_in(&release.document.0);
-        let ids = node.submit_release(now, ACTOR, release.document.0, options)?;
+        let ids = node.submit_release(now, &actor, release.document.0, options)?;
         let kept = digest.and_then(|digest| node.registry().release(&digest));
         if let Some(unsigned) = kept.filter(|kept| kept.state == ReleaseState::Unsigned) {
             return Ok((waiting(node.release_item(unsigned)), Vec::new()));
@@ -158,7 +162,7 @@ fn digest_in(document: &[u8]) -> Option<Digest> {
 }
 
 /// Which deliveries: of these releases, digests with commas between.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct DeliveriesQuery {
     releases: Option<String>,
     ids: Option<String>,

@@ -2,15 +2,17 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answer::{ACTOR, Answer, malformed};
+use super::answer::{Answer, malformed};
+use super::caller::Actor;
 use super::model::{Denial, NewVoucher};
 use super::state::Api;
 use crate::status::{Items, RequestItem};
 
 /// Requests of which group.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(super) struct RequestsQuery {
     group: Option<String>,
 }
@@ -25,24 +27,30 @@ pub(super) async fn list(
 
 pub(super) async fn deny(
     State(api): State<Api>,
+    actor: Actor,
     Path((group, receiver)): Path<(String, String)>,
     Json(denial): Json<Denial>,
 ) -> Answer<()> {
     let denied =
-        api.run(move |node, now| node.deny_request(now, ACTOR, &group, &receiver, &denial.reason));
+        api.run(move |node, now| node.deny_request(now, &actor, &group, &receiver, &denial.reason));
     Ok(Json(denied.await?))
 }
 
 pub(super) async fn open(
     State(api): State<Api>,
+    actor: Actor,
     Path(group): Path<String>,
     Json(voucher): Json<NewVoucher>,
 ) -> Answer<()> {
     let token = voucher.token.array().ok_or_else(|| malformed("a token has 16 bytes"))?;
-    let opened = api.run(move |node, _| node.open_group(ACTOR, &group, voucher.document.0, token));
+    let opened = api.run(move |node, _| node.open_group(&actor, &group, voucher.document.0, token));
     Ok(Json(opened.await?))
 }
 
-pub(super) async fn close(State(api): State<Api>, Path(group): Path<String>) -> Answer<()> {
-    Ok(Json(api.run(move |node, _| node.close_group(ACTOR, &group)).await?))
+pub(super) async fn close(
+    State(api): State<Api>,
+    actor: Actor,
+    Path(group): Path<String>,
+) -> Answer<()> {
+    Ok(Json(api.run(move |node, _| node.close_group(&actor, &group)).await?))
 }

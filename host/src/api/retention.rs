@@ -10,7 +10,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
 
-use super::answer::{ACTOR, Answer};
+use super::answer::Answer;
+use super::caller::Actor;
 use super::chunks::blocking;
 use super::model::{Checked, Hex, PruneRequest, Pruned};
 use super::recent::Recent;
@@ -65,6 +66,7 @@ fn check(chunks: &dyn ChunkStore, document: &[u8]) -> Result<Checked, Failure> {
 /// Forgets releases that nobody needs, and frees the room of their chunks.
 pub(super) async fn prune(
     State(api): State<Api>,
+    actor: Actor,
     Json(request): Json<PruneRequest>,
 ) -> Answer<Pruned> {
     // Whoever uploads or submits waits: what they count on could go meanwhile.
@@ -76,7 +78,7 @@ pub(super) async fn prune(
         let gone = node.registry().releases().filter(of_them);
         let items = gone.map(|record| node.release_item(record)).collect::<Vec<_>>();
         if !dry {
-            node.forget_releases(ACTOR, &removable);
+            node.forget_releases(&actor, &removable);
         }
         let kept = node.registry().releases().map(|record| record.document.clone());
         Ok((items, kept.collect::<Vec<_>>()))

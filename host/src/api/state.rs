@@ -1,10 +1,10 @@
 //! What handlers reach: the server machine, its chunks, its catalog.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use fleetcast_core::time::Instant;
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 
 use super::recent::Recent;
 use crate::catalog::Catalog;
@@ -12,6 +12,7 @@ use crate::driver::server::{Node, ServerHandle};
 use crate::error::Failure;
 use crate::packs::ChunkStore;
 use crate::state::StateDir;
+use crate::status::ApiItem;
 
 /// What handlers reach.
 #[derive(Clone)]
@@ -25,6 +26,10 @@ pub struct Api {
     /// Shared by what counts on chunks; alone, what takes them away.
     pub(super) gate: Arc<RwLock<()>>,
     pub(super) recent: Arc<Recent>,
+    /// Where other machines reach it, once it listens.
+    pub(super) remote: Arc<OnceLock<ApiItem>>,
+    /// Held while a password is compared.
+    pub(super) passwords: Arc<Mutex<()>>,
 }
 
 impl Api {
@@ -37,8 +42,17 @@ impl Api {
         catalog: Catalog,
         listen: SocketAddr,
     ) -> Self {
-        let (gate, recent) = (Arc::default(), Arc::default());
-        Self { handle, chunks, catalog, listen, directory: None, gate, recent }
+        Self {
+            handle,
+            chunks,
+            catalog,
+            listen,
+            directory: None,
+            gate: Arc::default(),
+            recent: Arc::default(),
+            remote: Arc::default(),
+            passwords: Arc::default(),
+        }
     }
 
     /// The same API of a server whose state lies in `directory`.

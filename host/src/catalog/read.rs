@@ -12,7 +12,7 @@ use super::words;
 use crate::model::{
     AccountRecord, AdminNameRecord, DeliveryRecord, GroupRecord, HeldRecord, LogRecord,
     MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord,
-    Snapshot, Terms, VoucherRecord,
+    Snapshot, Terms, TokenRecord, VoucherRecord,
 };
 
 /// Reads all tables, within the connection's transaction.
@@ -24,6 +24,7 @@ pub(super) async fn snapshot(db: &mut SqliteConnection) -> Result<Snapshot, Cata
             .await?,
         requests: all(db, "SELECT * FROM requests ORDER BY receiver, group_id", request).await?,
         accounts: all(db, "SELECT * FROM accounts ORDER BY name", account).await?,
+        tokens: all(db, "SELECT * FROM tokens ORDER BY hash", token).await?,
         vouchers: all(db, "SELECT * FROM vouchers ORDER BY digest", voucher).await?,
         releases: all(
             db,
@@ -134,6 +135,18 @@ fn account(row: &SqliteRow) -> Result<AccountRecord, CatalogError> {
         password: value(row, "password")?,
         created: number(row, "created")?,
         changed: number(row, "changed")?,
+    })
+}
+
+fn token(row: &SqliteRow) -> Result<TokenRecord, CatalogError> {
+    Ok(TokenRecord {
+        hash: Digest(bytes(row, "hash")?),
+        account: value(row, "account")?,
+        name: value(row, "name")?,
+        login: value(row, "is_login")?,
+        created: number(row, "created")?,
+        expires: number(row, "expires")?,
+        used: number(row, "used")?,
     })
 }
 

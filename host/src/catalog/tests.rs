@@ -99,6 +99,12 @@ fn account(name: &str, role: Role) -> AccountRecord {
     AccountRecord { name: name.into(), role, password, created: 3, changed: 4 }
 }
 
+fn token(account: &str, used: u64) -> TokenRecord {
+    let (hash, name) = (Digest::of(account.as_bytes()), "nightly 'builds'".into());
+    let (account, login) = (account.into(), account == "bob");
+    TokenRecord { hash, account, name, login, created: 3, expires: 1 << 40, used }
+}
+
 fn held(receiver: u8, group: u8, sequence: u64) -> HeldRecord {
     let release = name(group, sequence);
     HeldRecord { receiver: ReceiverId([receiver; 16]), release, at: 8, receipt: vec![1; 64] }
@@ -125,6 +131,7 @@ fn fleet() -> Snapshot {
         memberships: vec![membership(1, 1), membership(1, 2), membership(2, 1)],
         requests: vec![request(1, 2), request(2, 1)],
         accounts: vec![account("ann", Role::Admin), account("bob", Role::Member)],
+        tokens: vec![token("ann", 0), token("bob", 7)],
         vouchers: vec![voucher()],
         releases: vec![release(1, 1), release(2, 2)],
         deliveries: vec![delivery(1, 1, 1, 1), delivery(2, 1, 2, 2), delivery(3, 2, 1, 1)],
@@ -150,6 +157,7 @@ fn changes(fleet: &Snapshot) -> Vec<Change> {
     changes.extend(fleet.memberships.iter().cloned().map(Change::Membership));
     changes.extend(fleet.requests.iter().cloned().map(Change::Request));
     changes.extend(fleet.accounts.iter().cloned().map(Change::Account));
+    changes.extend(fleet.tokens.iter().cloned().map(Change::Token));
     changes.extend(fleet.vouchers.iter().cloned().map(Change::Voucher));
     changes.extend(fleet.releases.iter().cloned().map(Change::Release));
     changes.extend(fleet.deliveries.iter().cloned().map(Change::Delivery));
@@ -218,6 +226,7 @@ async fn a_record_written_again_takes_the_place_of_its_former_self() {
     fleet.memberships[2].certificate = vec![9];
     fleet.requests[0].denied = Some("no 'room'".into());
     fleet.accounts[1].role = Role::Operator;
+    fleet.tokens[1].used = 8;
     fleet.vouchers[0].used = 1;
     fleet.vouchers[0].revoked = true;
     fleet.releases[0].state = ReleaseState::Superseded;

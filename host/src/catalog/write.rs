@@ -12,7 +12,7 @@ use super::words;
 use crate::model::{
     AccountRecord, AdminNameRecord, Change, DeliveryRecord, GroupRecord, HeldRecord, LogRecord,
     MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord,
-    VoucherRecord,
+    TokenRecord, VoucherRecord,
 };
 
 /// A statement that takes its values by copy.
@@ -38,6 +38,8 @@ pub(super) async fn change(
         Change::RequestGone(receiver, group) => request_gone(*receiver, *group),
         Change::Account(record) => account(record),
         Change::AccountGone(name) => account_gone(name),
+        Change::Token(record) => token(record),
+        Change::TokenGone(hash) => token_gone(hash),
         Change::Voucher(record) => voucher(record),
         Change::VoucherGone(digest) => voucher_gone(*digest),
         Change::Release(record) => release(record),
@@ -167,6 +169,27 @@ fn account(record: &AccountRecord) -> Statement {
 
 fn account_gone(name: &str) -> Statement {
     sqlx::query("DELETE FROM accounts WHERE name = $1").bind(name.to_owned())
+}
+
+fn token(record: &TokenRecord) -> Statement {
+    sqlx::query(
+        "INSERT INTO tokens (hash, account, name, is_login, created, expires, used) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+         ON CONFLICT (hash) DO UPDATE SET account = excluded.account, name = excluded.name, \
+         is_login = excluded.is_login, created = excluded.created, expires = excluded.expires, \
+         used = excluded.used",
+    )
+    .bind(record.hash.0.to_vec())
+    .bind(record.account.clone())
+    .bind(record.name.clone())
+    .bind(record.login)
+    .bind(record.created.cast_signed())
+    .bind(record.expires.cast_signed())
+    .bind(record.used.cast_signed())
+}
+
+fn token_gone(hash: &Digest) -> Statement {
+    sqlx::query("DELETE FROM tokens WHERE hash = $1").bind(hash.0.to_vec())
 }
 
 fn voucher(record: &VoucherRecord) -> Statement {

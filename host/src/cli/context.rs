@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::prompt;
+use super::{prompt, servers};
 use crate::api::client::Client;
 use crate::error::Failure;
 use crate::keys::{AdminKey, Keys};
 use crate::state::{Settings, StateDir, own_default_directory};
+
+pub(super) use super::prompt::on_terminal;
 
 /// Environment variable that names the file of the admin key's passphrase, or of an
 /// account's password.
@@ -31,7 +33,9 @@ pub(super) struct Global {
     /// Print JSON documents; streams print one line per event
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// The server: unix:PATH of its socket (the state directory's by default)
+    /// The server: unix:PATH of its socket (the state directory's by default), or
+    /// https://HOST:PORT#FINGERPRINT on another machine, with a token in FLEETCAST_TOKEN
+    /// or after `fleetcast login`
     #[arg(long, global = true, value_name = "URL", env = "FLEETCAST_SERVER")]
     pub(super) server: Option<String>,
     /// Print results and errors only
@@ -73,7 +77,8 @@ pub(super) struct Context {
     pub(super) verbose: u8,
     /// Questions are answered with yes.
     pub(super) yes: bool,
-    server: Option<String>,
+    /// The server, where one is named.
+    pub(super) server: Option<String>,
 }
 
 impl Context {
@@ -112,17 +117,9 @@ impl Context {
     /// A client of the server.
     ///
     /// # Errors
-    /// Usage failure `server-unsupported` for other addresses than `unix:PATH`.
+    /// Those of [`servers::target`].
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        let socket = match self.server.as_deref() {
-            None => StateDir::at(&self.state).socket(),
-            Some(url) => PathBuf::from(url.strip_prefix("unix:").ok_or_else(|| {
-                let message = format!("{url} is no server that this version can reach");
-                let hint = "name the server's socket, as unix:PATH, or its directory with --state";
-                Failure::usage("server-unsupported", message, hint)
-            })?),
-        };
-        Client::new(&socket)
+        Client::of(servers::target(&self.state, self.server.as_deref())?)
     }
 
     /// The admin key in the state directory, opened.
@@ -169,11 +166,6 @@ impl Context {
     pub(super) fn talks(&self) -> bool {
         !self.quiet && std::io::stderr().is_terminal()
     }
-}
-
-/// Whether there is a person to ask.
-pub(super) fn on_terminal() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// The passphrase from the file that the environment names, or from the

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::context::{Context, DONE, Outcome};
 use super::printer;
+use super::servers::{Named, named_server};
 use super::signing::signed;
 use super::table::Table;
 use crate::api::client::{Client, misunderstood};
@@ -79,7 +80,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     }
     let (host, port) = match &options.address {
         Some(address) => split(address)?,
-        None => reachable(&fleet.listen)?,
+        None => reached(context, &fleet.listen)?,
     };
     // Before a voucher is signed: a code that cannot be made needs none.
     let mut code = EnrolmentCode {
@@ -185,8 +186,19 @@ fn vouch(
     Ok(token)
 }
 
-/// An address under which others reach a server that listens at `listen`.
-fn reachable(listen: &str) -> Result<(String, u16), Failure> {
+/// An address under which receivers reach the server: where it is on another machine, by
+/// the name that we reach it by.
+fn reached(context: &Context, listen: &str) -> Result<(String, u16), Failure> {
+    let (host, port) = reachable(listen)?;
+    let anywhere = listen.parse().is_ok_and(|at: SocketAddr| at.ip().is_unspecified());
+    match named_server(&context.state, context.server.as_deref())? {
+        Some(Named::Remote(url)) if anywhere && !url.plain => Ok((url.host, port)),
+        _ => Ok((host, port)),
+    }
+}
+
+/// An address under which others reach a server on this machine that listens at `listen`.
+pub(super) fn reachable(listen: &str) -> Result<(String, u16), Failure> {
     let listen: SocketAddr = listen.parse().map_err(|_| {
         Failure::failed("server-misunderstood", "the server names no address", "use --address")
     })?;

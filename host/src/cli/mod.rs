@@ -13,13 +13,16 @@ mod deliveries;
 mod demo;
 mod discover;
 mod doctor;
+mod first_admin;
 mod founding;
 mod groups;
 mod interrupt;
 mod invite;
 mod joining;
 mod log;
+mod login;
 mod my;
+mod openapi;
 mod password;
 mod pending;
 mod printer;
@@ -32,10 +35,12 @@ mod recovery;
 mod releases;
 mod send;
 mod serve;
+mod servers;
 mod signing;
 mod status;
 mod store;
 mod table;
+mod tokens;
 mod upload;
 mod users;
 
@@ -95,6 +100,12 @@ enum Command {
     /// Accounts of people
     #[command(subcommand)]
     Users(users::Command),
+    /// Log in at a server on another machine, by a password
+    Login(login::Options),
+    /// End the login
+    Logout,
+    /// Who I am at the server, and its address for other machines
+    Whoami,
     /// For the person at a receiver: groups, and how it is
     #[command(subcommand)]
     My(my::Command),
@@ -116,6 +127,8 @@ enum Command {
     Store(store::Command),
     /// Show the main job on this machine: a server, receivers, real multicast
     Demo(demo::Options),
+    /// Print the description of the server's API (OpenAPI 3.1)
+    Openapi,
     /// Print completions for a shell
     Completions(completions::Options),
 }
@@ -146,6 +159,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
         Command::Completions(options) => completions::run(&options, Cli::command()),
         Command::Demo(options) => demo::run(context, options),
         Command::Store(command) => store::run(context, &command),
+        Command::Openapi => openapi::run(),
         command => {
             interrupt::exit_when_interrupted()?;
             ask(context, command)
@@ -167,6 +181,9 @@ fn ask(context: &Context, command: Command) -> Outcome {
         Command::Authority(command) => authority::run(context, &command),
         Command::Recovery(command) => recovery::run(context, &command),
         Command::Users(command) => users::run(context, command),
+        Command::Login(options) => login::run(context, options),
+        Command::Logout => login::run_out(context),
+        Command::Whoami => login::run_whoami(context),
         Command::My(command) => my::run(context, command),
         Command::Status(options) => status::run(context, &options),
         Command::Log(options) => log::run(context, &options),
@@ -179,6 +196,7 @@ fn ask(context: &Context, command: Command) -> Outcome {
         | Command::Receive(_)
         | Command::Completions(_)
         | Command::Demo(_)
+        | Command::Openapi
         | Command::Store(_) => Ok(DONE),
     }
 }

@@ -1,10 +1,15 @@
 //! Questions on the terminal.
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::error::Failure;
+
+/// Whether there is a person to ask.
+pub(super) fn on_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
 
 /// Asks a question; only `y` and `yes` are a yes.
 pub(super) fn yes_or_no(question: &str) -> Result<bool, Failure> {

@@ -12,8 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::context::{Context, DONE, Outcome};
+use super::first_admin::first_admin;
 use super::founding::{Founded, SealBy, found, open_catalog};
+use super::login::own_address;
 use super::{printer, recovery};
+use crate::api::remote::{self, RemoteOptions};
 use crate::api::{Api, socket};
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
 use crate::error::Failure;
@@ -21,6 +24,7 @@ use crate::localtime::Zone;
 use crate::packs::{ChunkStore, Packs};
 use crate::schedule::Schedule;
 use crate::state::{StateDir, choose};
+use crate::status::ApiItem;
 use crate::units::{parse_rate, quoted};
 
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7411);
@@ -46,6 +50,11 @@ pub(super) struct Options {
     /// Where the web page is, or off; this version has no page yet [default: 127.0.0.1:7412]
     #[arg(long, value_name = "ADDR|off")]
     web: Option<Web>,
+    /// Where other machines use the API, such as 0.0.0.0:7414: over TLS, by people with
+    /// an account (`users add`) or a token (`users token create`); http://127.0.0.1:PORT
+    /// for a proxy on this machine [default: off]
+    #[arg(long, value_name = "ADDR|off")]
+    api: Option<Remote>,
     /// The interface of multicast, by name or address
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
@@ -95,6 +104,21 @@ impl FromStr for Web {
     }
 }
 
+/// Where other machines use the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remote {
+    Off,
+    At(RemoteOptions),
+}
+
+impl FromStr for Remote {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At) }
+    }
+}
+
 /// A range of multicast addresses, and a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pool {
@@ -125,6 +149,8 @@ impl FromStr for Pool {
 
 pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     let serve = serve_options(context, options)?;
+    let remote = parsed(context.settings.api.as_deref(), "api")?;
+    let remote = choose(options.api, None, remote, || Remote::Off);
     init_log(context);
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::io("runtime", &error))?;
@@ -139,7 +165,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
         }
     };
     let beginning = (seal, options.new_controller);
-    let outcome = runtime.block_on(serve_until_told(context, &serve, beginning));
+    let outcome = runtime.block_on(serve_until_told(context, &serve, beginning, remote));
     // What blocks on the disk has had its time.
     runtime.shutdown_timeout(Duration::from_millis(200));
     outcome
@@ -209,6 +235,7 @@ async fn serve_until_told(
     context: &Context,
     options: &ServeOptions,
     beginning: (Option<SealBy>, bool),
+    remote: Remote,
 ) -> Outcome {
     let io = |error: std::io::Error| Failure::io("signals", &error);
     // From here on a signal ends the server in order.
@@ -216,10 +243,18 @@ async fn serve_until_told(
     let mut interrupted = signal(SignalKind::interrupt()).map_err(io)?;
     let state = StateDir::create(&context.state)?;
     let _lock = state.lock()?;
-    let (server, api) = begin(context, options, &state, beginning).await?;
+    let (server, api, new) = begin(context, options, &state, beginning).await?;
     let listener = socket::listen(&state.socket(), socket::OWN)?;
+    let told = match remote {
+        Remote::At(at) => {
+            first_admin(context, &server.handle, new).await?;
+            // It ends with the runtime.
+            Some(remote::listen(&api, at, &state.keys()).await?.0)
+        }
+        Remote::Off => None,
+    };
     let mut serving = tokio::spawn(async move { axum::serve(listener, api.router()).await });
-    tell_ready(context, &server, &state);
+    tell_ready(context, &server, &state, told.as_ref());
     let stopped = || Failure::failed("server-stopped", "the server has stopped", "see its log");
     let outcome = tokio::select! {
         _ = terminated.recv() => Ok(DONE),
@@ -242,7 +277,7 @@ async fn begin(
     options: &ServeOptions,
     state: &StateDir,
     (seal, new_controller): (Option<SealBy>, bool),
-) -> Result<(Server, Api), Failure> {
+) -> Result<(Server, Api, bool), Failure> {
     let catalog = open_catalog(state).await?;
     let founded = found(state, &catalog, seal, new_controller).await?;
     let Founded { founding, conditions, new, recovery } = founded;
@@ -263,13 +298,17 @@ async fn begin(
     server.handle.run(note).await?;
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
     let api = api.in_directory(state.clone());
-    Ok((server, api))
+    Ok((server, api, new))
 }
 
-fn tell_ready(context: &Context, server: &Server, state: &StateDir) {
+fn tell_ready(context: &Context, server: &Server, state: &StateDir, api: Option<&ApiItem>) {
     let listen = server.address.to_string();
     let socket = state.socket().display().to_string();
-    let ready = json!({ "listen": listen, "web": null, "socket": socket });
+    let mut ready = json!({ "listen": listen, "web": null, "socket": socket });
+    if let Some(api) = api {
+        ready["api"] = json!(api);
+        printer::say(context, &format!("other machines reach it at {}", own_address(api)));
+    }
     printer::event(context, "ready", &ready, &format!("ready {listen}"));
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -101,6 +101,27 @@ fn command_lines_about_people_are_understood() {
 }
 
 #[test]
+fn command_lines_about_other_machines_are_understood() {
+    for line in [
+        "fleetcast serve --api 0.0.0.0:7414",
+        "fleetcast serve --api off",
+        "fleetcast serve --api http://127.0.0.1:7414",
+        "fleetcast login https://192.0.2.7:7414#ab --user ann",
+        "fleetcast login",
+        "fleetcast logout",
+        "fleetcast whoami",
+        "fleetcast openapi",
+        "fleetcast users rename ann anna",
+        "fleetcast users token create ann --expires 90d --name nightly",
+        "fleetcast users token create ann",
+        "fleetcast users token list",
+        "fleetcast users token revoke 0123456789ab",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_refused() {
     for line in [
         "fleetcast",
@@ -116,6 +137,8 @@ fn what_makes_no_sense_is_refused() {
         "fleetcast invite --no-token --group g",
         "fleetcast invite --uses 0",
         "fleetcast serve --web 7412",
+        "fleetcast serve --api http://0.0.0.0:7414",
+        "fleetcast users token create ann --expires never",
         "fleetcast serve --multicast 10.0.0.0/8:7413",
         "fleetcast receive --into d --drop 101",
         "fleetcast pending cancel x",
@@ -158,8 +181,13 @@ fn a_command_without_its_server_fails_with_one() {
     assert_eq!(run(&arguments), 1);
     // Only servers and receivers make the directory.
     assert!(!state.exists());
-    arguments.extend(["--server".into(), "https://example.org".into()]);
-    assert_eq!(run(&arguments), 2);
+    arguments.push("--server".into());
+    // Nobody is asked: there is no certificate to be sure of, or no TLS at all.
+    for url in ["https://127.0.0.1:1#12", "http://192.0.2.7:7414", "192.0.2.7:7414"] {
+        arguments.push(url.into());
+        assert_eq!(run(&arguments), 2, "{url}");
+        arguments.pop();
+    }
 }
 
 #[test]

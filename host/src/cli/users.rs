@@ -3,10 +3,12 @@
 use clap::{Subcommand, ValueEnum};
 
 use super::context::{Context, DONE, Outcome};
-use super::password::new_password;
-use super::printer;
+use super::password::{new_password, old_and_new, password};
 use super::table::Table;
-use crate::accounts::{check_name, is_strong, weak};
+use super::{printer, tokens};
+use crate::accounts::{check_name, folded, is_strong, weak};
+use crate::api::client::Client;
+use crate::error::Failure;
 use crate::model::Role;
 use crate::status::AccountItem;
 use crate::units::{format_time, printable, quoted};
@@ -14,11 +16,11 @@ use crate::units::{format_time, printable, quoted};
 /// What a person may do.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum RoleName {
-    /// Distributes and manages
+    /// Distributes and manages: everything
     Admin,
-    /// Watches, and proposes approvals
+    /// Looks at everything but contents and accounts, and pings; changes nothing
     Operator,
-    /// Stands behind receivers, and asks for them
+    /// Stands behind receivers; here has to do with the own account only
     Member,
 }
 
@@ -46,19 +48,30 @@ pub(super) enum Command {
     },
     /// List all accounts
     List,
-    /// Give an account another password
+    /// Rename an account; for one's own the password is asked for
+    Rename {
+        /// Its name
+        user: String,
+        /// Its name from now on
+        to: String,
+    },
+    /// Give an account another password, and end its logins; for one's own the present
+    /// one is asked for too
     Passwd {
         /// Its name
         user: String,
     },
-    /// Give an account another role
+    /// Give an account another role; it counts at once
     Role {
         /// Its name
         user: String,
         /// What the person may do
         role: RoleName,
     },
-    /// Remove an account; its receivers stay
+    /// Tokens, for scripts and other machines
+    #[command(subcommand)]
+    Token(tokens::Command),
+    /// Remove an account and its tokens; its receivers stay
     Remove {
         /// Its name
         user: String,
@@ -66,6 +79,9 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(context: &Context, command: Command) -> Outcome {
+    if let Command::Token(command) = command {
+        return tokens::run(context, command);
+    }
     let client = context.client()?;
     match command {
         Command::Add { user, role } => {
@@ -75,10 +91,25 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             done(context, client.add_user(&user, role.into(), password)?, "added");
         }
         Command::List => printer::items(context, "users", client.users()?, table),
+        Command::Rename { user, to } => {
+            check_name(&to)?;
+            let renamed = if is_me(&client, &user)? {
+                client.rename_me(&to, password(&format!("Password of {}: ", printable(&user)))?)?
+            } else {
+                client.rename_user(&user, &to)?
+            };
+            done(context, renamed, "renamed it to");
+        }
         Command::Passwd { user } => {
-            client.user(&user)?;
-            let password = strong(&user)?;
-            done(context, client.set_password(&user, password)?, "changed the password of");
+            let changed = if is_me(&client, &user)? {
+                let (present, new) = old_and_new()?;
+                let new = if is_strong(&user, new.as_bytes()) { new } else { return Err(weak()) };
+                client.set_own_password(present, new)?
+            } else {
+                client.user(&user)?;
+                client.set_password(&user, strong(&user)?)?
+            };
+            done(context, changed, "changed the password of");
         }
         Command::Role { user, role } => {
             done(context, client.set_role(&user, role.into())?, "changed the role of");
@@ -88,11 +119,19 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             context.confirm(&format!("Remove the account {}?", quoted(&item.name)))?;
             done(context, client.remove_user(&item.name)?, "removed");
         }
+        // It was dispatched before.
+        Command::Token(_) => {}
     }
     Ok(DONE)
 }
 
-fn strong(user: &str) -> Result<String, crate::error::Failure> {
+/// Whether this is the account of who asks; the owner of the server's socket has none.
+fn is_me(client: &Client, user: &str) -> Result<bool, Failure> {
+    let me = client.me()?;
+    Ok(!me.owner && folded(&me.user) == folded(user))
+}
+
+fn strong(user: &str) -> Result<String, Failure> {
     let password = new_password(&format!("Password of {}: ", printable(user)))?;
     if is_strong(user, password.as_bytes()) { Ok(password) } else { Err(weak()) }
 }

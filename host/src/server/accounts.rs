@@ -35,7 +35,8 @@ impl<A: Aead> ServerNode<A> {
         items
     }
 
-    fn account_item(&self, account: &AccountRecord) -> AccountItem {
+    /// What lists show of an account.
+    pub(super) fn account_item(&self, account: &AccountRecord) -> AccountItem {
         let owned = |r: &&ReceiverRecord| r.owner.as_deref() == Some(account.name.as_str());
         let mut receivers: Vec<String> =
             self.registry.receivers().filter(owned).map(|r| r.name.clone()).collect();
@@ -96,6 +97,7 @@ impl<A: Aead> ServerNode<A> {
         }
         if let Some(password) = password {
             record.password = password;
+            self.end_logins(&record.name);
             self.registry.log(actor, "user-password-changed", &record.name, "ok");
         }
         record.changed = self.registry.time();
@@ -120,12 +122,14 @@ impl<A: Aead> ServerNode<A> {
         for receiver in owned {
             self.registry.put_receiver(ReceiverRecord { owner: None, ..receiver });
         }
+        self.end_tokens(&record.name);
         self.registry.remove_account(&folded(name));
         self.registry.log(actor, "user-removed", &record.name, "ok");
         Ok(item)
     }
 
-    fn known_account(&self, name: &str) -> Result<&AccountRecord, Failure> {
+    /// The account of this name.
+    pub(super) fn known_account(&self, name: &str) -> Result<&AccountRecord, Failure> {
         self.registry.account(&folded(name)).ok_or_else(|| {
             let message = format!("there is no account {}", quoted(name));
             Failure::failed("user-unknown", message, "fleetcast users list")
@@ -242,6 +246,7 @@ impl<A: Aead> ServerNode<A> {
     fn change_own(&mut self, account: AccountRecord, password: String) -> AccountAnswer {
         let name = account.name.clone();
         let changed = self.registry.time();
+        self.end_logins(&name);
         self.registry.put_account(AccountRecord { password, changed, ..account });
         self.registry.log(&name, "password-changed", &name, "ok");
         AccountAnswer::Changed

@@ -71,6 +71,8 @@ impl<A: Aead> ServerNode<A> {
             let floor = known.max(held).saturating_add(LEAP);
             self.registry.put_mark(&mark_of(group), Some(floor));
         }
+        // Those that were revoked since the copy was made are in it again.
+        self.forget_tokens(actor);
         self.registry.put_mark(DOUBT, None);
         self.registry.log(actor, "catalog-confirmed", "", "ok");
         self.take_up(now);

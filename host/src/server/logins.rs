@@ -22,6 +22,8 @@ pub(super) struct Logins {
     pub(super) number: u64,
     pub(super) accounts: Allowances<String>,
     pub(super) addresses: Allowances<IpAddr>,
+    /// Wrong tokens by address.
+    pub(super) tokens: Allowances<IpAddr>,
     /// Lines about what was refused: nobody fills the disk with them.
     pub(super) lines: Allowances<()>,
 }
@@ -48,6 +50,8 @@ impl Default for Logins {
             accounts: Allowances::new(10, Duration::from_secs(30), COUNTED),
             // An office may share an address.
             addresses: Allowances::new(30, Duration::from_secs(10), COUNTED),
+            // A script that was forgotten shows its old token for ever.
+            tokens: Allowances::new(20, Duration::from_secs(10), COUNTED),
             lines: Allowances::new(100, Duration::from_secs(10), 1),
         }
     }

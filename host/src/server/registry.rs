@@ -8,6 +8,7 @@ mod deliveries;
 mod people;
 mod releases;
 mod settings;
+mod tokens;
 mod trust;
 mod vouchers;
 
@@ -27,7 +28,7 @@ use crate::audit;
 use crate::model::{
     AccountRecord, Change, DeliveryRecord, DeliveryState, GroupRecord, HeldRecord, Hold, LogRecord,
     MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, ReleaseState,
-    RequestRecord, Snapshot, Terms, UnixTime, VoucherRecord,
+    RequestRecord, Snapshot, Terms, TokenRecord, UnixTime, VoucherRecord,
 };
 
 /// Facts by their keys.
@@ -41,6 +42,7 @@ pub struct Registry {
     requests: BTreeMap<(ReceiverId, GroupId), RequestRecord>,
     /// By folded name.
     accounts: BTreeMap<String, AccountRecord>,
+    tokens: BTreeMap<Digest, TokenRecord>,
     vouchers: BTreeMap<TokenId, VoucherRecord>,
     releases: Releases,
     deliveries: Deliveries,
@@ -77,6 +79,7 @@ impl Registry {
             snapshot.memberships.into_iter().map(|m| ((m.receiver, m.group), m)).collect();
         let requests = snapshot.requests.into_iter().map(|r| ((r.receiver, r.group), r)).collect();
         let accounts = snapshot.accounts.into_iter().map(|a| (folded(&a.name), a)).collect();
+        let tokens = snapshot.tokens.into_iter().map(|t| (t.hash, t)).collect();
         let vouchers = snapshot.vouchers.into_iter().map(|v| (v.token_id, v)).collect();
         let releases = snapshot.releases.into_iter().collect();
         let deliveries: Deliveries = snapshot.deliveries.into_iter().map(afresh).collect();
@@ -89,6 +92,7 @@ impl Registry {
             memberships,
             requests,
             accounts,
+            tokens,
             vouchers,
             releases,
             deliveries,

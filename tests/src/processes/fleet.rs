@@ -32,6 +32,10 @@ pub struct Fleet {
     server: Option<Child>,
     /// `HOST:PORT` of the server.
     pub address: String,
+    /// What the server said when it was ready.
+    pub ready: Value,
+    /// Options of the server besides those of all.
+    options: Vec<String>,
     listen: String,
     pool: String,
     places: Where,
@@ -56,7 +60,13 @@ impl Fleet {
     /// A server on loopback, with one group `g`.
     #[must_use]
     pub fn start() -> Self {
-        Self::serve("127.0.0.1:0", Where::default())
+        Self::serve("127.0.0.1:0", Where::default(), &[])
+    }
+
+    /// The same, with these options of `serve`.
+    #[must_use]
+    pub fn start_with(options: &[&str]) -> Self {
+        Self::serve("127.0.0.1:0", Where::default(), options)
     }
 
     /// A server in one network namespace, receivers in another; no interface is
@@ -64,10 +74,10 @@ impl Fleet {
     #[must_use]
     pub fn between(server: &Namespace, receivers: &Namespace) -> Self {
         let places = Where { server: Some(server.holder()), receivers: Some(receivers.holder()) };
-        Self::serve("0.0.0.0:7411", places)
+        Self::serve("0.0.0.0:7411", places, &[])
     }
 
-    fn serve(listen: &str, places: Where) -> Self {
+    fn serve(listen: &str, places: Where, options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         // Fleets that run at the same time hear nothing of each other.
         let [high, low, ..] =
@@ -75,7 +85,9 @@ impl Fleet {
         let pool = format!("239.78.{low}.{}/30:{MULTICAST_PORT}", high & !3);
         let home = tempfile::tempdir().expect("a temporary directory");
         let listen = listen.to_owned();
-        let mut fleet = Self { server: None, address: listen.clone(), listen, pool, places, home };
+        let (address, ready) = (listen.clone(), Value::Null);
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        let mut fleet = Self { server: None, address, ready, options, listen, pool, places, home };
         fleet.start_server();
         fleet.run(["groups", "create", "g"]).done();
         fleet
@@ -108,9 +120,10 @@ impl Fleet {
     /// Starts the server, or starts it again at its old address.
     pub fn start_server(&mut self) {
         let mut command = self.serve_command(&self.state());
-        command.args(["--listen", &self.listen, "--multicast", &self.pool]);
+        command.args(["--listen", &self.listen, "--multicast", &self.pool]).args(&self.options);
         let mut server = Child::start("server", command);
         let ready = server.wait_for("ready");
+        self.ready = ready.clone();
         self.address = ready["listen"].as_str().expect("an address").to_owned();
         self.listen.clone_from(&self.address);
         self.server = Some(server);
@@ -126,6 +139,12 @@ impl Fleet {
             command.args(["--interface", "lo"]);
         }
         command
+    }
+
+    /// Gives an option of the server another value, from its next start on.
+    pub fn set_option(&mut self, option: &str, value: &str) {
+        let place = self.options.iter().position(|known| known == option).expect("it was given");
+        value.clone_into(&mut self.options[place + 1]);
     }
 
     /// The server's process id.

@@ -2,12 +2,13 @@
 //!
 //! Documents, keys, digests and fingerprints travel as lower-case hex.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::rfc3339;
+use crate::units::{Moment, rfc3339};
 
 /// `GET /authority`: the chain, what is proposed, and who trusts it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuthorityState {
     /// All signed documents, the first version first.
     pub chain: Vec<String>,
@@ -28,7 +29,7 @@ pub struct AuthorityState {
 }
 
 /// A change that waits for signatures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProposalState {
     /// Its digest.
     pub digest: String,
@@ -38,6 +39,7 @@ pub struct ProposalState {
     pub proposer: String,
     /// When.
     #[serde(with = "rfc3339")]
+    #[schemars(with = "Moment")]
     pub since: u64,
     /// Fingerprints of those who have signed it.
     pub signers: Vec<String>,
@@ -48,7 +50,7 @@ pub struct ProposalState {
 }
 
 /// What people call an admin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AdminName {
     /// Fingerprint of the key.
     pub admin: String,
@@ -57,7 +59,7 @@ pub struct AdminName {
 }
 
 /// `POST /authority/proposals`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NewProposal {
     /// The document, with at least one signature.
     pub document: String,
@@ -67,7 +69,7 @@ pub struct NewProposal {
 }
 
 /// What has become of a proposal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProposalAnswer {
     /// Its digest.
     pub digest: String,
@@ -76,7 +78,7 @@ pub struct ProposalAnswer {
 }
 
 /// `POST /authority/controller`: the keys that the server will have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ControllerKeys {
     /// X25519.
     pub exchange: String,
@@ -85,7 +87,7 @@ pub struct ControllerKeys {
 }
 
 /// `POST /authority/doubtful`: what would count no more if only these were admins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DoubtfulRequest {
     /// Their keys.
     pub admins: Vec<String>,
@@ -94,7 +96,7 @@ pub struct DoubtfulRequest {
 }
 
 /// The answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DoubtfulAnswer {
     /// Memberships: device key and group.
     pub memberships: Vec<(String, String)>,
@@ -105,14 +107,14 @@ pub struct DoubtfulAnswer {
 }
 
 /// `POST /authority/memberships`: memberships signed anew.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Renewals {
     /// The certificates.
     pub certificates: Vec<String>,
 }
 
 /// `POST /releases/{release}/signatures`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MoreSignatures {
     /// The release's root, with further signatures.
     pub document: String,

@@ -1,0 +1,10 @@
+//! Strangers and people without the right at the API for other machines, on real processes.
+
+// Helpers of tests, too, end a test by panicking.
+#![allow(clippy::unwrap_used)]
+
+mod people;
+mod pinned;
+mod remote;
+mod roles;
+mod strangers;
