@@ -42,6 +42,8 @@ pub struct Registry {
     recent_log: VecDeque<LogRecord>,
     changes: Vec<Change>,
     now: UnixTime,
+    /// The latest time that the clock has told, or the log when it was read.
+    latest: UnixTime,
 }
 
 /// Log lines kept in memory for live views.
@@ -63,6 +65,7 @@ impl Registry {
             snapshot.deliveries.into_iter().map(|d| (d.id, afresh(d))).collect();
         let last_delivery = deliveries.last_key_value().map_or(0, |(id, _)| *id);
         let held = snapshot.held.into_iter().map(|h| ((h.receiver, h.release.group), h)).collect();
+        let latest = snapshot.last_log.as_ref().map_or(0, |line| line.time);
         Self {
             receivers,
             groups,
@@ -76,6 +79,7 @@ impl Registry {
             held,
             marks: snapshot.marks.into_iter().collect(),
             last_log: snapshot.last_log,
+            latest,
             ..Self::default()
         }
     }
@@ -83,6 +87,15 @@ impl Registry {
     /// Sets the wall clock, in seconds since 1970.
     pub const fn set_time(&mut self, now: UnixTime) {
         self.now = now;
+        if now > self.latest {
+            self.latest = now;
+        }
+    }
+
+    /// By how many seconds the clock stands before a time that it, or the log, has told.
+    #[must_use]
+    pub const fn behind(&self) -> u64 {
+        self.latest - self.now
     }
 
     /// The wall clock, in seconds since 1970.

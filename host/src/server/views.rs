@@ -23,6 +23,9 @@ use crate::status::{
     ReleaseItem, SessionItem, StatusItem, TotalsItem,
 };
 
+/// A clock that is put right by so many seconds is no news.
+const CLOCK_SLACK: u64 = 120;
+
 impl<A: Aead> ServerNode<A> {
     /// The facts, for reading.
     #[must_use]
@@ -307,6 +310,9 @@ impl<A: Aead> ServerNode<A> {
         }
         if let Some(since) = self.in_doubt() {
             health.raise(Condition::CatalogInDoubt, "server", since);
+        }
+        if self.registry.behind() > CLOCK_SLACK {
+            health.raise(Condition::ClockWentBack, "server", now);
         }
         for condition in &self.conditions {
             health.raise(*condition, "server", now);

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::net::{GROUP, Net};
 
-/// Longer than the switch remembers.
-const LATER: Duration = Duration::from_millis(1_500);
+/// Longer than the switch remembers: a second after the last report, of which a host sends
+/// two within a second when it joins (RFC 3376, §8.1 and §8.11).
+const LATER: Duration = Duration::from_millis(2_500);
 /// Longer than a frame takes.
 const MOMENT: Duration = Duration::from_millis(300);
 
