@@ -48,6 +48,8 @@ pub struct Shape {
     pub members: Vec<Vec<usize>>,
     /// Per receiver: whether its code has a token.
     pub tokens: Vec<bool>,
+    /// How many one code is good for that all with a token share; else each has its own.
+    pub shared: Option<u32>,
 }
 
 /// One seed: a time of arbitrary faults, then a faultless one.
@@ -103,6 +105,7 @@ pub fn fair_shape(receivers: usize, tree: Tree, at: Instant) -> Shape {
         releases: vec![vec![(at, tree)]],
         members: vec![vec![0]; receivers],
         tokens: vec![true; receivers],
+        shared: None,
     }
 }
 
@@ -127,7 +130,7 @@ fn wild_shape(random: &mut Random) -> Shape {
     });
     let members = members.collect();
     let tokens = (0..receivers).map(|_| random.below(3) > 0).collect();
-    Shape { receivers, releases, members, tokens }
+    Shape { receivers, releases, members, tokens, shared: None }
 }
 
 impl Shape {
@@ -160,20 +163,18 @@ pub fn world(random: &mut Random, shape: Shape, faults: Faults) -> World {
             (id, name)
         })
         .collect();
+    let (server_key, authority) = (admin.server_key(), admin.authority.1.digest());
+    let mut invite = |groups: &[GroupId], uses| {
+        let (document, token) = admin.voucher(groups, uses);
+        node.add_voucher("admin", document, token).expect("signed by the admin");
+        token
+    };
+    let shared = shape.shared.map(|uses| invite(&[groups[0].0], uses));
     let enrolments: Vec<Enrolment> = (0..shape.receivers)
         .map(|at| {
             let of: Vec<GroupId> = shape.members[at].iter().map(|&place| groups[place].0).collect();
-            let token = shape.tokens[at].then(|| {
-                let (document, token) = admin.voucher(&of, 1);
-                node.add_voucher("admin", document, token).expect("signed by the admin");
-                token
-            });
-            Enrolment {
-                server: server_address(),
-                server_key: admin.server_key(),
-                authority: admin.authority.1.digest(),
-                token,
-            }
+            let token = shape.tokens[at].then(|| shared.unwrap_or_else(|| invite(&of, 1)));
+            Enrolment { server: server_address(), server_key, authority, token }
         })
         .collect();
     server.write_facts(Instant::ZERO, Duration::ZERO, &mut Oracle::default());

@@ -159,6 +159,8 @@ pub struct Server {
     pub boots_at: Option<Instant>,
     /// How often it has started.
     pub boots: u32,
+    /// How far its clock is off, in seconds.
+    pub clock: i64,
     rate: u64,
     receivers: usize,
     random: Random,
@@ -174,6 +176,7 @@ impl Server {
             chunks: Arc::new(MemoryChunks::default()),
             boots_at: None,
             boots: 0,
+            clock: 0,
             rate,
             receivers,
             random,
@@ -199,8 +202,15 @@ impl Server {
         let chain = vec![(1, document)];
         let chunks = Arc::<MemoryChunks>::clone(&self.chunks);
         let mut node = ServerNode::new(config, registry, chunks, trusted, chain, now);
-        node.set_time(unix(now));
+        node.set_time(unix(now).saturating_add_signed(self.clock));
         self.node = Some(node);
+    }
+
+    /// Tells the machine what its clock says.
+    pub fn tell_time(&mut self, now: Instant) {
+        if let Some(node) = &mut self.node {
+            node.set_time(unix(now).saturating_add_signed(self.clock));
+        }
     }
 
     /// It stops dead: only what is durable stays.

@@ -7,9 +7,12 @@ mod places;
 mod program;
 
 mod child;
+mod terminal;
+
 mod fleet;
 
 pub use child::{Answer, Child, SLOW, signal};
 pub use fleet::{Fleet, Receiver};
 pub use places::{noise, skip, tree, workspace};
 pub use program::program;
+pub use terminal::{CTRL_C, Stdout, Terminal};

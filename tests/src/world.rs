@@ -6,7 +6,7 @@
 //! called. Nothing reads a clock or entropy: a seed is a run.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::net::SocketAddr;
 
 use fleetcast::agent::AgentEvent;
@@ -17,9 +17,10 @@ use fleetcast_core::time::{Duration, Instant};
 use crate::admin::Admin;
 use crate::audit;
 use crate::chaos::Chaos;
+use crate::doorway::Doorway;
 use crate::faults::Faults;
 use crate::link::{Link, LinkEvent};
-use crate::node::{Receiver, Server, receiver_address, server_address, unix};
+use crate::node::{Receiver, Server, receiver_address, server_address};
 use crate::oracle::Oracle;
 use crate::random::hash;
 use crate::script::Script;
@@ -70,6 +71,10 @@ pub struct World {
     pub losses: u64,
     /// Multicast datagrams that nobody got.
     pub lost_for_all: u64,
+    /// Handshakes, as seen at the server's door.
+    pub doorway: Doorway,
+    /// Why receivers were turned away, where some are meant to be; they end by that.
+    pub refusals: Option<BTreeMap<&'static str, usize>>,
     /// Large worlds compare only what has changed.
     pub deep: bool,
     /// Tells on stderr what receivers tell.
@@ -125,6 +130,8 @@ impl World {
             bytes: 0,
             losses: 0,
             lost_for_all: 0,
+            doorway: Doorway::default(),
+            refusals: None,
             deep: true,
             verbose: false,
             wakes: BinaryHeap::new(),
@@ -239,6 +246,7 @@ impl World {
             if transmit.to == server_address() {
                 let genuine = self.known.contains(&from);
                 self.oracle.server_received(from, datagram, genuine);
+                self.doorway.enters(from, datagram);
                 // PROTOCOL C1: what the server has had changes nothing again.
                 let again = !self.arrived.insert(hash(1, datagram));
                 let before = if again { self.addresses_at_server() } else { 0 };
@@ -288,8 +296,8 @@ impl World {
         if self.server.boots_at.is_some_and(|at| at <= now) {
             self.server.boot(now, &self.admin);
         }
+        self.server.tell_time(now);
         if let Some(node) = &mut self.server.node {
-            node.set_time(unix(now));
             node.handle_timeout(now);
         }
         self.server_turn();
@@ -323,6 +331,7 @@ impl World {
             for datagram in buffer[..transmit.len].chunks_mut(size) {
                 self.bytes += datagram.len() as u64;
                 self.oracle.server_sent(transmit.to, datagram);
+                self.doorway.leaves(self.now, transmit.to, datagram);
                 self.chaos.hear(datagram);
                 self.link.handle_datagram(self.now, server_address(), datagram, transmit.to);
             }
@@ -385,9 +394,14 @@ impl World {
                 let code = condition.code();
                 self.oracle.violate(format!("L2: receiver {receiver}: {code}: {subject}"));
             }
-            AgentEvent::Refused { code } => {
-                self.oracle.violate(format!("receiver {receiver} was refused: {code}"));
-            }
+            AgentEvent::Refused { code } => match &mut self.refusals {
+                Some(refusals) => {
+                    *refusals.entry(*code).or_default() += 1;
+                    // As its process does.
+                    self.receivers[receiver].agent = None;
+                }
+                None => self.oracle.violate(format!("receiver {receiver} was refused: {code}")),
+            },
             _ => {}
         }
     }
@@ -419,6 +433,12 @@ impl World {
     }
 
     // --- what happens to nodes ---
+
+    /// Somebody switches a receiver on.
+    pub fn start_receiver(&mut self, receiver: usize) {
+        self.receivers[receiver].boots_at = Some(self.now);
+        self.wake_receiver(receiver);
+    }
 
     /// The power of a receiver fails.
     pub(crate) fn crash_receiver(&mut self, receiver: usize) {

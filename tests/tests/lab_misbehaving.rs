@@ -132,7 +132,7 @@ fn snooped(test: &str, snooping: Snooping, seconds: usize) -> Option<((String, S
 fn a_switch_without_a_querier_that_forgets_who_listens_is_told_again() {
     let test = "a_switch_without_a_querier_that_forgets_who_listens_is_told_again";
     let snooping = Snooping { asks_every: None, forgets_after: 4_000, believes_for: 300_000 };
-    let Some((how, witnessed)) = snooped(test, snooping, 12) else { return };
+    let Some((how, witnessed)) = snooped(test, snooping, 9) else { return };
     assert_eq!(how, ("multicast".to_owned(), String::new()));
     assert!(witnessed < MIB as u64, "the switch does not snoop: {witnessed} bytes");
 }
@@ -153,7 +153,7 @@ fn a_switch_with_a_querier_sends_multicast_to_listeners_to_the_end() {
     let test = "a_switch_with_a_querier_sends_multicast_to_listeners_to_the_end";
     let snooping =
         Snooping { asks_every: Some(1_000), forgets_after: 3_000, believes_for: 300_000 };
-    let Some((how, witnessed)) = snooped(test, snooping, 8) else { return };
+    let Some((how, witnessed)) = snooped(test, snooping, 6) else { return };
     assert_eq!(how, ("multicast".to_owned(), String::new()));
     assert!(witnessed < MIB as u64, "the switch does not snoop: {witnessed} bytes");
 }
@@ -163,7 +163,7 @@ fn multicast_that_stops_in_mid_session_is_noticed_and_the_rest_comes_by_unicast(
     let test = "multicast_that_stops_in_mid_session_is_noticed_and_the_rest_comes_by_unicast";
     let Some(mut site) = Site::new(test, |_| {}) else { return };
     // Catch-up has a fifth of it, and shows nothing before a segment of 3 MiB has come.
-    let send = site.send(96 * MIB, "8MiB/s");
+    let send = site.send(64 * MIB, "8MiB/s");
     let held = progress(&mut site.a, 2 * MIB as u64);
     site.lan.block_multicast(1).unwrap();
     let begin = Instant::now();

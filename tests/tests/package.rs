@@ -6,21 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use fleetcast_tests::processes::{program, skip, workspace};
-
-/// Builds the package from the program under test.
-fn build(to: &Path) -> std::path::PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
-    let mut xtask = Command::new(cargo);
-    xtask.current_dir(workspace()).args(["xtask", "deb", "--program"]).arg(program());
-    let built = xtask.arg("--to").arg(to).output().unwrap();
-    assert!(built.status.success(), "{built:?}");
-    let listed = String::from_utf8_lossy(&built.stdout).into_owned();
-    for name in ["./usr/bin/fleetcast", "./usr/lib/systemd/system/fleetcast-server.service"] {
-        assert!(listed.lines().any(|line| line.ends_with(name)), "{name}: {listed}");
-    }
-    listed.lines().last().unwrap().into()
-}
+use fleetcast_tests::package::build_package;
+use fleetcast_tests::processes::{skip, workspace};
 
 /// dpkg with a root of its own.
 fn dpkg(root: &Path, arguments: &[&str]) -> Output {
@@ -40,7 +27,10 @@ fn the_package_goes_into_another_root_and_leaves_it_again() {
         return skip("the_package_goes_into_another_root_and_leaves_it_again: no dpkg-deb");
     }
     let folder = tempfile::tempdir().unwrap();
-    let package = build(folder.path());
+    let (package, listed) = build_package(folder.path());
+    for name in ["./usr/bin/fleetcast", "./usr/lib/systemd/system/fleetcast-server.service"] {
+        assert!(listed.lines().any(|line| line.ends_with(name)), "{name}: {listed}");
+    }
     let root = folder.path().join("root");
     for place in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers"] {
         fs::create_dir_all(root.join(place)).unwrap();
@@ -53,16 +43,37 @@ fn the_package_goes_into_another_root_and_leaves_it_again() {
     let version = Command::new(root.join("usr/bin/fleetcast")).arg("--version").output().unwrap();
     assert!(String::from_utf8_lossy(&version.stdout).starts_with("fleetcast "), "{version:?}");
     check_units(&root);
-    // Removed, it leaves the state; purged, nothing.
-    fs::create_dir_all(root.join("var/lib/fleetcast")).unwrap();
+    // Removed, it leaves the state; purged, nothing but what was installed from releases.
+    for place in ["var/lib/fleetcast", "etc/default", "srv/fleet/.fleetcast", "srv/fleet/kiosks"] {
+        fs::create_dir_all(root.join(place)).unwrap();
+    }
     fs::write(root.join("var/lib/fleetcast/catalog.db"), "x").unwrap();
+    fs::write(root.join("etc/default/fleetcast-receiver"), "x").unwrap();
     assert!(dpkg(&root, &["--remove", "fleetcast"]).status.success());
     assert!(!root.join("usr/bin/fleetcast").exists());
     assert!(root.join("var/lib/fleetcast/catalog.db").exists(), "keys are not thrown away");
     let purged = dpkg(&root, &["--purge", "fleetcast"]);
     assert!(purged.status.success(), "{purged:?}");
     assert!(!root.join("var/lib/fleetcast").exists());
-    assert!(!root.join("usr/lib/systemd").exists(), "no orphans");
+    for place in ["usr/lib/systemd", "etc/default/fleetcast-receiver", "srv/fleet/.fleetcast"] {
+        assert!(!root.join(place).exists(), "an orphan: {place}");
+    }
+    assert!(root.join("srv/fleet/kiosks").exists(), "it is its users', not ours");
+}
+
+#[test]
+fn the_services_expose_next_to_nothing() {
+    if !has("systemd-analyze") {
+        return skip("the_services_expose_next_to_nothing: no systemd-analyze");
+    }
+    for unit in ["fleetcast-server.service", "fleetcast-receiver.service"] {
+        let unit = workspace().join("host/package").join(unit);
+        let mut security = Command::new("systemd-analyze");
+        // In tenths; an ordinary service has 9.6.
+        security.args(["security", "--offline=true", "--no-pager", "--threshold=15"]).arg(unit);
+        let judged = security.output().unwrap();
+        assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+    }
 }
 
 /// systemd finds nothing wrong with the units.

@@ -13,7 +13,7 @@ use serde_json::Value;
 pub const SLOW: Duration = Duration::from_secs(60);
 
 /// How often to look whether a process has ended.
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
 /// A running process that prints JSON lines; killed when dropped.
 #[derive(Debug)]
@@ -180,7 +180,8 @@ impl Drop for Child {
     }
 }
 
-fn code(status: ExitStatus) -> i32 {
+/// An exit code; 128 and the signal where one ended it.
+pub(super) fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }

@@ -79,10 +79,12 @@ impl Fleet {
 
     fn serve(listen: &str, places: Where, options: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        // Fleets that run at the same time hear nothing of each other.
-        let [high, low, ..] =
-            (std::process::id() * 16 + NUMBER.fetch_add(1, Ordering::Relaxed)).to_le_bytes();
-        let pool = format!("239.78.{low}.{}/30:{MULTICAST_PORT}", high & !3);
+        // Fleets that run at the same time hear nothing of each other: four addresses for
+        // each, by process and, where tests share one, by number.
+        let process = std::process::id() % (1 << 14);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed) % 32;
+        let first = Ipv4Addr::new(239, 78, 0, 0).to_bits() + (number << 16) + process * 4;
+        let pool = format!("{}/30:{MULTICAST_PORT}", Ipv4Addr::from_bits(first));
         let home = tempfile::tempdir().expect("a temporary directory");
         let listen = listen.to_owned();
         let (address, ready) = (listen.clone(), Value::Null);
@@ -168,8 +170,18 @@ impl Fleet {
 
     /// A client command with `--json`, not started.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = self.command_of_a_person(["--json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// A client command as a person writes it, not started.
+    pub fn command_of_a_person<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Command {
         let mut command = inside(self.places.server);
-        command.arg("--state").arg(self.state()).arg("--json").args(arguments);
+        command.arg("--state").arg(self.state()).args(arguments);
         command
     }
 
@@ -225,7 +237,7 @@ impl Fleet {
     /// The same, in a network namespace of its own.
     #[must_use]
     pub fn receiver_on(&self, host: &Namespace, name: &str) -> Receiver {
-        self.enrol(Receiver { namespace: Some(host.holder()), ..self.absent(name) })
+        self.enrol(self.absent_on(host, name))
     }
 
     fn enrol(&self, mut receiver: Receiver) -> Receiver {
@@ -242,6 +254,12 @@ impl Fleet {
         let (into, state) = (self.path(name), self.path(&format!("{name}-state")));
         let namespace = self.places.receivers;
         Receiver { name: name.to_owned(), into, state, process: None, namespace }
+    }
+
+    /// The same, in a network namespace of its own.
+    #[must_use]
+    pub fn absent_on(&self, host: &Namespace, name: &str) -> Receiver {
+        Receiver { namespace: Some(host.holder()), ..self.absent(name) }
     }
 
     /// How a receiver stands in the server's list; null when it is not there.
@@ -277,8 +295,16 @@ impl Receiver {
     /// Its command line, not started.
     #[must_use]
     pub fn command(&self, options: &[&str]) -> Command {
+        let mut command = self.command_of_a_person(options);
+        command.arg("--json");
+        command
+    }
+
+    /// Its command line as a person writes it, not started.
+    #[must_use]
+    pub fn command_of_a_person(&self, options: &[&str]) -> Command {
         let mut command = inside(self.namespace);
-        command.arg("--state").arg(&self.state).args(["--json", "receive", "--into"]);
+        command.arg("--state").arg(&self.state).args(["receive", "--into"]);
         command.arg(&self.into).args(options);
         if self.namespace.is_none() {
             command.args(["--interface", "lo"]);
@@ -310,6 +336,14 @@ impl Receiver {
     /// When it was ended.
     pub fn process(&mut self) -> &mut Child {
         self.process.as_mut().expect("it runs")
+    }
+
+    /// Kills it and starts it again: it connects at once, where one that goes on takes as
+    /// long to notice that its server was started again as a silent peer is given.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.start(&[]);
+        self.process().wait_for("connected");
     }
 
     /// Kills it.

@@ -180,7 +180,7 @@ fn a_fleet_restored_from_an_old_backup_sends_nothing_before_somebody_has_looked(
     assert!(health(&fleet).contains("catalog-in-doubt"));
     fleet.run(["groups", "create", "h"]).refused(1, "catalog-in-doubt");
     fleet.run(["releases", "verify", "g#1"]).done();
-    receiver.process().wait_for("connected");
+    receiver.restart();
     let content = fleet.path("content");
     let content = content.to_str().unwrap();
     fleet.run(["send", content, "--to", "g"]).refused(1, "catalog-in-doubt");
@@ -205,12 +205,12 @@ fn a_catalog_that_was_secretly_set_back_is_noticed_by_what_receivers_hold() {
     let (catalog, old) = (fleet.state().join("catalog.db"), fleet.path("old.db"));
     fs::copy(&catalog, &old).unwrap();
     fleet.start_server();
-    receiver.process().wait_for("connected");
+    receiver.restart();
     mirror(&fleet, &[("x", b"2")]);
     fleet.stop_server(Signal::TERM);
     set_back(&catalog, &old);
     fleet.start_server();
-    receiver.process().wait_for("connected");
+    receiver.restart();
     std::thread::sleep(Duration::from_secs(1));
     assert!(health(&fleet).contains("catalog-in-doubt"));
     let content = fleet.path("content");

@@ -1,12 +1,12 @@
 //! A server that is killed again and again, at any moment: what it has acknowledged
-//! is there afterwards, and nothing is there twice.
+//! is there afterwards, and nothing is there or sent twice.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use fleetcast_tests::processes::{Fleet, SLOW, signal};
+use fleetcast_tests::processes::{Fleet, Receiver, SLOW, signal};
 use fleetcast_tests::random::Random;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -16,11 +16,14 @@ use serde_json::Value;
 struct Acknowledged {
     /// Groups that were created.
     groups: Vec<String>,
-    /// Deliveries that were queued: their releases by number.
-    deliveries: BTreeMap<u64, String>,
+    /// Those of them that the receiver was put into: an admin has approved that.
+    approvals: Vec<String>,
+    /// Deliveries that were queued, by number: sequence and name of their releases.
+    deliveries: BTreeMap<u64, (u64, String)>,
 }
 
-/// Creates groups and queues files until `stop`; whatever fails was not acknowledged.
+/// Creates groups, approves the receiver there and queues files until `stop`; whatever
+/// fails was not acknowledged.
 fn work(fleet: &Fleet, round: usize, stop: &AtomicBool, told: &mut Acknowledged) {
     let file = fleet.path("file");
     let path = file.to_str().unwrap().to_owned();
@@ -30,14 +33,19 @@ fn work(fleet: &Fleet, round: usize, stop: &AtomicBool, told: &mut Acknowledged)
         }
         let group = format!("g{round}-{step}");
         if fleet.run(["groups", "create", &group]).code == 0 {
-            told.groups.push(group);
+            told.groups.push(group.clone());
+        }
+        if fleet.run(["groups", "add", &group, "r"]).code == 0 {
+            told.approvals.push(group);
         }
         fs::write(&file, format!("{round} {step}")).unwrap();
         let queued = fleet.run(["pending", "add", &path, "--to", "g"]);
         if queued.code == 0 {
             for item in queued.document()["items"].as_array().unwrap() {
                 let release = item["release"].as_str().unwrap().to_owned();
-                let again = told.deliveries.insert(item["id"].as_u64().unwrap(), release);
+                let sequence = item["sequence"].as_u64().unwrap();
+                let id = item["id"].as_u64().unwrap();
+                let again = told.deliveries.insert(id, (sequence, release));
                 assert!(again.is_none(), "a number was given twice: {item}");
             }
         }
@@ -49,27 +57,55 @@ fn check(fleet: &Fleet, told: &Acknowledged) {
     let log = fleet.run(["log"]).done();
     let lines = log["items"].as_array().unwrap();
     assert_eq!(verified["item"]["lines"].as_u64().unwrap(), lines.len() as u64);
-    let about = |action: &str, subject: &str| {
-        lines.iter().filter(|l| l["action"] == action && l["subject"] == subject).count()
+    let mut about: BTreeMap<String, usize> = BTreeMap::new();
+    for line in lines {
+        let what = format!("{} {} {};", line["action"], line["subject"], line["result"]);
+        *about.entry(what.replace('"', "")).or_default() += 1;
+    }
+    let once = |what: &str| {
+        let found = about.iter().filter(|(line, _)| line.starts_with(what));
+        assert_eq!(found.map(|(_, times)| times).sum::<usize>(), 1, "{what:?} in the log");
     };
     let groups = fleet.run(["groups", "list"]).done();
     let groups: Vec<&Value> =
         groups["items"].as_array().unwrap().iter().map(|g| &g["name"]).collect();
     for group in &told.groups {
         assert!(groups.iter().any(|name| *name == group), "{group} is lost");
-        assert_eq!(about("group-created", group), 1, "{group}");
+        once(&format!("group-created {group} "));
     }
-    // The newest acknowledged delivery waits, or one that took its place.
-    let Some((newest, _)) = told.deliveries.last_key_value() else { return };
+    let listed = fleet.listed("r");
+    let member = listed["groups"].as_array().unwrap();
+    for group in &told.approvals {
+        assert!(member.iter().any(|name| name == group), "the approval for {group} is lost");
+        once(&format!("member-added r {group};"));
+    }
+    // The newest acknowledged delivery waits, or one that took its place, or it was taken.
+    let Some((newest, (sequence, _))) = told.deliveries.last_key_value() else { return };
     let pending = fleet.run(["pending", "list"]).done();
     let waits = pending["items"].as_array().unwrap().iter();
     let waits: Vec<u64> = waits.filter_map(|item| item["id"].as_u64()).collect();
-    assert_eq!(waits.len(), 1, "one receiver is owed one release: {pending}");
-    assert!(waits[0] >= *newest, "{newest} is lost: {pending}");
+    assert!(waits.len() <= 1, "one receiver is owed one release: {pending}");
+    let installed = listed["installed"][0]["sequence"].as_u64().unwrap_or(0);
+    let is_waiting = waits.first().is_some_and(|id| id >= newest);
+    assert!(is_waiting || installed >= *sequence, "{newest} is lost: {pending}, {listed}");
     let releases = fleet.run(["releases", "list", "g"]).done().to_string();
-    for release in told.deliveries.values() {
+    for (sequence, release) in told.deliveries.values() {
         assert!(releases.contains(release.as_str()), "{release} is lost");
+        once(&format!("release-sent g#{sequence} "));
     }
+}
+
+/// What a receiver was offered comes in order, and nothing that it has comes again.
+fn taken(receiver: &mut Receiver, newest: &mut u64) {
+    for line in receiver.process().seen() {
+        let sequence = line["sequence"].as_u64().unwrap_or(0);
+        match line["event"].as_str() {
+            Some("offered") => assert!(sequence > *newest, "{newest} is there: {line}"),
+            Some("installed") => *newest = sequence,
+            _ => {}
+        }
+    }
+    receiver.kill();
 }
 
 fn killed(times: usize, seed: u64) {
@@ -78,10 +114,16 @@ fn killed(times: usize, seed: u64) {
     receiver.process.take().unwrap().end_by(Signal::TERM);
     let mut random = Random::new(seed);
     let mut told = Acknowledged::default();
+    let mut newest = 0;
     for round in 0..times {
         let stop = AtomicBool::new(false);
         let after = Duration::from_secs_f64(1.5 * random.unit());
         let server = fleet.server_id();
+        // Every second time somebody takes what is queued, and is killed too.
+        let is_here = round % 2 == 1;
+        if is_here {
+            receiver.start(&[]);
+        }
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(after);
@@ -90,19 +132,28 @@ fn killed(times: usize, seed: u64) {
             });
             work(&fleet, round, &stop, &mut told);
         });
+        if is_here {
+            taken(&mut receiver, &mut newest);
+        }
         fleet.kill_server();
         fleet.start_server();
         check(&fleet, &told);
     }
-    assert!(told.groups.len() + told.deliveries.len() >= times / 4, "something was acknowledged");
+    let (approvals, deliveries) = (told.approvals.len(), told.deliveries.len());
+    println!(
+        "killed {times} times: {} groups, {approvals} approvals and {deliveries} deliveries \
+         were acknowledged; the receiver had taken {newest} when it was killed last",
+        told.groups.len()
+    );
+    assert!(told.groups.len().min(approvals).min(deliveries) >= times / 4, "of each kind some");
     // All of it goes to its receiver in the end, as one release.
-    let newest = fleet.run(["groups", "list"]).done();
-    let newest = newest["items"].as_array().unwrap().iter().find(|g| g["name"] == "g").unwrap();
-    if !told.deliveries.is_empty() {
-        receiver.start(&[]);
-        let installed = receiver.process().wait_within("installed", SLOW);
-        assert_eq!(installed["sequence"], newest["sequence"]);
-    }
+    let file = fleet.path("file");
+    fs::write(&file, "last").unwrap();
+    let sent = fleet.run(["send", file.to_str().unwrap(), "--to", "g"]).done();
+    receiver.start(&[]);
+    let installed = receiver.process().wait_within("installed", SLOW);
+    assert_eq!(installed["sequence"], sent["item"]["releases"][0]["sequence"]);
+    assert_eq!(fs::read(receiver.file("file")).unwrap(), b"last");
 }
 
 #[test]

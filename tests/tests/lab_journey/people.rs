@@ -143,7 +143,7 @@ fn what_a_person_was_told_survives_a_killed_server() {
     fleet.kill_server();
     receiver.my(["status"]).done();
     fleet.start_server();
-    receiver.process().wait_for("connected");
+    receiver.restart();
     assert_eq!(asking(&fleet, "nord"), ["r"]);
     assert_eq!(fleet.listed("r")["groups"], json!(["g", "offen"]));
     fleet.run(["log", "verify"]).done();

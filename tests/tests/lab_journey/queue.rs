@@ -69,7 +69,7 @@ fn what_is_queued_goes_when_its_receiver_appears_or_somebody_says_so() {
     assert_eq!(delivery(&fleet, "here")["waits"], "send");
     fleet.kill_server();
     fleet.start_server();
-    here.process().wait_for("connected");
+    here.restart();
     // Both have appeared, one after the other.
     here.process().wait_within("installed", APPEARS);
     away.start(&[]);
@@ -249,10 +249,10 @@ fn what_is_staged_and_taken_back_is_never_installed() {
     let fleet = Fleet::start();
     let mut receiver = fleet.receiver("r");
     let file = write(&fleet, "file", b"never");
-    fleet.run(["send", file.to_str().unwrap(), "--to", "g", "--at", "15s"]).done();
+    fleet.run(["send", file.to_str().unwrap(), "--to", "g", "--at", "8s"]).done();
     receiver.process().wait_for("staged");
     fleet.run(["--yes", "releases", "cancel", "g#1"]).done();
-    std::thread::sleep(Duration::from_secs(17));
+    std::thread::sleep(Duration::from_secs(10));
     assert!(!receiver.file("file").exists());
     assert_eq!(fleet.run(["pending", "list"]).done()["items"], Value::Array(Vec::new()));
     // The next one is not held up by it.

@@ -13,7 +13,7 @@ use std::time::Instant;
 use clap::Args;
 
 use crate::{bare_metal, packages, shell, tidy};
-use stage::Stage;
+use stage::{Stage, WAITING, waits};
 use tally::Tally;
 
 mod stage;
@@ -79,7 +79,9 @@ fn run_stage(stage: Stage, targets: &[String], nightly: bool) -> Tally {
     if stage == Stage::Unit {
         programs.extend(["--lib", "--bins"]);
     }
-    own.iter().for_each(|target| programs.extend(["--test", target]));
+    let (waiting, others): (Vec<_>, Vec<_>) = own.into_iter().partition(|target| waits(target));
+    others.iter().for_each(|target| programs.extend(["--test", target]));
+    let waiting: Vec<_> = waiting.into_iter().flat_map(|target| ["--test", target]).collect();
     if stage.starts_program() {
         // What cargo builds for the tests of one package is not the program of another.
         let build = || one("program", shell::cargo(&["build", "-p", "fleetcast"]));
@@ -97,10 +99,16 @@ fn run_stage(stage: Stage, targets: &[String], nightly: bool) -> Tally {
             return built;
         }
     }
-    let mut sum = step(stage.name(), || match packages::ensure(stage.packages()) {
-        Ok(()) => tests(stage.name(), runner(&programs, stage.is_serial(), nightly)),
-        Err(missing) => skip(&missing),
-    });
+    let run = |name: &str, programs: &[&str], threads: Option<&str>| {
+        step(name, || match packages::ensure(stage.packages()) {
+            Ok(()) => tests(name, runner(programs, threads, nightly)),
+            Err(missing) => skip(&missing),
+        })
+    };
+    let mut sum = run(stage.name(), &programs, stage.is_serial().then_some("1"));
+    if !waiting.is_empty() {
+        sum += run(&format!("{}-waiting", stage.name()), &waiting, Some(WAITING));
+    }
     if stage == Stage::Unit {
         let doc = ["test", "--workspace", "--doc", "--no-fail-fast"];
         sum += step("doc", || tests("doc", shell::cargo(&doc)));
@@ -108,8 +116,9 @@ fn run_stage(stage: Stage, targets: &[String], nightly: bool) -> Tally {
     sum
 }
 
-/// The command that runs the test programs: by nextest where it is installed.
-fn runner(programs: &[&str], serial: bool, nightly: bool) -> Command {
+/// The command that runs the test programs, so many tests at a time (else as many as it
+/// likes): by nextest where it is installed.
+fn runner(programs: &[&str], threads: Option<&str>, nightly: bool) -> Command {
     let has_nextest = shell::stdout(shell::cargo(&["nextest", "--version"])).is_some();
     let mut command = if has_nextest {
         shell::cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--no-tests", "pass"])
@@ -118,13 +127,13 @@ fn runner(programs: &[&str], serial: bool, nightly: bool) -> Command {
     };
     command.args(programs);
     if has_nextest {
+        command.args(threads.into_iter().flat_map(|threads| ["--test-threads", threads]));
         // What runs on a network shared with the rest of the machine may be late once.
-        let alone = &["--test-threads", "1", "--retries", "1"][..];
-        command.args(if serial { alone } else { &[] });
+        command.args(if threads.is_some() { &["--retries", "1"][..] } else { &[] });
         command.args(if nightly { &["--run-ignored", "all"][..] } else { &[] });
     } else {
         command.arg("--");
-        command.args(if serial { &["--test-threads=1"][..] } else { &[] });
+        command.args(threads.map(|threads| format!("--test-threads={threads}")));
         command.args(if nightly { &["--include-ignored"][..] } else { &[] });
     }
     command

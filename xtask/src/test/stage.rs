@@ -73,10 +73,20 @@ impl Stage {
         !matches!(self, Self::Sim)
     }
 
-    /// Whether its tests share the machine's network or clock and run one by one.
+    /// Whether its tests share the machine's network or clock and run one by one, but for
+    /// programs that mostly wait ([`waits`]).
     pub(crate) const fn is_serial(self) -> bool {
         matches!(self, Self::Lab | Self::Qemu | Self::Web)
     }
+}
+
+/// How many tests of a program that mostly waits run at a time.
+pub(crate) const WAITING: &str = "4";
+
+/// Whether the tests of a program mostly wait, for a peer that is silent or a time that
+/// comes, and measure nothing that others beside them could spoil.
+pub(crate) fn waits(target: &str) -> bool {
+    target == "lab_journey"
 }
 
 #[cfg(test)]
