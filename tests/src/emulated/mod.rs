@@ -142,7 +142,7 @@ impl Board {
     /// All that it has said.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+        String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
     }
 
     /// What QEMU has said.
@@ -203,6 +203,16 @@ impl Board {
     /// Pulls its cable, or plugs it in.
     pub fn set_link(&self, up: bool) {
         self.tell_monitor(&format!("set_link cable {}", if up { "on" } else { "off" }));
+    }
+
+    /// Waits until it has started for the `nth` time, after a reset.
+    ///
+    /// QEMU's Ethernet asks for no more frames when it is reset while it is full; it does
+    /// when the machine is stopped and goes on.
+    pub fn wait_for_start(&self, nth: usize) {
+        self.wait_for_nth("start ", nth, SOON);
+        self.tell_monitor("stop");
+        self.tell_monitor("cont");
     }
 
     /// Has QEMU's monitor do something.
@@ -282,7 +292,10 @@ fn drive(slot: Slot<'_>) -> Option<String> {
         Slot::Logged { card, log } => {
             File::create(log).expect("a directory");
             let (card, log) = (file("file", card), file("log", log));
-            format!("if=sd,driver=blklogwrites,{card},{log},log-sector-size=512")
+            format!(
+                "if=sd,driver=blklogwrites,{card},{log},log-sector-size=512,\
+                 log-super-update-interval=1"
+            )
         }
         Slot::Failing { card, sectors, writes } => {
             let event = if writes { "write_aio" } else { "read_aio" };
