@@ -15,6 +15,7 @@ mod asking;
 mod delivering;
 mod delivery;
 mod event;
+mod following;
 mod freshness;
 pub mod gate;
 mod held;

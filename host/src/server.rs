@@ -21,6 +21,7 @@
 mod accounts;
 mod allowance;
 pub mod authority;
+mod chain;
 mod clones;
 pub mod commands;
 pub mod contents;
@@ -71,9 +72,9 @@ use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
 use fleetcast_core::wire::transport::Sending;
-use fleetcast_core::wire::{chain, session};
+use fleetcast_core::wire::{chain as asking, session};
 
-use self::authority::chain::Chain;
+use self::chain::Chain;
 use self::clones::Clones;
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
@@ -264,7 +265,7 @@ impl<A: Aead> ServerNode<A> {
         match datagram.first() {
             Some(&session::TYPE) => return,
             // Whoever asks for the chain changes nothing here.
-            Some(&chain::REQUEST) => {
+            Some(&asking::REQUEST) => {
                 return self.answerer.handle_datagram(now, from, datagram, &self.chain);
             }
             _ => {}

@@ -77,13 +77,9 @@ fn take_controller(
 ) -> bool {
     let named = next.filter(|key| node.authority().controller(&key.exchange()).is_some());
     let Some(key) = named else { return false };
-    if *node.own_key() != key.exchange() {
-        let signing = key.signing();
-        node.take_controller(now, key.secret, signing);
-    } else {
-        // It runs under this key already, and is announced only now.
-        node.note(ACTOR, "controller-changed", &key.exchange().to_string(), "ok");
-    }
+    let signing = key.signing();
+    // Also where it runs under this key already: what the lost one signed is signed anew.
+    node.take_controller(now, key.secret, signing);
     true
 }
 

@@ -13,7 +13,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::context::{Context, DONE, Outcome};
 use super::founding::{Founded, SealBy, found, open_catalog};
-use super::{printer, recovery};
+use super::printer;
 use crate::api::{Api, socket};
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
 use crate::error::Failure;
@@ -234,7 +234,7 @@ async fn begin(
         printer::say(context, &format!("made a new fleet; its keys are in {directory}/keys"));
     }
     if let Some(code) = recovery {
-        printer::say_lines(&recovery::told(&code));
+        printer::say_lines(&code.told());
     }
     let chunks: Arc<dyn ChunkStore> = Arc::new(Packs::open(&state.packs())?);
     let server = start(options, founding, Arc::clone(&chunks), catalog.clone())?;
