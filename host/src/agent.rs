@@ -16,6 +16,7 @@ mod delivering;
 mod delivery;
 mod event;
 mod evidence;
+mod following;
 mod freshness;
 pub mod gate;
 mod held;

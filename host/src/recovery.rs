@@ -49,6 +49,16 @@ impl RecoveryCode {
         Ok(Self(random()?))
     }
 
+    /// What a person is told who has to write it down.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!(
+            "recovery code, shown only now:\n\n    {self}\n\nWrite it down and keep it apart \
+             from this machine: `fleetcast authority recover`\nreplaces a lost admin key by it. \
+             Whoever has it counts as an admin."
+        )
+    }
+
     /// The key that it stands for.
     #[must_use]
     pub fn key(&self) -> AdminKey {

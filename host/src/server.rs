@@ -22,6 +22,7 @@ mod accounts;
 mod alignment;
 mod allowance;
 pub mod authority;
+mod chain;
 mod clones;
 pub mod commands;
 pub mod contents;
@@ -82,9 +83,9 @@ use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
 use fleetcast_core::wire::transport::Sending;
-use fleetcast_core::wire::{chain, session};
+use fleetcast_core::wire::{chain as asking, session};
 
-use self::authority::chain::Chain;
+use self::chain::Chain;
 use self::clones::Clones;
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
@@ -292,7 +293,7 @@ impl<A: Aead> ServerNode<A> {
         match datagram.first() {
             Some(&session::TYPE) => return,
             // Whoever asks for the chain changes nothing here.
-            Some(&chain::REQUEST) => {
+            Some(&asking::REQUEST) => {
                 return self.answerer.handle_datagram(now, from, datagram, &self.chain);
             }
             _ => {}

@@ -49,7 +49,7 @@ pub(super) async fn propose(
         for (admin, name) in names {
             node.name_admin(admin, &name)?;
         }
-        let taken = proposed.in_force && take_controller(node, now, next, &actor);
+        let taken = proposed.in_force && take_controller(node, now, next);
         Ok((proposed, taken))
     });
     let (proposed, taken) = proposed.await?;
@@ -66,17 +66,12 @@ fn take_controller(
     node: &mut Node,
     now: fleetcast_core::time::Instant,
     next: Option<NodeKey>,
-    actor: &str,
 ) -> bool {
     let named = next.filter(|key| node.authority().controller(&key.exchange()).is_some());
     let Some(key) = named else { return false };
-    if *node.own_key() != key.exchange() {
-        let signing = key.signing();
-        node.take_controller(now, key.secret, signing);
-    } else {
-        // It runs under this key already, and is announced only now.
-        node.note(actor, "controller-changed", &key.exchange().to_string(), "ok");
-    }
+    let signing = key.signing();
+    // Also where it runs under this key already: what the lost one signed is signed anew.
+    node.take_controller(now, key.secret, signing);
     true
 }
 

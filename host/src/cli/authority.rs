@@ -100,9 +100,11 @@ pub(super) fn run(context: &Context, command: &Command) -> Outcome {
         ),
         Command::Sign { change } => tell(context, subjects::sign(context, &client, change)?),
         Command::Drop { id } => {
-            let found = subjects::proposal(&client.authority()?, id)?.digest.clone();
-            client.drop_proposal(&found)?;
-            printer::say(context, "taken back");
+            let state = client.authority()?;
+            let present = verified(context, &state)?;
+            let found = subjects::proposal(&state, id)?;
+            client.drop_proposal(&found.digest)?;
+            tell(context, ProposalItem::waiting(&present, &state, found)?.dropped());
         }
         Command::Renew => renew::all(context, &client)?,
         Command::Recover(options) => recover::run(context, &client, options)?,

@@ -32,15 +32,6 @@ pub(super) fn run(context: &Context, command: &Command) -> Outcome {
     let change = added(context, &context.client()?, key, NAME)?;
     let (id, state) = change.outcome();
     let item = CodeItem { code: code.to_string(), change: id, state };
-    printer::item(context, "recovery", item, |_| format!("{}\n", told(&code)));
+    printer::item(context, "recovery", item, |_| format!("{}\n", code.told()));
     Ok(DONE)
-}
-
-/// What a person is told who has to write a code down.
-pub(super) fn told(code: &RecoveryCode) -> String {
-    format!(
-        "recovery code, shown only now:\n\n    {code}\n\nWrite it down and keep it apart from \
-         this machine: `fleetcast authority recover`\nreplaces a lost admin key by it. Whoever \
-         has it counts as an admin."
-    )
 }

@@ -1,20 +1,20 @@
 //! `releases`: what was sent, whether it is whole, and what becomes of it.
 
+mod describe;
 mod diff;
 mod sign;
 mod verify;
 
-use std::fmt::Write as _;
-
 use clap::Subcommand;
 
+use self::describe::describe;
 use super::context::{Context, DONE, Outcome};
 use super::table::Table;
 use super::{printer, send};
 use crate::api::client::Client;
 use crate::api::model::{PruneRequest, Pruned};
 use crate::status::ReleaseItem;
-use crate::units::{format_size, format_time, printable};
+use crate::units::{format_size, format_time};
 
 /// Commands of `releases`. X is the beginning of a digest, or GROUP#SEQUENCE.
 #[derive(Debug, Subcommand)]
@@ -132,22 +132,4 @@ fn table(releases: &[ReleaseItem]) -> Table {
         ]);
     }
     table
-}
-
-fn describe(release: &ReleaseItem) -> String {
-    let mut text = String::new();
-    let mut line = |title: &str, value: &str| {
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "{title:<12} {}", printable(value));
-    };
-    line("release", &format!("{}#{}", release.group, release.sequence));
-    line("name", &release.name);
-    line("digest", &release.release);
-    line("state", &release.state);
-    line("files", &release.files.to_string());
-    line("bytes", &format_size(release.bytes));
-    line("created", &format_time(release.created));
-    line("expires", &format_time(release.expires));
-    line("signatures", &format!("{} of {}", release.signatures, release.threshold));
-    text
 }

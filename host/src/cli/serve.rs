@@ -15,7 +15,7 @@ use super::context::{Context, DONE, Outcome};
 use super::first_admin::first_admin;
 use super::founding::{Founded, SealBy, found, open_catalog};
 use super::login::own_address;
-use super::{printer, recovery};
+use super::printer;
 use crate::api::remote::{self, RemoteOptions};
 use crate::api::{Api, socket};
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
@@ -286,7 +286,7 @@ async fn begin(
         printer::say(context, &format!("made a new fleet; its keys are in {directory}/keys"));
     }
     if let Some(code) = recovery {
-        printer::say_lines(&recovery::told(&code));
+        printer::say_lines(&code.told());
     }
     let chunks: Arc<dyn ChunkStore> = Arc::new(Packs::open(&state.packs())?);
     let (schedule, zone) = schedule(context)?;

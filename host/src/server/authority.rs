@@ -5,7 +5,6 @@
 //! made, and counts by the signatures on it (PROTOCOL T2). What rests on the
 //! document before is judged anew when the next is in force.
 
-pub(super) mod chain;
 mod views;
 
 pub use views::{Doubtful, Progress, Spread};

@@ -100,7 +100,7 @@ impl<D: Disk> Appliance<'_, D> {
         let seed = self.next_random();
         let authority = self.authority.as_ref()?;
         let server = self.identity.enrolment.controller;
-        let controller = authority.controllers().find(|keys| keys.exchange == server)?;
+        let controller = authority.controller(&server)?;
         let (symbol, sources) = (usize::from(invitation.symbol), usize::from(invitation.sources));
         // All blocks at a time, and headers of the lengths that the symbols allow.
         let fits = symbol > 0
@@ -108,7 +108,7 @@ impl<D: Disk> Appliance<'_, D> {
             && symbol * sources * SLOTS <= BLOCKS
             && longest_header(symbol) * SEGMENTS <= HEADERS;
         let fleet = authority.document().fleet;
-        let invited = || ReceiverConfig::invited(invitation, fleet, controller.signing, seed);
+        let invited = || ReceiverConfig::invited(invitation, fleet, controller, seed);
         fits.then(|| ReceiverConfig { interleave: INTERLEAVE, ..invited() })
     }
 

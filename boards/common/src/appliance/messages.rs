@@ -104,21 +104,54 @@ impl<D: Disk> Appliance<'_, D> {
     }
 
     /// Judges an authority document that is whole.
-    pub(super) fn judge_document(&mut self) {
-        if let Some((_, total, _)) = self.pieces.take_if(|(_, total, here)| total == here) {
-            self.trust(total);
+    pub(super) fn judge_document(&mut self, now: Instant) {
+        if let Some((_, total, _)) = self.pieces.take_if(|(_, total, here)| total == here)
+            && self.trust(total)
+        {
+            self.begin_anew(now);
         }
     }
 
-    /// PROTOCOL T2: the pinned document first, then only successors.
+    /// What was begun under the document before is judged by the newest, on a new channel.
+    // PROTOCOL T8
     #[inline(never)]
-    fn trust(&mut self, len: usize) {
-        let Some(document) = self.document.get(..len) else { return };
+    fn begin_anew(&mut self, now: Instant) {
+        self.drop_delivery();
+        self.words.clear();
+        if !self.follow_controller(now) {
+            self.endpoint.restart(now);
+        }
+        if core::mem::take(&mut self.member) {
+            self.tell(Event::Disconnected);
+        }
+    }
+
+    /// Shakes hands with another controller where the newest document names the one that
+    /// is known no more; whether it does.
+    // PROTOCOL A3
+    #[inline(never)]
+    pub(super) fn follow_controller(&mut self, now: Instant) -> bool {
+        let known = self.identity.enrolment.controller;
+        let lost = self.authority.as_ref().filter(|a| a.controller(&known).is_none());
+        let Some(key) = lost.and_then(|authority| authority.controller_after(&known)) else {
+            return false;
+        };
+        self.identity.enrolment.controller = key;
+        self.keep_identity();
+        self.endpoint.set_server_key(now, key);
+        true
+    }
+
+    /// PROTOCOL T2: the pinned document first, then only successors. Whether one took the
+    /// place of another.
+    #[inline(never)]
+    fn trust(&mut self, len: usize) -> bool {
+        let Some(document) = self.document.get(..len) else { return false };
         let next = match &self.authority {
             Some(trusted) => trusted.advance(document),
             None => TrustedAuthority::pin(document, self.identity.enrolment.authority),
         };
-        let Ok(next) = next else { return };
+        let Ok(next) = next else { return false };
         let is_first = self.authority.is_none();
         // The first one is trusted also where it cannot be kept: nothing older could
         // come back, and the server does not send it twice on one channel.
@@ -127,8 +160,10 @@ impl<D: Disk> Appliance<'_, D> {
             self.identity.trusted = next.digest();
             self.authority = Some(next);
             self.keep_identity();
+            !is_first
         } else {
             self.tell(Event::NotKept);
+            false
         }
     }
 

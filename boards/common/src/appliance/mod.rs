@@ -101,7 +101,7 @@ impl<'m, D: Disk> Appliance<'m, D> {
         while let Some(event) = self.endpoint.poll_event() {
             self.on_endpoint_event(now, event, &[]);
         }
-        self.judge_document();
+        self.judge_document(now);
         self.session_timeout(now);
         if self.work_at.is_some_and(|at| at <= now) {
             self.work_at = None;

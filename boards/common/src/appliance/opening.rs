@@ -177,6 +177,8 @@ impl<'m, D: Disk> Appliance<'m, D> {
     pub fn recall(&mut self) -> Result<(), CannotStart> {
         let kept = self.store.authority(&mut self.document[..])?;
         self.authority = TrustedAuthority::pin(kept, self.identity.trusted).ok();
+        // The power may have failed between the document and what follows from it.
+        self.follow_controller(Instant::ZERO);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use fleetcast_core::limits::MAX_AUTHORITY;
 use fleetcast_core::trust::authority::{AuthorityDocument, TrustedAuthority};
 use fleetcast_core::trust::document::Fingerprint;
 
-use super::items::{ProposalItem, id};
+use super::items::{ProposalItem, id, name_of};
 use super::kept::verified;
 use super::renew::renew;
 use crate::api::client::Client;
@@ -145,15 +145,12 @@ impl Draft {
         let document = signed_by(&body[..len], Purpose::Authority, &signers)?;
         let proposal = NewProposal { document: hex(&document), names: self.names };
         let answer = client.propose(&proposal)?;
+        if self.renews && stays && answer.in_force {
+            // What a new admin has signed before could not count yet.
+            renew(context, client, &self.next, &signers)?;
+        }
         ProposalItem::after(&self.present, &self.next, &client.authority()?, &answer)
     }
-}
-
-/// What people call an admin, or empty.
-pub(super) fn name_of<'s>(state: &'s AuthorityState, admin: &Fingerprint) -> &'s str {
-    let wanted = hex(&admin.0);
-    let found = state.names.iter().find(|name| name.admin == wanted);
-    found.map_or("", |found| found.name.as_str())
 }
 
 /// Lists another admin's key, in one step.

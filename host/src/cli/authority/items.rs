@@ -8,7 +8,6 @@ use fleetcast_core::trust::authority::{AuthorityDocument, Controller, TrustedAut
 use fleetcast_core::trust::document::{Fingerprint, SignedDocument};
 use serde::Serialize;
 
-use super::change::name_of;
 use super::kept::verified;
 use crate::api::client::{Client, misunderstood};
 use crate::api::model::authority::{AuthorityState, ProposalAnswer, ProposalState};
@@ -69,7 +68,7 @@ struct SpreadItem {
 pub(in crate::cli) struct ProposalItem {
     id: String,
     version: u32,
-    /// `waiting` or `in-force`.
+    /// `waiting`, `in-force` or `dropped`.
     state: &'static str,
     /// What it changes.
     changes: Vec<String>,
@@ -87,6 +86,13 @@ pub(in crate::cli) struct ProposalItem {
 /// How a key is called: its fingerprint in hex.
 pub(super) fn id(key: &Fingerprint) -> String {
     hex(&key.0)
+}
+
+/// What people call an admin, or empty.
+pub(super) fn name_of<'s>(state: &'s AuthorityState, admin: &Fingerprint) -> &'s str {
+    let wanted = hex(&admin.0);
+    let found = state.names.iter().find(|name| name.admin == wanted);
+    found.map_or("", |found| found.name.as_str())
 }
 
 impl AuthorityItem {
@@ -155,6 +161,11 @@ impl ProposalItem {
     /// Its id, and `in-force` or `waiting`.
     pub(in crate::cli) fn outcome(&self) -> (String, String) {
         (self.id.clone(), self.state.to_owned())
+    }
+
+    /// The same, taken back.
+    pub(super) fn dropped(self) -> Self {
+        Self { state: "dropped", ..self }
     }
 
     /// A change after it was handed in.
@@ -283,15 +294,17 @@ pub(super) fn describe_change(change: &ProposalItem) -> String {
         let _ = writeln!(text, "{}", printable(line));
     }
     let id: String = change.id.chars().take(12).collect();
-    let _ = if change.state == "waiting" {
-        writeln!(
-            text,
-            "version {} waits for signatures ({}): fleetcast authority sign {id}",
-            change.version,
-            signed(change)
-        )
-    } else {
-        writeln!(text, "version {} is in force", change.version)
+    let version = change.version;
+    let _ = match change.state {
+        "waiting" => {
+            let signed = signed(change);
+            writeln!(
+                text,
+                "version {version} waits for signatures ({signed}): fleetcast authority sign {id}"
+            )
+        }
+        "in-force" => writeln!(text, "version {version} is in force"),
+        _ => writeln!(text, "taken back"),
     };
     text
 }

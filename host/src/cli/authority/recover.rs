@@ -1,5 +1,7 @@
 //! `authority recover`: the recovery code stands in for an admin key that is lost.
 
+use std::io::Read as _;
+
 use clap::Args;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::ids::VerifyingKey;
@@ -9,16 +11,18 @@ use super::change::Draft;
 use super::items::{ProposalItem, describe_change};
 use crate::api::client::Client;
 use crate::cli::admin::{here, make_here};
-use crate::cli::context::Context;
+use crate::cli::context::{Context, on_terminal};
 use crate::cli::founding::SealBy;
-use crate::cli::password::password;
-use crate::cli::{printer, recovery};
+use crate::cli::{printer, prompt};
 use crate::error::Failure;
 use crate::keys::AdminKey;
 use crate::recovery::{NAME, RecoveryCode};
 
-/// Options of `authority recover`. The code is asked for, or read as passwords are: from
-/// the file that `FLEETCAST_PASSPHRASE_FILE` names, or from standard input.
+/// Most that is read of standard input, in bytes.
+const MOST: u64 = 4_096;
+
+/// Options of `authority recover`. The code is asked for on a terminal, else read from
+/// standard input; the file that `FLEETCAST_PASSPHRASE_FILE` names seals the new key.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Options {
     /// The admin whose key is lost, where there are several: the beginning of its id, or its name
@@ -41,7 +45,7 @@ struct RecoveryItem {
 /// Lists a new key in the place of the lost one, and a new code in the place of the one
 /// that was typed in; signs with both codes and the new key.
 pub(super) fn run(context: &Context, client: &Client, options: &Options) -> Result<(), Failure> {
-    let typed = password("Recovery code: ")?;
+    let typed = typed()?;
     let code: RecoveryCode = typed.parse().map_err(|fault: crate::recovery::RecoveryError| {
         let hint = "type it as it was printed: FR1- and eight groups";
         Failure::usage("recovery-malformed", fault.to_string(), hint)
@@ -63,9 +67,21 @@ pub(super) fn run(context: &Context, client: &Client, options: &Options) -> Resu
     let change = draft.hand_in(context, client, &[&spare, &next_spare])?;
     let item = RecoveryItem { change, code: next_code.to_string() };
     printer::item(context, "recovery", item, |item| {
-        format!("{}{}\n", describe_change(&item.change), recovery::told(&next_code))
+        format!("{}{}\n", describe_change(&item.change), next_code.told())
     });
     Ok(())
+}
+
+/// What a person has typed, or what standard input gives.
+fn typed() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    if on_terminal() {
+        bytes = prompt::secret("Recovery code: ")?;
+    } else {
+        let read = std::io::stdin().lock().take(MOST).read_to_end(&mut bytes);
+        read.map_err(|error| Failure::io("standard input", &error))?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The key that this admin has from now on: the one that is here, or a new one.

@@ -5,7 +5,8 @@ use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::release::ReleaseRoot;
 
-use super::{describe, diff};
+use super::describe::describe;
+use super::diff;
 use crate::api::client::{Client, misunderstood};
 use crate::cli::context::{Context, DONE, Outcome, on_terminal};
 use crate::cli::signing::signed_body;

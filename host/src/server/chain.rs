@@ -18,7 +18,7 @@ struct Version {
 
 /// All versions; those that are not durable yet are shown to nobody.
 #[derive(Default)]
-pub(in crate::server) struct Chain {
+pub(super) struct Chain {
     versions: Vec<Version>,
     /// The newest batch that is durable.
     durable: u64,
@@ -26,7 +26,7 @@ pub(in crate::server) struct Chain {
 
 impl Chain {
     /// The chain of a catalog.
-    pub(in crate::server) fn of(documents: Vec<(u32, Vec<u8>)>) -> Self {
+    pub(super) fn of(documents: Vec<(u32, Vec<u8>)>) -> Self {
         let mut chain = Self::default();
         for (number, document) in documents {
             let signed = SignedDocument::parse(&document, MAX_AUTHORITY);
@@ -40,23 +40,17 @@ impl Chain {
     }
 
     /// Adds the next version, which is durable with a batch of changes.
-    pub(in crate::server) fn push(
-        &mut self,
-        number: u32,
-        digest: Digest,
-        document: Vec<u8>,
-        batch: u64,
-    ) {
+    pub(super) fn push(&mut self, number: u32, digest: Digest, document: Vec<u8>, batch: u64) {
         self.versions.push(Version { number, digest, document, batch });
     }
 
     /// A batch is durable, and all before it.
-    pub(in crate::server) fn persisted(&mut self, batch: u64) {
+    pub(super) fn persisted(&mut self, batch: u64) {
         self.durable = self.durable.max(batch);
     }
 
     /// The signed documents of versions above `known`, oldest first.
-    pub(in crate::server) fn above(&self, known: u32) -> impl Iterator<Item = (u32, &[u8])> {
+    pub(super) fn above(&self, known: u32) -> impl Iterator<Item = (u32, &[u8])> {
         let newer = self.versions.iter().filter(move |version| version.number > known);
         newer.map(|version| (version.number, &version.document[..]))
     }
