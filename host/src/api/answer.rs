@@ -41,7 +41,7 @@ fn status(failure: &Failure) -> StatusCode {
         | "chunks-missing" | "receiver-waiting" => StatusCode::CONFLICT,
         "not-trusted" => StatusCode::FORBIDDEN,
         "name-unsafe" | "reason-unsafe" | "password-weak" | "bad-chunk" | "malformed"
-        | "voucher-missing" => StatusCode::BAD_REQUEST,
+        | "voucher-missing" | "schedule-malformed" => StatusCode::BAD_REQUEST,
         "no-space" => StatusCode::INSUFFICIENT_STORAGE,
         "server-stopped" => StatusCode::SERVICE_UNAVAILABLE,
         _ if failure.exit == EXIT_USAGE => StatusCode::BAD_REQUEST,

@@ -1,5 +1,7 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
+mod headers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,7 +9,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::MulAdd;
 use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, ReceiverId, SessionId};
-use fleetcast_core::limits::{MAX_DATAGRAM, SYMBOL_HEADER};
+use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::session::rate::RateLimits;
 use fleetcast_core::session::sender::{
     BlockSlot, MOST_BEHIND, SenderConfig, SenderEvent, SenderSession,
@@ -404,26 +406,6 @@ impl<A: Aead> LiveSession<A> {
         };
         let leaves = member.pace.note(now, follows);
         leaves.then(|| member.pace.bytes_per_second(now))
-    }
-
-    /// A member lacks a header, or digests. The header itself where it is to be said over
-    /// the member's channel, since it finds none in the session (PROTOCOL S24).
-    pub(super) fn handle_header_request(
-        &mut self,
-        now: Instant,
-        id: &ReceiverId,
-        block: BlockIndex,
-    ) -> Option<Vec<u8>> {
-        self.sender.handle_header_request(now, block, &mut self.plan);
-        let multicast = self.is_multicast();
-        let member = self.members.get_mut(id).filter(|_| multicast)?;
-        if !member.asks.take(now, block) {
-            return None;
-        }
-        let mut body = vec![0; self.config.shape.symbol + SYMBOL_HEADER];
-        let len = self.sender.header_of(block, &mut body, &self.plan)?;
-        body.truncate(len);
-        Some(body)
     }
 
     /// A member found what is not ours in a block; whether the session goes over to strict
