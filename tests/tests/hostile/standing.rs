@@ -25,12 +25,12 @@ fn own_key() -> fleetcast_core::ids::StaticKey {
 
 /// An approved receiver in the group `g`.
 fn member(fleet: &mut Fleet) -> (Liar, String, GroupId) {
-    let group = fleet.node().create_group("admin", "g", false).unwrap();
+    let group = fleet.node().create_group("admin", "g", false).expect("a new name");
     let (liar, id) = waiting(fleet);
     let now = fleet.now;
-    fleet.node().approve_receiver(now, "admin", &id).unwrap();
+    fleet.node().approve_receiver(now, "admin", &id).expect("it waits");
     let certificate = fleet.admin.certificate(own_key(), group, 1);
-    fleet.node().add_member(now, "admin", "g", &id, certificate).unwrap();
+    fleet.node().add_member(now, "admin", "g", &id, certificate).expect("signed");
     (liar, id, group)
 }
 
@@ -44,7 +44,7 @@ fn send(fleet: &mut Fleet, group: GroupId, sequence: u64, queue: bool) -> (Relea
     let (name, document) = (signed.name, signed.document.clone());
     let (now, options) = (fleet.now, SendOptions { queue, ..SendOptions::default() });
     let sent = fleet.node().submit_release(now, "admin", document, options);
-    (name, sent.unwrap())
+    (name, sent.expect("signed, and its chunks are here"))
 }
 
 fn claims(release: ReleaseName) -> Up<'static> {
@@ -320,6 +320,16 @@ fn the_rate_follows_the_hour_within_a_second_and_outlives_a_restart() {
     assert_eq!(told.last().unwrap(), "22:00-06:00=5MB/s (UTC)");
     fleet.node().set_schedule("admin", None);
     assert_eq!(fleet.node().rate(), 2_000_000, "taken back: the file's again");
+    // What was set is a fact like any other.
+    fleet.drain();
+    let set = Schedule::parse(&["00:00-24:00=3MB/s"]).unwrap();
+    fleet.node().set_schedule("admin", Some((set, "UTC", Zone::UTC)));
+    let now = fleet.now;
+    let (batch, changes) = fleet.node().take_changes().unwrap();
+    fleet.server.catalog.write(now, Duration::ZERO, batch, changes);
+    assert_eq!(fleet.server.catalog.persisted(now), Some(batch));
+    fleet.server.boot(now, &fleet.admin);
+    assert_eq!(at(&mut fleet, 14 * 3_600 + 5), 3_000_000);
 }
 
 #[test]

@@ -209,7 +209,7 @@ mod tests {
     fn body(segment: u32, signing: &SigningKey) -> Vec<u8> {
         let mut sealer = Sealer::<ChaCha>::new(SESSION, Epoch(1), &[1; 32]);
         let mut datagram = header(&mut sealer, segment, 1, signing);
-        let mut opener = Opener::<ChaCha>::new(&[1; 32]);
+        let opener = Opener::<ChaCha>::new(&[1; 32]);
         let head = Header::parse(&datagram).unwrap();
         opener.open(head, &mut datagram).unwrap().to_vec()
     }
