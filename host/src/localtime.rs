@@ -98,7 +98,7 @@ impl Zone {
             let wanted = day.at(hour, minute, 0, 0);
             let candidates = self.0.to_ambiguous_timestamp(wanted);
             let skipped = matches!(candidates.offset(), AmbiguousOffset::Gap { .. });
-            let times = [candidates.clone().earlier(), candidates.later()];
+            let times = [candidates.earlier(), candidates.later()];
             let mut times = times.into_iter().filter_map(|time| seconds(time.ok()?));
             if let Some(time) = times.find(|time| *time > now) {
                 return if skipped { Err(self.skipped(wanted, time)) } else { Ok(time) };

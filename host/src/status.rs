@@ -413,8 +413,8 @@ pub struct SessionItem {
     /// What keeps the rate from being higher: `cap`, `network`, or a receiver's name;
     /// empty while it is still rising.
     pub limiter: String,
-    /// Where the limiter is the cap: what says so, the window of a schedule or the server's
-    /// rate; else empty.
+    /// Where the limiter is the cap: what says so, the window of a schedule, the release's
+    /// `--rate`, or the server's; else empty.
     #[serde(default)]
     pub cause: String,
     /// `multicast` or `unicast`.

@@ -170,18 +170,8 @@ impl Catalog {
             }
             // Nothing reads them again but an export.
             Change::Receipt(_) => {}
-            Change::Mark(name, Some(value)) => {
-                self.marks.insert(name, value);
-            }
-            Change::Mark(name, None) => {
-                self.marks.remove(&name);
-            }
-            Change::Setting(name, Some(value)) => {
-                self.settings.insert(name, value);
-            }
-            Change::Setting(name, None) => {
-                self.settings.remove(&name);
-            }
+            Change::Mark(name, value) => set(&mut self.marks, name, value),
+            Change::Setting(name, value) => set(&mut self.settings, name, value),
             Change::Log(line) => self.last_log = Some(line),
         }
     }
@@ -202,6 +192,13 @@ impl Catalog {
         self.deliveries.retain(|_, delivery| delivery.release.group != id);
         self.held.retain(|(_, group), _| *group != id);
     }
+}
+
+fn set<T>(values: &mut BTreeMap<String, T>, name: String, value: Option<T>) {
+    match value {
+        Some(value) => values.insert(name, value),
+        None => values.remove(&name),
+    };
 }
 
 #[cfg(test)]

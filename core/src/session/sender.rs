@@ -270,18 +270,6 @@ where
         self.tell_digests(now, block, source);
     }
 
-    /// Writes the signed header of a block's segment, as it goes into a datagram, for a member
-    /// that finds none there (PROTOCOL S24); its length, once the segment was reached.
-    pub fn header_of(
-        &self,
-        block: BlockIndex,
-        body: &mut [u8],
-        source: &impl BlockSource,
-    ) -> Option<usize> {
-        let segment = source.segment_of(block).filter(|&segment| self.has_reached(segment))?;
-        self.segment_header(segment, self.proactive(), body, source)
-    }
-
     /// The time told by `poll_timeout` has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.timers.expired(Timer::Probe, now)

@@ -50,7 +50,7 @@ fn status(failure: &Failure) -> StatusCode {
         "token-limited" | "login-limited" => StatusCode::TOO_MANY_REQUESTS,
         "not-trusted" | "forbidden" => StatusCode::FORBIDDEN,
         "name-unsafe" | "reason-unsafe" | "password-weak" | "bad-chunk" | "malformed"
-        | "account-needed" | "voucher-missing" => StatusCode::BAD_REQUEST,
+        | "account-needed" | "voucher-missing" | "schedule-malformed" => StatusCode::BAD_REQUEST,
         "method-wrong" => StatusCode::METHOD_NOT_ALLOWED,
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "too-slow" => StatusCode::REQUEST_TIMEOUT,

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::client::Client;
-use super::model::{Hex, NewRelease, NewVoucher};
+use super::model::{Hex, NewRelease, NewSchedule, NewVoucher};
 use super::*;
 use crate::catalog::Catalog;
 use crate::driver::server::{Founding, ServeOptions, start};
@@ -215,4 +215,23 @@ fn a_server_that_is_gone_is_told_as_such() {
     let _ = client.groups();
     let gone = client.groups().unwrap_err();
     assert_eq!((gone.code.as_ref(), gone.exit), ("server-not-running", 1));
+}
+
+#[test]
+fn rates_by_hour_are_set_shown_and_taken_back() {
+    let (_folder, _runtime, client) = fleet();
+    let new = |windows: &[&str], zone: &str| NewSchedule {
+        windows: windows.iter().map(|&window| window.to_owned()).collect(),
+        zone: zone.to_owned(),
+    };
+    let code = |new: NewSchedule| client.set_rate(&new).unwrap_err().code;
+    assert_eq!(code(new(&["soon"], "UTC")), "schedule-malformed");
+    assert_eq!(code(new(&["00:00-24:00=1MB/s"], "Mars/Olympus")), "zone-unknown");
+    let before = client.rate().unwrap();
+    let set = client.set_rate(&new(&["00:00-24:00=1MB/s"], "UTC")).unwrap();
+    assert_eq!((set.rate, set.zone.as_str(), set.windows[0].active), (1_000_000, "UTC", true));
+    assert_eq!((set.server_rate, set.from.as_str()), (before.rate, "command"));
+    assert_eq!(client.status().unwrap().rate.windows, set.windows);
+    let cleared = client.set_rate(&new(&[], "local")).unwrap();
+    assert_eq!((cleared.rate, cleared.windows), (before.rate, before.windows));
 }

@@ -19,23 +19,7 @@ impl<A: Aead> ServerNode<A> {
         at: u64,
         receipt: &[u8],
     ) {
-        let Some(record) = self.registry.receiver(&id) else { return };
-        let held = self.registry.held(id, release.group);
-        let known = held.is_some_and(|held| {
-            (held.release, held.at, held.receipt.as_slice()) == (*release, at, receipt)
-                && !receipt.is_empty()
-        });
-        // It is repeated on every channel: the same one is not checked again. Others cost
-        // time, and nobody has more of them than groups.
-        if !known && !self.patience.pages.take(now, &id) {
-            return;
-        }
-        let statement = Receipt { device: record.key, release: *release, at };
-        let signed = known
-            || receipt.try_into().is_ok_and(|signature| {
-                record.signing.is_some_and(|key| statement.verify(&key, signature).is_ok())
-            });
-        if !signed {
+        if !self.is_receipt(now, id, release, at, receipt) {
             return;
         }
         // A word about a group that is not there would be kept for ever.
@@ -44,6 +28,7 @@ impl<A: Aead> ServerNode<A> {
         }
         let title = self.registry.release_title(release);
         let name = self.name_of(&id);
+        let Some(record) = self.registry.receiver(&id) else { return };
         let (device, signing) = (record.key, record.signing);
         let receipt = receipt.to_vec();
         let held = HeldRecord { receiver: id, release: *release, at, receipt: receipt.clone() };
@@ -72,6 +57,33 @@ impl<A: Aead> ServerNode<A> {
         if self.busy_delivery(&id).is_some_and(|busy| busy.release == *release) {
             self.idle(now, slot, id);
         }
+    }
+
+    /// Whether a receipt is its receiver's. The one that is known is repeated on every
+    /// channel, and not checked again; others cost time, and nobody has more of them than
+    /// groups.
+    fn is_receipt(
+        &mut self,
+        now: Instant,
+        id: ReceiverId,
+        release: &ReleaseName,
+        at: u64,
+        receipt: &[u8],
+    ) -> bool {
+        let held = self.registry.held(id, release.group);
+        let known = held.is_some_and(|held| {
+            (held.release, held.at, held.receipt.as_slice()) == (*release, at, receipt)
+        });
+        if known && !receipt.is_empty() {
+            return true;
+        }
+        let may = self.patience.pages.take(now, &id);
+        let Some(record) = self.registry.receiver(&id).filter(|_| may) else { return false };
+        let (statement, key) =
+            (Receipt { device: record.key, release: *release, at }, record.signing);
+        receipt
+            .try_into()
+            .is_ok_and(|signature| key.is_some_and(|key| statement.verify(&key, signature).is_ok()))
     }
 
     /// What proves that a receiver is in a group: its certificate, and the voucher that

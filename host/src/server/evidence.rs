@@ -51,10 +51,10 @@ impl<A: Aead> ServerNode<A> {
         match shown {
             Some(shown) if shown.bytes.len() < piece.total => link.shown = Some(shown),
             // A signature costs time: who shows much is not looked at each time.
-            Some(shown) if self.patience.changes.take(now, &id) => {
-                if is_signed(&self.authority, &shown) {
-                    self.doubt(id, &shown.release);
-                }
+            Some(shown)
+                if self.patience.changes.take(now, &id) && is_signed(&self.authority, &shown) =>
+            {
+                self.doubt(id, &shown.release);
             }
             _ => {}
         }

@@ -2,6 +2,7 @@
 //! sessions that run follow it.
 
 use fleetcast_core::crypto::aead::Aead;
+use fleetcast_core::wire::control::ReleaseName;
 
 use super::ServerNode;
 use crate::localtime::Zone;
@@ -77,8 +78,19 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
-    /// What says how high the cap is.
-    pub(super) fn cause_of_cap(&self) -> String {
+    /// What says how high the cap of a session of these releases is.
+    pub(super) fn cause_of_cap(&self, releases: &[ReleaseName]) -> String {
+        let own = |name: &ReleaseName| Some((self.registry.terms(&name.digest).rate?, *name));
+        match releases.iter().filter_map(own).min_by_key(|(rate, _)| *rate) {
+            Some((rate, name)) if rate < self.rate() => {
+                format!("--rate of {}, {}", self.registry.release_title(&name), format_rate(rate))
+            }
+            _ => self.cause_of_rate(),
+        }
+    }
+
+    /// What says how much all sessions together may send.
+    fn cause_of_rate(&self) -> String {
         match &self.hours.counts {
             Some((_, window)) => {
                 format!("{window} ({})", self.hours.zone.name(self.registry.time()))
@@ -136,7 +148,7 @@ impl<A: Aead> ServerNode<A> {
             return;
         }
         self.hours.counts = counts;
-        let (rate, cause) = (format_rate(self.rate()), self.cause_of_cap());
+        let (rate, cause) = (format_rate(self.rate()), self.cause_of_rate());
         self.registry.log("server", "rate-changed", &rate, &cause);
         self.share_rate();
     }

@@ -1,5 +1,6 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
+mod headers;
 mod repairs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -402,26 +403,6 @@ impl<A: Aead> LiveSession<A> {
         };
         let leaves = member.pace.note(now, follows);
         leaves.then(|| member.pace.bytes_per_second(now, datagram))
-    }
-
-    /// A member lacks a header, or digests. The header itself where it is to be said over
-    /// the member's channel, since it finds none in the session (PROTOCOL S24).
-    pub(super) fn handle_header_request(
-        &mut self,
-        now: Instant,
-        id: &ReceiverId,
-        block: BlockIndex,
-    ) -> Option<Vec<u8>> {
-        self.sender.handle_header_request(now, block, &mut self.plan);
-        let multicast = self.is_multicast();
-        let member = self.members.get_mut(id).filter(|_| multicast)?;
-        if !member.asks.take(now, block) {
-            return None;
-        }
-        let mut body = vec![0; self.config.shape.symbol + SYMBOL_HEADER];
-        let len = self.sender.header_of(block, &mut body, &self.plan)?;
-        body.truncate(len);
-        Some(body)
     }
 
     /// The time told by `poll_timeout` has come.

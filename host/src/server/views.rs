@@ -258,7 +258,7 @@ impl<A: Aead> ServerNode<A> {
             loss: f64::from(sender.loss()) / 1_000.0,
             repair_symbols: sender.stats().parity + sender.stats().resent,
             cause: match limiter {
-                Some(Limiter::Cap) => self.cause_of_cap(),
+                Some(Limiter::Cap) => self.cause_of_cap(session.releases()),
                 _ => String::new(),
             },
             limiter: match limiter {

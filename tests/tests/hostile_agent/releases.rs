@@ -108,9 +108,6 @@ impl Captor {
         let mut voice = self.invite(admin, number, name);
         let len = document.len();
         let record = [&encode_header(0, len, len).expect("short")[..], document].concat();
-        for (index, symbol) in record.chunks(SYMBOL).enumerate() {
-            self.hand(voice.symbol(0, index as u8, symbol));
-        }
         let blocks = [(Object::Root, record.len(), 0, 1)];
         let session = SessionId(number);
         for forged in [true, false] {
@@ -120,6 +117,10 @@ impl Captor {
             let (front, back) = header.split_at(50);
             self.say(&Down::Header { session, offset: 0, total, bytes: front });
             self.say(&Down::Header { session, offset: 50, total, bytes: back });
+            // Without its header nothing is known of a block, not even which symbol is short.
+            for (index, symbol) in record.chunks(SYMBOL).enumerate() {
+                self.hand(voice.symbol(0, index as u8, symbol));
+            }
             self.wait(Duration::from_secs(1));
             assert_eq!(self.installed().is_empty(), forged);
         }

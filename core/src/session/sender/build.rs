@@ -266,7 +266,19 @@ where
         }
     }
 
-    pub(super) fn segment_header(
+    /// Writes the signed header of a block's segment, as it goes into a datagram, for a member
+    /// that finds none there (PROTOCOL S24); its length, once the segment was reached.
+    pub fn header_of(
+        &self,
+        block: BlockIndex,
+        body: &mut [u8],
+        source: &impl BlockSource,
+    ) -> Option<usize> {
+        let segment = source.segment_of(block).filter(|&segment| self.has_reached(segment))?;
+        self.segment_header(segment, self.proactive(), body, source)
+    }
+
+    fn segment_header(
         &self,
         segment: SegmentIndex,
         proactive: u8,
@@ -333,7 +345,7 @@ where
     }
 
     /// Parity to send along without being asked: four fifths of what was needed of late.
-    pub(super) fn proactive(&self) -> u8 {
+    fn proactive(&self) -> u8 {
         ((self.expected_parity * 4 / 5) >> 8).min(MAX_PROACTIVE) as u8
     }
 
