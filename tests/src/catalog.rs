@@ -150,14 +150,16 @@ impl Catalog {
             }
             // Nothing reads them again but an export.
             Change::Receipt(_) => {}
-            Change::Mark(name, Some(value)) => {
-                self.marks.insert(name, value);
-            }
-            Change::Mark(name, None) => {
-                self.marks.remove(&name);
-            }
+            Change::Mark(name, value) => self.mark(name, value),
             Change::Log(line) => self.last_log = Some(line),
         }
+    }
+
+    fn mark(&mut self, name: String, value: Option<u64>) {
+        match value {
+            Some(value) => self.marks.insert(name, value),
+            None => self.marks.remove(&name),
+        };
     }
 
     fn forget_receiver(&mut self, id: ReceiverId) {
