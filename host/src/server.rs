@@ -9,9 +9,9 @@
 //!
 //! Inputs: [`ServerNode::handle_datagram`], [`ServerNode::handle_timeout`],
 //! [`ServerNode::persisted`], [`ServerNode::password_checked`]. Commands: `commands.rs`,
-//! `requests.rs`, `accounts.rs`, `tokens.rs`, `releases.rs`. Outputs: [`ServerNode::poll_password_check`],
-//! [`ServerNode::poll_transmit`], [`ServerNode::take_changes`],
-//! [`ServerNode::poll_timeout`]; views: `views.rs`.
+//! `requests.rs`, `accounts.rs`, `tokens.rs`, `releases.rs`. Outputs:
+//! [`ServerNode::poll_password_check`], [`ServerNode::poll_transmit`],
+//! [`ServerNode::take_changes`], [`ServerNode::poll_timeout`]; views: `views.rs`.
 //!
 //! Facts become durable in batches: [`ServerNode::take_changes`] gives the next
 //! one with its number, [`ServerNode::persisted`] says that it is durable. Before

@@ -105,65 +105,37 @@ impl Catalog {
 
     fn apply(&mut self, change: Change) {
         match change {
-            Change::Receiver(record) => {
-                self.receivers.insert(record.id, record);
-            }
+            Change::Receiver(record) => put(&mut self.receivers, record.id, record),
             Change::ReceiverGone(id) => self.forget_receiver(id),
-            Change::Group(record) => {
-                self.groups.insert(record.id, record);
-            }
+            Change::Group(record) => put(&mut self.groups, record.id, record),
             Change::GroupGone(id) => self.forget_group(id),
             Change::Membership(record) => {
-                self.memberships.insert((record.receiver, record.group), record);
+                put(&mut self.memberships, (record.receiver, record.group), record)
             }
             Change::MembershipGone(receiver, group) => {
-                self.memberships.remove(&(receiver, group));
+                take(&mut self.memberships, &(receiver, group))
             }
             Change::Request(record) => {
-                self.requests.insert((record.receiver, record.group), record);
+                put(&mut self.requests, (record.receiver, record.group), record)
             }
-            Change::RequestGone(receiver, group) => {
-                self.requests.remove(&(receiver, group));
-            }
-            Change::Account(record) => {
-                self.accounts.insert(record.name.clone(), record);
-            }
-            Change::AccountGone(name) => {
-                self.accounts.remove(&name);
-            }
-            Change::Token(record) => {
-                self.tokens.insert(record.hash, record);
-            }
-            Change::TokenGone(hash) => {
-                self.tokens.remove(&hash);
-            }
-            Change::Voucher(record) => {
-                self.vouchers.insert(record.token_id, record);
-            }
+            Change::RequestGone(receiver, group) => take(&mut self.requests, &(receiver, group)),
+            Change::Account(record) => put(&mut self.accounts, record.name.clone(), record),
+            Change::AccountGone(name) => take(&mut self.accounts, &name),
+            Change::Token(record) => put(&mut self.tokens, record.hash, record),
+            Change::TokenGone(hash) => take(&mut self.tokens, &hash),
+            Change::Voucher(record) => put(&mut self.vouchers, record.token_id, record),
             Change::VoucherGone(digest) => {
                 self.vouchers.retain(|_, voucher| voucher.digest != digest);
             }
-            Change::Release(record) => {
-                self.releases.insert(record.name.digest, record);
-            }
-            Change::Delivery(record) => {
-                self.deliveries.insert(record.id, record);
-            }
+            Change::Release(record) => put(&mut self.releases, record.name.digest, record),
+            Change::Delivery(record) => put(&mut self.deliveries, record.id, record),
             Change::Held(record) => {
-                self.held.insert((record.receiver, record.release.group), record);
+                put(&mut self.held, (record.receiver, record.release.group), record)
             }
-            Change::Authority(version, document) => {
-                self.authorities.insert(version, document);
-            }
-            Change::Proposal(record) => {
-                self.proposals.insert(record.digest, record);
-            }
-            Change::ProposalGone(digest) => {
-                self.proposals.remove(&digest);
-            }
-            Change::AdminName(record) => {
-                self.admin_names.insert(record.admin, record);
-            }
+            Change::Authority(version, document) => put(&mut self.authorities, version, document),
+            Change::Proposal(record) => put(&mut self.proposals, record.digest, record),
+            Change::ProposalGone(digest) => take(&mut self.proposals, &digest),
+            Change::AdminName(record) => put(&mut self.admin_names, record.admin, record),
             Change::ReleaseGone(name) => {
                 self.releases.remove(&name.digest);
                 self.deliveries.retain(|_, delivery| delivery.release != name);
@@ -192,6 +164,14 @@ impl Catalog {
         self.deliveries.retain(|_, delivery| delivery.release.group != id);
         self.held.retain(|(_, group), _| *group != id);
     }
+}
+
+fn put<K: Ord, V>(values: &mut BTreeMap<K, V>, key: K, value: V) {
+    values.insert(key, value);
+}
+
+fn take<K: Ord, V>(values: &mut BTreeMap<K, V>, key: &K) {
+    values.remove(key);
 }
 
 fn set<T>(values: &mut BTreeMap<String, T>, name: String, value: Option<T>) {

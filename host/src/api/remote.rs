@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -33,14 +33,16 @@ use crate::status::ApiItem;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the header of a request may take, and how long a connection may be idle.
 const HEADERS: Duration = Duration::from_secs(15);
+/// How long it may take to refuse who speaks no TLS.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long what was sent may stay unread.
 const UNREAD: Duration = Duration::from_secs(30);
 /// Connections at a time.
 const CONNECTIONS: usize = 256;
 /// Connections from one address at a time: an office may share one.
 const FROM_ONE: usize = 64;
-/// Bytes of a request's header at most.
-const HEADER: usize = 16 * 1024;
+/// Bytes of a request's header at most, and of a body's piece.
+const HEADER: usize = 64 * 1024;
 /// How long to wait when the process has no descriptors left.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// First byte of a TLS handshake (RFC 8446, section 5.1).
@@ -141,7 +143,7 @@ async fn serve(
     match timeout(HANDSHAKE, begins).await?? {
         (0, _) => return Ok(()),
         (_, TLS) => {}
-        _ => return timeout(HANDSHAKE, refuse_plain(&mut stream)).await?,
+        _ => return timeout(LAST_WORDS, refuse_plain(&mut stream)).await?,
     }
     let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     answer(stream, from, router).await
@@ -155,13 +157,17 @@ fn bound(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(UNREAD).with_interval(UNREAD))
 }
 
-/// Tells who speaks no TLS what would have been right. Nothing of the request is read:
-/// a token in it was seen by the whole network.
+/// Tells who speaks no TLS what would have been right. Nothing of the request is looked
+/// at: a token in it was seen by the whole network.
 async fn refuse_plain(stream: &mut TcpStream) -> io::Result<()> {
     let hint = "write https://; if a token was sent without it, revoke that token";
     let failure = Failure::failed("https-needed", "this port speaks https only", hint);
     stream.write_all(reply(&failure).as_bytes()).await?;
-    stream.shutdown().await
+    stream.shutdown().await?;
+    // What is unread when it is closed would take the answer along.
+    let mut rest = [0; 1_024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }
 
 async fn answer<S>(stream: S, from: SocketAddr, router: Router) -> io::Result<()>

@@ -235,3 +235,27 @@ fn rates_by_hour_are_set_shown_and_taken_back() {
     let cleared = client.set_rate(&new(&[], "local")).unwrap();
     assert_eq!((cleared.rate, cleared.windows), (before.rate, before.windows));
 }
+
+#[test]
+fn every_route_stands_in_the_table_once_and_nothing_is_mounted_beside_it() {
+    let routes = routes::table();
+    let names: std::collections::BTreeSet<_> =
+        routes.iter().map(|route| (route.path, route.method.as_str())).collect();
+    assert_eq!(names.len(), routes.len());
+    // What is mounted elsewhere would stand behind no rule.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api");
+    let mounts = |text: &str| {
+        [".rou", ".route_ser", ".nest_ser"]
+            .iter()
+            .zip(["te(", "vice(", "vice("])
+            .any(|(begin, end)| text.contains(&format!("{begin}{end}")))
+    };
+    let mut mounting: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| std::fs::read_to_string(path).is_ok_and(|text| mounts(&text)))
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    mounting.sort_unstable();
+    assert_eq!(mounting, ["route.rs"]);
+}

@@ -105,7 +105,8 @@ impl Context {
         }
         Ok(Self {
             state,
-            server: global.server.clone().or_else(|| settings.server.clone()),
+            // An empty variable says nothing.
+            server: global.server.clone().filter(|url| !url.is_empty()).or(settings.server.clone()),
             settings,
             json: global.json,
             quiet: global.quiet,

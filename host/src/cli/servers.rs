@@ -85,9 +85,11 @@ impl Known {
         self.current.as_deref()
     }
 
-    /// The login at a server.
+    /// The login at a server, which is for the one with the same certificate only.
     pub(super) fn login(&self, url: &ServerUrl) -> Option<&Login> {
-        self.of(url)?.login.as_ref()
+        let known = self.of(url)?;
+        let same = url.pin.is_none_or(|pin| known.fingerprint == pin.to_string());
+        known.login.as_ref().filter(|_| same)
     }
 
     /// Notes a server with its certificate, and a login there, which makes it the one

@@ -207,13 +207,13 @@ fn a_role_that_changes_and_an_account_that_goes_count_at_once() {
     let mut followed = follow(&bob);
     by_token(&fleet, &ann, &["groups", "create", "h"]).done();
     fleet.run(["users", "role", "bob", "member"]).done();
-    followed.wait(SLOW / 10).refused(1, "forbidden");
+    followed.wait(SLOW / 2).refused(1, "forbidden");
     by_token(&fleet, &bob, &["groups", "list"]).refused(1, "forbidden");
     fleet.run(["users", "role", "bob", "admin"]).done();
     by_token(&fleet, &bob, &["groups", "create", "i"]).done();
     let mut followed = follow(&bob);
     by_token(&fleet, &ann, &["users", "remove", "bob", "--yes"]).done();
-    followed.wait(SLOW / 10).refused(1, "token-refused");
+    followed.wait(SLOW / 2).refused(1, "token-refused");
     by_token(&fleet, &bob, &["groups", "list"]).refused(1, "token-refused");
     // Whoever takes the name later does not take the tokens.
     add(&fleet, "bob", "admin");
