@@ -192,7 +192,8 @@ impl<A: Aead> ServerNode<A> {
             return;
         }
         let known = self.registry.receiver(&id).cloned();
-        let Some(record) = known.or_else(|| self.newcomer(key, greeting.name)) else {
+        let invited = token.is_some();
+        let Some(record) = known.or_else(|| self.newcomer(key, greeting.name, invited)) else {
             return self.tell(now, slot, &Down::Refused { why: RefusedWhy::Full });
         };
         if let Some(&other) = self.connected.get(&id).filter(|&&other| other != slot) {
@@ -229,10 +230,15 @@ impl<A: Aead> ServerNode<A> {
     /// A receiver that enrols now, waiting until something says otherwise.
     ///
     /// Where too many wait, who has gone longest makes room: nobody can fill the list
-    /// without staying.
-    fn newcomer(&mut self, key: StaticKey, wanted_name: &str) -> Option<ReceiverRecord> {
+    /// without staying. Who has a token does not wait: those who do keep it out of nothing.
+    fn newcomer(
+        &mut self,
+        key: StaticKey,
+        wanted_name: &str,
+        invited: bool,
+    ) -> Option<ReceiverRecord> {
         let waiting = || self.registry.receivers().filter(|r| r.standing == Standing::Waiting);
-        if waiting().count() >= MAX_WAITING {
+        if !invited && waiting().count() >= MAX_WAITING {
             let gone = waiting().filter(|waiting| !self.connected.contains_key(&waiting.id));
             let longest = gone.min_by_key(|gone| (gone.last_seen, gone.id))?.id;
             self.registry.remove_receiver(&longest);

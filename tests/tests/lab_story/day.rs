@@ -56,9 +56,10 @@ impl Day {
     }
 
     /// Makes a file, sends it to the group and waits for whoever is here.
-    pub(crate) fn send(&mut self, name: &'static str, len: u64) -> Answer {
+    pub(crate) fn send(&mut self, name: &'static str, len: u64, options: &[&str]) -> Answer {
         let path = self.file(name, len);
-        self.fleet.run_within(2 * SLOW, ["send", &path, "--to", GROUP, "--wait"])
+        let send = ["send", &path, "--to", GROUP, "--wait"];
+        self.fleet.run_within(2 * SLOW, [&send, options].concat())
     }
 
     /// Whom something is owed, by name; each once for each delivery.

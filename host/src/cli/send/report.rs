@@ -84,7 +84,10 @@ pub(super) fn sent(
     let releases: Vec<String> = submitted.iter().map(|s| s.release.release.clone()).collect();
     let found = client.deliveries(&releases)?;
     let traffic = found.traffic;
-    let behind = found.deliveries.iter().any(|delivery| delivery.state != "installed");
+    // Whose delivery is gone, with its group or its receiver, has not got it either.
+    let is_known = |owed: &DeliveryItem| found.deliveries.iter().any(|known| known.id == owed.id);
+    let gone = submitted.iter().flat_map(|sent| &sent.deliveries).any(|owed| !is_known(owed));
+    let behind = gone || found.deliveries.iter().any(|delivery| delivery.state != "installed");
     let item = SendItem {
         releases: submitted.iter().map(|submitted| submitted.release.clone()).collect(),
         deliveries: found.deliveries,
