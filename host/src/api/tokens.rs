@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::access::hash_of;
-use super::answer::{Answer, malformed};
+use super::answer::Answer;
 use super::caller::Actor;
 use super::model::{MAX_TOKEN_SECONDS, TokenWish};
 use super::state::Api;
@@ -52,7 +52,8 @@ pub(super) async fn issue(
     login: bool,
 ) -> Result<IssuedItem, Failure> {
     if !(1..=MAX_TOKEN_SECONDS).contains(&wish.seconds) {
-        return Err(malformed("a token counts from a second to ten years"));
+        let message = "a token counts for a second at least and for ten years at most";
+        return Err(Failure::failed("malformed", message, "write --expires 90d, for example"));
     }
     let token = format!("{TOKEN}{}", BASE64URL_NOPAD.encode(&random::<RANDOM>()?));
     let new = NewToken { hash: hash_of(&token), name: wish.name, login, seconds: wish.seconds };

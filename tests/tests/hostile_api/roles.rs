@@ -250,7 +250,10 @@ fn an_upload_under_way_ends_with_the_right_to_it() {
          content-length: 1000000\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&[0; 1_000]).unwrap();
+    // The beginning of a chunk of 60,000 bytes (PROTOCOL §4): its id, its codec, its lengths.
+    stream.write_all(&[0; 32]).unwrap();
+    stream.write_all(&[0, 0x60, 0xea, 0, 0x60, 0xea, 0]).unwrap();
+    stream.write_all(&[7; 500]).unwrap();
     stream.flush().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1_500));
     fleet.run(["users", "role", "ann", "operator"]).done();
