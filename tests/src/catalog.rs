@@ -139,18 +139,10 @@ impl Catalog {
             Change::Held(record) => {
                 self.held.insert((record.receiver, record.release.group), record);
             }
-            Change::Authority(version, document) => {
-                self.authorities.insert(version, document);
-            }
-            Change::Proposal(record) => {
-                self.proposals.insert(record.digest, record);
-            }
-            Change::ProposalGone(digest) => {
-                self.proposals.remove(&digest);
-            }
-            Change::AdminName(record) => {
-                self.admin_names.insert(record.admin, record);
-            }
+            of_trust @ (Change::Authority(..)
+            | Change::Proposal(_)
+            | Change::ProposalGone(_)
+            | Change::AdminName(_)) => self.apply_trust(of_trust),
             Change::ReleaseGone(name) => {
                 self.releases.remove(&name.digest);
                 self.deliveries.retain(|_, delivery| delivery.release != name);
@@ -164,6 +156,24 @@ impl Catalog {
                 self.marks.remove(&name);
             }
             Change::Log(line) => self.last_log = Some(line),
+        }
+    }
+
+    fn apply_trust(&mut self, change: Change) {
+        match change {
+            Change::Authority(version, document) => {
+                self.authorities.insert(version, document);
+            }
+            Change::Proposal(record) => {
+                self.proposals.insert(record.digest, record);
+            }
+            Change::ProposalGone(digest) => {
+                self.proposals.remove(&digest);
+            }
+            Change::AdminName(record) => {
+                self.admin_names.insert(record.admin, record);
+            }
+            _ => {}
         }
     }
 
