@@ -131,13 +131,13 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     /// # Errors
     /// [`AgentError`] when there is no enrolment or the storage fails.
     pub fn open(
-        config: AgentConfig,
+        mut config: AgentConfig,
         destination: D,
         state_disk: D,
         now: Instant,
     ) -> Result<Self, AgentError> {
         let mut state = State::load(&state_disk)?;
-        if let Some(enrolment) = config.enrolment {
+        if let Some(enrolment) = config.enrolment.take() {
             let moved = state.enrolment.as_ref().is_none_or(|e| e.authority != enrolment.authority);
             if moved && state.authority.as_ref().is_none_or(|(d, _)| *d != enrolment.authority) {
                 state = State { boot: state.boot, ..State::default() };
@@ -152,16 +152,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         // What it finishes is held now, and told with a receipt like all that is held.
         recover(&area)?;
         let server_key = first_controller(&state, &enrolment);
-        let endpoint_config = ReceiverConfig {
-            static_secret: config.secret,
-            server_key,
-            server: enrolment.server,
-            token: enrolment.token,
-            boot: state.boot,
-            constrained: false,
-            max_datagram: MAX_DATAGRAM as u16,
-            seed: config.seed,
-        };
+        let endpoint_config = endpoint_config(&config, &enrolment, server_key, state.boot);
         let seeds = config.seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         Ok(Self {
             endpoint: ReceiverEndpoint::new(&endpoint_config, now),
@@ -349,5 +340,23 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     fn save(&self) -> Result<(), DiskError> {
         self.state.save(&self.state_disk)
+    }
+}
+
+fn endpoint_config(
+    config: &AgentConfig,
+    enrolment: &Enrolment,
+    server_key: StaticKey,
+    boot: u64,
+) -> ReceiverConfig {
+    ReceiverConfig {
+        static_secret: config.secret,
+        server_key,
+        server: enrolment.server,
+        token: enrolment.token,
+        boot,
+        constrained: false,
+        max_datagram: MAX_DATAGRAM as u16,
+        seed: config.seed,
     }
 }

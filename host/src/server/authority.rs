@@ -142,8 +142,9 @@ impl<A: Aead> ServerNode<A> {
         let named: Membership = decode_body(signed.body()).map_err(|f| fault(&f))?;
         VerifiedMembership::verify(&self.authority, &named.device, &certificate, &[])
             .map_err(|f| fault(&f))?;
-        let held = self.registry.memberships_of(ReceiverId::of(&named.device));
-        let known = held.cloned().find(|record| record.group == named.group);
+        let receiver = ReceiverId::of(&named.device);
+        let is_it = |record: &&MembershipRecord| record.group == named.group;
+        let known = self.registry.memberships_of(receiver).find(is_it).cloned();
         if let Some(record) = known {
             self.put_renewed(now, MembershipRecord { certificate, voucher: None, ..record });
         }

@@ -23,7 +23,10 @@ const MEMBER: [&str; 8] = [
     "POST /logout",
 ];
 /// What an operator sees; of what changes something, only a ping is theirs.
-const OPERATOR: [&str; 19] = [
+const OPERATOR: [&str; 22] = [
+    "GET /authority",
+    "GET /rate",
+    "GET /receipts/authority",
     "GET /fleet",
     "GET /status",
     "GET /log",

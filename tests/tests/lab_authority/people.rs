@@ -98,7 +98,7 @@ fn a_server_that_shows_another_chain_gets_nothing_signed() {
     let restore = ["restore", backup.to_str().unwrap()];
     fleet.run(restore).done();
     fleet.start_server();
-    fleet.run(["restore", "--confirm"]).done();
+    fleet.run(["restore", "--confirm", "--yes"]).done();
     for arguments in [&["authority", "show"][..], &["authority", "threshold", "2"]] {
         bea.run(arguments.iter().copied()).refused(1, "authority-rolled-back");
     }

@@ -12,6 +12,7 @@ use super::renew::renew;
 use crate::api::client::Client;
 use crate::api::model::authority::{AdminName, AuthorityState, NewProposal};
 use crate::cli::context::Context;
+use crate::cli::printer;
 use crate::cli::signing::signed_by;
 use crate::error::Failure;
 use crate::ids::hex;
@@ -140,16 +141,31 @@ impl Draft {
         let stays = self.next.admins.contains(&own.verifying_key());
         if self.renews && stays {
             // Before: what is signed now counts under both documents.
-            renew(context, client, &self.next, &signers)?;
+            self.renew(context, client, &signers)?;
         }
         let document = signed_by(&body[..len], Purpose::Authority, &signers)?;
-        let proposal = NewProposal { document: hex(&document), names: self.names };
+        let proposal = NewProposal { document: hex(&document), names: self.names.clone() };
         let answer = client.propose(&proposal)?;
         if self.renews && stays && answer.in_force {
             // What a new admin has signed before could not count yet.
-            renew(context, client, &self.next, &signers)?;
+            self.renew(context, client, &signers)?;
         }
         ProposalItem::after(&self.present, &self.next, &client.authority()?, &answer)
+    }
+}
+
+impl Draft {
+    fn renew(
+        &self,
+        context: &Context,
+        client: &Client,
+        signers: &[&SigningKey],
+    ) -> Result<(), Failure> {
+        let renewed = renew(client, &self.next, signers)?;
+        if renewed.is_something() {
+            printer::say(context, &renewed.to_string());
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! What only a removed admin has signed, signed anew by one that stays.
 
+use std::fmt;
+
 use fleetcast_core::crypto::sign::{Context as Purpose, SigningKey};
 use fleetcast_core::ids::{GroupId, StaticKey};
 use fleetcast_core::limits::MAX_ROOT;
@@ -7,6 +9,7 @@ use fleetcast_core::trust::authority::AuthorityDocument;
 use fleetcast_core::trust::document::{Fingerprint, SignedDocument};
 use fleetcast_core::trust::membership::{MAX_MEMBERSHIP, Membership};
 use fleetcast_core::wire::control::encode;
+use serde::Serialize;
 
 use super::kept::verified;
 use crate::api::client::{Client, misunderstood};
@@ -28,7 +31,34 @@ const BATCH: usize = 500;
 pub(super) fn all(context: &Context, client: &Client) -> Result<(), Failure> {
     let trusted = verified(context, &client.authority()?)?;
     let own = context.admin_key()?.signing();
-    renew(context, client, trusted.document(), &[&own])
+    let renewed = renew(client, trusted.document(), &[&own])?;
+    printer::item(context, "renewed", renewed, |renewed| format!("{renewed}\n"));
+    Ok(())
+}
+
+/// How much was signed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Renewed {
+    memberships: usize,
+    groups: usize,
+    releases: usize,
+}
+
+impl Renewed {
+    /// Whether it was anything at all.
+    pub(super) const fn is_something(&self) -> bool {
+        self.memberships + self.groups + self.releases > 0
+    }
+}
+
+impl fmt::Display for Renewed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { memberships, groups, releases } = self;
+        write!(
+            f,
+            "signed anew: {memberships} memberships, {groups} open groups, {releases} releases"
+        )
+    }
 }
 
 /// Signs anew what would count no more under a document: memberships, open groups, and
@@ -37,11 +67,10 @@ pub(super) fn all(context: &Context, client: &Client) -> Result<(), Failure> {
 /// # Errors
 /// As the server says.
 pub(super) fn renew(
-    context: &Context,
     client: &Client,
     next: &AuthorityDocument,
     keys: &[&SigningKey],
-) -> Result<(), Failure> {
+) -> Result<Renewed, Failure> {
     let revoked = |key: &[u8; 32]| next.revoked.contains(&Fingerprint::of(key));
     let admins = next.admins.iter().filter(|key| !revoked(&key.0)).map(|key| hex(&key.0));
     let request = DoubtfulRequest { admins: admins.collect(), threshold: next.threshold };
@@ -75,15 +104,11 @@ pub(super) fn renew(
     for release in &doubtful.releases {
         sign_again(client, release, keys)?;
     }
-    let counts = (certificates.len(), doubtful.groups.len(), doubtful.releases.len());
-    if counts != (0, 0, 0) {
-        let (memberships, groups, releases) = counts;
-        let text = format!(
-            "signed anew: {memberships} memberships, {groups} open groups, {releases} releases"
-        );
-        printer::say(context, &text);
-    }
-    Ok(())
+    Ok(Renewed {
+        memberships: certificates.len(),
+        groups: doubtful.groups.len(),
+        releases: doubtful.releases.len(),
+    })
 }
 
 /// Adds signatures to a release that is in force.
