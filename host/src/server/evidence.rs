@@ -4,36 +4,14 @@
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::ids::{PeerSlot, ReceiverId};
-use fleetcast_core::limits::{MAX_ROOT, MAX_SIGNATURES};
+use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::authority::TrustedAuthority;
-use fleetcast_core::trust::document::{SignedDocument, signed_len};
+use fleetcast_core::trust::document::SignedDocument;
 use fleetcast_core::trust::release::ReleaseRoot;
-use fleetcast_core::wire::control::ReleaseName;
 
 use super::ServerNode;
-
-/// Longest signed root.
-const MOST: usize = signed_len(MAX_ROOT, MAX_SIGNATURES);
-
-/// A root of which a part has come.
-pub(super) struct Shown {
-    release: ReleaseName,
-    bytes: Vec<u8>,
-}
-
-/// A piece of a root, as it came.
-#[derive(Clone, Copy)]
-pub(super) struct Piece<'a> {
-    /// Of which release.
-    pub(super) release: ReleaseName,
-    /// Where it belongs.
-    pub(super) offset: usize,
-    /// Length of the whole.
-    pub(super) total: usize,
-    /// The bytes.
-    pub(super) bytes: &'a [u8],
-}
+use super::shown::{Piece, Shown};
 
 impl<A: Aead> ServerNode<A> {
     /// Takes a piece; when the root is whole and signed, the catalog is weighed against it.
@@ -47,7 +25,7 @@ impl<A: Aead> ServerNode<A> {
             return;
         }
         let Some(link) = self.links.get_mut(&slot) else { return };
-        let shown = add(link.shown.take(), piece);
+        let shown = Shown::add(link.shown.take(), piece);
         match shown {
             Some(shown) if shown.bytes.len() < piece.total => link.shown = Some(shown),
             // A signature costs time: who shows much is not looked at each time.
@@ -59,19 +37,6 @@ impl<A: Aead> ServerNode<A> {
             _ => {}
         }
     }
-}
-
-/// What has come with one more piece; nothing where it does not follow.
-fn add(shown: Option<Shown>, piece: Piece<'_>) -> Option<Shown> {
-    let begun = shown.filter(|shown| piece.offset > 0 && shown.release == piece.release);
-    let mut shown = begun.unwrap_or(Shown { release: piece.release, bytes: Vec::new() });
-    let end = piece.offset.checked_add(piece.bytes.len())?;
-    let fits = piece.total <= MOST && end <= piece.total && !piece.bytes.is_empty();
-    if !fits || piece.offset != shown.bytes.len() {
-        return None;
-    }
-    shown.bytes.extend_from_slice(piece.bytes);
-    Some(shown)
 }
 
 /// Whether enough admins of this fleet have signed the release that it names.

@@ -13,9 +13,9 @@ use fleetcast_core::wire::nack::{self, Nack};
 
 use super::ServerNode;
 use super::commands::voucher_groups;
-use super::evidence::Piece;
 use super::hearing::Hears;
 use super::live::LiveSession;
+use super::shown::Piece;
 use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
 
 /// Receivers that may wait for approval at a time.
