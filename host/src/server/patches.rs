@@ -129,7 +129,7 @@ impl Patches {
         for base in bases.into_iter().take(MOST_BASES) {
             let alignment = self.alignment(base, release);
             for (id, predecessors) in alignment.iter() {
-                if !ancestry.found.contains_key(id) && fit(id, predecessors, classes) {
+                if !ancestry.found.contains_key(id) && fit(predecessors, classes) {
                     let of = (base.name.digest, predecessors.clone());
                     ancestry.found.insert(*id, of);
                 }
@@ -152,11 +152,11 @@ impl Patches {
     }
 }
 
-/// Whether every receiver that lacks a chunk holds all its predecessors.
+/// Whether every receiver holds all predecessors, also one that has the chunk: before it
+/// knows the index it cannot tell that it needs no patch.
 // PROTOCOL R4
-fn fit(id: &Digest, predecessors: &[ChunkRef], classes: &[&Class]) -> bool {
-    let mut lacking = classes.iter().filter(|class| !class.known.contains(id));
-    lacking.all(|class| predecessors.iter().all(|old| class.known.contains(&old.id)))
+fn fit(predecessors: &[ChunkRef], classes: &[&Class]) -> bool {
+    predecessors.iter().all(|old| classes.iter().all(|class| class.known.contains(&old.id)))
 }
 
 /// What a session's chunks may be patches of.
