@@ -7,8 +7,9 @@ use crate::appliance::{Appliance, Event};
 use crate::net::{Net, Nic};
 use crate::partition::Disk;
 
-/// Frames taken before time is looked at again.
-const TURNS: u32 = 32;
+/// Frames taken in a round at most. Each may bring a signature or steps of the store, and a
+/// board feeds its watchdog between rounds.
+const TURNS: u32 = 8;
 
 /// A receiver on its network.
 pub struct Driver<'p, 'm, D: Nic, S> {

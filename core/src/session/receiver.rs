@@ -19,6 +19,8 @@ mod deliver;
 mod digests;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod groups_tests;
 mod headers;
 mod progress;
 mod repair;

@@ -47,6 +47,16 @@ pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|b| b.first_chunk()).map_or(0, |b| u32::from_le_bytes(*b))
 }
 
+/// The byte at an offset that was checked to be there.
+pub(crate) fn byte_at(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at).copied().unwrap_or(0)
+}
+
+/// What a control body's signature covers: all that stands before it.
+pub(crate) fn before_signature(bytes: &[u8]) -> &[u8] {
+    bytes.split_last_chunk::<SIGNATURE>().map_or(&[], |(text, _)| text)
+}
+
 /// The signature at the end of a control body.
 pub(crate) fn last_64(bytes: &[u8]) -> [u8; SIGNATURE] {
     bytes.last_chunk().copied().unwrap_or([0; SIGNATURE])

@@ -2,7 +2,7 @@
 //! are, and which chunks of which release stand in them.
 
 use super::control::Object;
-use super::{Malformed, SIGNATURE, last_64, short, u32_at};
+use super::{Malformed, SIGNATURE, before_signature, byte_at, last_64, short, u32_at};
 use crate::ids::{BlockIndex, Ordinal, SegmentIndex};
 use crate::limits::{MAX_BLOCK, MAX_BLOCK_RUNS, MAX_SEGMENT_BLOCKS, MAX_SLOTS};
 
@@ -47,11 +47,11 @@ impl<'a> SegmentView<'a> {
             return Err(short(bytes, SEGMENT_HEAD + SIGNATURE));
         }
         let view = Self { bytes };
-        let in_bounds = bytes[3] <= 1
+        let in_bounds = byte_at(bytes, 3) <= 1
             && (1..=MAX_SEGMENT_BLOCKS).contains(&view.block_count())
             && (1..=MAX_SLOTS).contains(&view.slots())
             && view.first_block().0.checked_add(MAX_SEGMENT_BLOCKS as u32).is_some();
-        if bytes[0] != KIND || !in_bounds {
+        if byte_at(bytes, 0) != KIND || !in_bounds {
             return Err(Malformed::Bound);
         }
         let mut rest = view.descriptions();
@@ -77,25 +77,25 @@ impl<'a> SegmentView<'a> {
     /// Whether no segment follows.
     #[must_use]
     pub fn is_last(&self) -> bool {
-        self.bytes[1] & 1 != 0
+        byte_at(self.bytes, 1) & 1 != 0
     }
 
     /// Parity symbols per block that come without being asked for.
     #[must_use]
     pub fn proactive(&self) -> u8 {
-        self.bytes[1] >> 1
+        byte_at(self.bytes, 1) >> 1
     }
 
     /// Number of blocks.
     #[must_use]
     pub fn block_count(&self) -> usize {
-        usize::from(self.bytes[2])
+        usize::from(byte_at(self.bytes, 2))
     }
 
     /// Whether all its symbols have been sent before this header.
     #[must_use]
     pub fn is_sent(&self) -> bool {
-        self.bytes[3] != 0
+        byte_at(self.bytes, 3) != 0
     }
 
     /// Its number in the session.
@@ -119,13 +119,13 @@ impl<'a> SegmentView<'a> {
     /// Number of release slots of the session.
     #[must_use]
     pub fn slots(&self) -> usize {
-        usize::from(self.bytes[16])
+        usize::from(byte_at(self.bytes, 16))
     }
 
     /// The bytes that the signature covers.
     #[must_use]
     pub fn signed(&self) -> &'a [u8] {
-        &self.bytes[..self.bytes.len() - SIGNATURE]
+        before_signature(self.bytes)
     }
 
     /// The signature.
@@ -149,7 +149,7 @@ impl<'a> SegmentView<'a> {
     }
 
     fn descriptions(&self) -> &'a [u8] {
-        &self.bytes[SEGMENT_HEAD..self.bytes.len() - SIGNATURE]
+        self.signed().get(SEGMENT_HEAD..).unwrap_or(&[])
     }
 }
 
@@ -161,9 +161,9 @@ impl<'a> BlockView<'a> {
             rest = split_runs(rest).map_or(&[][..], |(_, rest)| rest);
         }
         let list = split_runs(rest).map_or(&[][..], |(list, _)| list);
-        list.chunks_exact(RUN).map(|run| Run {
-            first: Ordinal(u32_at(run, 0)),
-            count: u16::from_le_bytes([run[4], run[5]]),
+        list.as_chunks::<RUN>().0.iter().map(|&[a, b, c, d, few, many]| Run {
+            first: Ordinal(u32::from_le_bytes([a, b, c, d])),
+            count: u16::from_le_bytes([few, many]),
         })
     }
 }
@@ -176,9 +176,9 @@ fn split_runs(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn split_block(bytes: &[u8], slots: usize) -> Result<(BlockView<'_>, &[u8]), Malformed> {
-    let (head, rest) = bytes.split_at_checked(4).ok_or(short(bytes, 4))?;
-    let object = Object::from_byte(head[0])?;
-    let len = u32_at(head, 0) as usize >> 8;
+    let (&[object, a, b, c], rest) = bytes.split_first_chunk().ok_or(short(bytes, 4))?;
+    let object = Object::from_byte(object)?;
+    let len = u32::from_le_bytes([a, b, c, 0]) as usize;
     if !(1..=MAX_BLOCK).contains(&len) {
         return Err(Malformed::Bound);
     }
@@ -186,15 +186,15 @@ fn split_block(bytes: &[u8], slots: usize) -> Result<(BlockView<'_>, &[u8]), Mal
     let mut runs = 0;
     for _ in 0..slots {
         let (list, next) = split_runs(after).ok_or(short(after, 1))?;
-        let empty_run = list.chunks_exact(RUN).any(|run| run[4] == 0 && run[5] == 0);
+        let empty_run = list.as_chunks::<RUN>().0.iter().any(|run| matches!(run, [.., 0, 0]));
         runs += list.len() / RUN;
         if empty_run || runs > MAX_BLOCK_RUNS {
             return Err(Malformed::Bound);
         }
         after = next;
     }
-    let used = rest.len() - after.len();
-    Ok((BlockView { object, bytes: len, runs: &rest[..used] }, after))
+    let runs = rest.get(..rest.len() - after.len()).unwrap_or(&[]);
+    Ok((BlockView { object, bytes: len, runs }, after))
 }
 
 /// What stands in front of a segment header's blocks.

@@ -2,7 +2,7 @@
 //! bodies that stand inside the encryption.
 
 use super::segment::{self, SegmentView};
-use super::{Malformed, SIGNATURE, last_64, short, u32_at};
+use super::{Malformed, SIGNATURE, before_signature, byte_at, last_64, short, u32_at};
 use crate::ids::{BlockIndex, Epoch, SessionId, SymbolIndex};
 use crate::limits::{
     ALL_PARITY, DATA_HEADER, MAX_ECHOES, MAX_PARITY, MAX_SOURCES, SYMBOL_HEADER, TAG, VERSION,
@@ -132,7 +132,7 @@ impl<'a> Body<'a> {
             }
             Some(&kind::SEGMENT) => SegmentView::parse(bytes).map(Self::Segment),
             Some(&kind::ECHO) => EchoView::parse(bytes).map(Self::Echo),
-            Some(&kind::PROBE) if bytes.len() >= 2 => Ok(Self::Probe(bytes[1])),
+            Some(&kind::PROBE) if bytes.len() >= 2 => Ok(Self::Probe(byte_at(bytes, 1))),
             Some(&kind::END) => End::parse(bytes).map(Self::End),
             Some(&kind::DIGESTS) => DigestsView::parse(bytes).map(Self::Digests),
             Some(&other) => Err(Malformed::Kind(other)),
@@ -143,12 +143,12 @@ impl<'a> Body<'a> {
 
 /// Index or number, block and bytes of a symbol of either kind.
 fn symbol(bytes: &[u8]) -> Result<(u8, BlockIndex, &[u8]), Malformed> {
-    let (head, payload) =
-        bytes.split_at_checked(SYMBOL_HEADER).ok_or(short(bytes, SYMBOL_HEADER))?;
+    let (&[_, number, a, b, c, d], payload) =
+        bytes.split_first_chunk::<SYMBOL_HEADER>().ok_or(short(bytes, SYMBOL_HEADER))?;
     if payload.is_empty() {
         return Err(short(bytes, SYMBOL_HEADER + 1));
     }
-    Ok((head[1], BlockIndex(u32_at(head, 2)), payload))
+    Ok((number, BlockIndex(u32::from_le_bytes([a, b, c, d])), payload))
 }
 
 /// Writes the head of the body of parity symbol `number`, 64 or above.
@@ -176,8 +176,8 @@ pub const ECHO_ENTRY: usize = 5;
 
 impl<'a> EchoView<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (head, entries) = bytes.split_at_checked(2).ok_or(short(bytes, 2))?;
-        let count = usize::from(head[1]);
+        let (&[_, count], entries) = bytes.split_first_chunk().ok_or(short(bytes, 2))?;
+        let count = usize::from(count);
         if count > MAX_ECHOES || entries.len() != count * ECHO_ENTRY {
             return Err(short(bytes, 2 + count * ECHO_ENTRY));
         }
@@ -186,7 +186,8 @@ impl<'a> EchoView<'a> {
 
     /// Blocks and how many of their parity symbols are promised in all.
     pub fn entries(&self) -> impl Iterator<Item = (BlockIndex, u8)> + use<'a> {
-        self.entries.chunks_exact(ECHO_ENTRY).map(|e| (BlockIndex(u32_at(e, 0)), e[4]))
+        let entries = self.entries.as_chunks::<ECHO_ENTRY>().0.iter();
+        entries.map(|&[a, b, c, d, n]| (BlockIndex(u32::from_le_bytes([a, b, c, d])), n))
     }
 }
 
@@ -205,7 +206,7 @@ impl<'a> End<'a> {
             return Err(short(bytes, END_SIGNED + SIGNATURE));
         }
         // PROTOCOL D1
-        if bytes[1..4] != [0; 3] { Err(Malformed::Reserved) } else { Ok(Self { bytes }) }
+        if bytes.get(1..4) != Some(&[0; 3][..]) { Err(Malformed::Reserved) } else { Ok(Self { bytes }) }
     }
 
     /// The bytes of an end, to be signed.
@@ -234,7 +235,7 @@ impl<'a> End<'a> {
     /// The bytes that the signature covers.
     #[must_use]
     pub fn signed(&self) -> &'a [u8] {
-        &self.bytes[..END_SIGNED]
+        before_signature(self.bytes)
     }
 
     /// The signature.
@@ -303,7 +304,7 @@ impl<'a> DigestsView<'a> {
     /// Index of the first source, or number of the first parity.
     #[must_use]
     pub fn first(&self) -> u8 {
-        self.bytes[1]
+        byte_at(self.bytes, 1)
     }
 
     /// How many digests there are, at least one.
@@ -320,14 +321,14 @@ impl<'a> DigestsView<'a> {
 
     /// Indices of sources or numbers of parities, and their digests.
     pub fn digests(&self) -> impl Iterator<Item = (u8, [u8; DIGEST])> + use<'a> {
-        let digests = self.bytes[DIGESTS_HEAD..].as_chunks::<DIGEST>().0;
+        let digests = self.bytes.get(DIGESTS_HEAD..).unwrap_or(&[]).as_chunks::<DIGEST>().0;
         (self.first()..=u8::MAX).zip(digests.iter().copied()).take(self.count())
     }
 
     /// The bytes that the signature covers.
     #[must_use]
     pub fn signed(&self) -> &'a [u8] {
-        &self.bytes[..self.bytes.len() - SIGNATURE]
+        before_signature(self.bytes)
     }
 
     /// The signature.
@@ -337,7 +338,7 @@ impl<'a> DigestsView<'a> {
     }
 
     fn number(&self) -> u16 {
-        u16::from_le_bytes([self.bytes[2], self.bytes[3]])
+        u16::from_le_bytes([byte_at(self.bytes, 2), byte_at(self.bytes, 3)])
     }
 }
 

@@ -1,12 +1,16 @@
 //! What tests of the receiving machine share.
 
-use crate::constrained::{INTERLEAVE, SOURCES};
+use crate::constrained::{
+    BLOCKS, ConstrainedSession, HEADERS, INTERLEAVE, REPORT, SEGMENTS, SLOTS, SOURCES,
+};
+use crate::crypto::aead::ChaCha;
+use crate::crypto::packet::Sealer;
 use crate::crypto::sign::SigningKey;
 use crate::ids::{BlockIndex, Epoch, FleetId, Ordinal, SessionId};
 use crate::limits::CONSTRAINED_SYMBOL;
 use crate::session::intake::{Intake, Taken};
-use crate::session::receiver::ReceiverConfig;
-use crate::time::Duration;
+use crate::session::receiver::{Buffers, ReceiveSlot, ReceiverConfig, SegmentState};
+use crate::time::{Duration, Instant};
 use crate::wire::control::Object;
 
 pub(super) const SESSION: SessionId = SessionId(5);
@@ -50,4 +54,23 @@ pub(super) fn config() -> ReceiverConfig {
         salt: [0; 8],
         seed: 0,
     }
+}
+
+/// Runs a constrained receiver's session.
+pub(super) fn with_session(run: impl FnOnce(&mut ConstrainedSession<'_>, &mut Sealer<ChaCha>)) {
+    let mut slots = [ReceiveSlot::default(); SLOTS];
+    let (mut blocks, mut headers) = ([0; BLOCKS], [0; HEADERS]);
+    let mut segments = [SegmentState::default(), SegmentState::default()];
+    let mut report = [0; REPORT];
+    let lent = Buffers {
+        slots: &mut slots[..],
+        blocks: &mut blocks[..],
+        segments: &mut segments[..],
+        headers: &mut headers[..],
+        digests: &mut [],
+        report: &mut report[..],
+    };
+    assert_eq!(lent.segments.len(), SEGMENTS);
+    let mut session = ConstrainedSession::new(config(), lent, Instant::ZERO);
+    run(&mut session, &mut Sealer::new(SESSION, Epoch(1), &[1; 32]));
 }

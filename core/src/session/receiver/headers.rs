@@ -193,15 +193,13 @@ mod tests {
     use std::vec;
     use std::vec::Vec;
 
-    use super::super::fixture::{Bottomless, FLEET, SESSION, config};
+    use super::super::fixture::{Bottomless, FLEET, SESSION, with_session};
     use super::*;
-    use crate::constrained::{BLOCKS, ConstrainedSession, HEADERS, REPORT, SEGMENTS, SLOTS};
     use crate::crypto::aead::ChaCha;
     use crate::crypto::packet::{Opener, Sealer};
     use crate::crypto::sign::SigningKey;
     use crate::erasure::Portable;
-    use crate::ids::{Epoch, Ordinal};
-    use crate::session::receiver::Buffers;
+    use crate::ids::Ordinal;
     use crate::wire::control::Object;
     use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
     use crate::wire::session::Header;
@@ -244,25 +242,6 @@ mod tests {
         let len = sealer.seal(&mut datagram, len + SIGNATURE).unwrap();
         datagram.truncate(len);
         datagram
-    }
-
-    /// Runs a constrained receiver's session.
-    fn with_session(run: impl FnOnce(&mut ConstrainedSession<'_>, &mut Sealer<ChaCha>)) {
-        let mut slots = [ReceiveSlot::default(); SLOTS];
-        let (mut blocks, mut headers) = ([0; BLOCKS], [0; HEADERS]);
-        let mut segments = [SegmentState::default(), SegmentState::default()];
-        let mut report = [0; REPORT];
-        let lent = Buffers {
-            slots: &mut slots[..],
-            blocks: &mut blocks[..],
-            segments: &mut segments[..],
-            headers: &mut headers[..],
-            digests: &mut [],
-            report: &mut report[..],
-        };
-        assert_eq!(lent.segments.len(), SEGMENTS);
-        let mut session = ConstrainedSession::new(config(), lent, Instant::ZERO);
-        run(&mut session, &mut Sealer::new(SESSION, Epoch(1), &[1; 32]));
     }
 
     // PROTOCOL S5

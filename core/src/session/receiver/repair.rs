@@ -18,6 +18,8 @@ const RETRY: Duration = Duration::from_millis(60);
 const OVERDUE: Duration = Duration::from_millis(400);
 /// A slow sender gets so much longer at most: what keeps coming may be a liar's.
 const PATIENCE: Duration = Duration::from_millis(1_000);
+/// When to look again whether there is room for the repairs of another block.
+const NO_ROOM: Duration = Duration::from_millis(10);
 /// Reports of one block before it is left for after the session.
 const MAX_REPORTS: u8 = 40;
 /// A retry is never put off longer than this many doublings.
@@ -139,6 +141,7 @@ where
         let overdue = self.last_heard().map_or(now, |heard| heard + OVERDUE);
         let mut cursor = 0;
         let mut full = false;
+        let mut room = self.room_for_repairs();
         while let Some((block, place)) = self.window.next_lacking(&mut cursor) {
             let state = self.window.state(place);
             let Some(due) = state.due else { continue };
@@ -149,6 +152,14 @@ where
                 self.timers.set_earlier(Timer::Nack, due.max(now));
                 continue;
             }
+            if self.window.state(place).asked == 0 && self.slots.find(block).is_none() {
+                // Repairs of more blocks than there are slots for would be lost again.
+                if room == 0 {
+                    self.timers.set_earlier(Timer::Nack, now + NO_ROOM);
+                    continue;
+                }
+                room -= 1;
+            }
             full = !self.report_block(now, block, place);
             if full {
                 self.timers.set_earlier(Timer::Nack, now);
@@ -158,6 +169,20 @@ where
             self.stats.nacks += 1;
             self.tell(ReceiverEvent::Nack);
         }
+    }
+
+    /// Blocks without a slot whose repairs may be asked for now, where there are fewer slots
+    /// than a segment has blocks: one slot is for what comes.
+    fn room_for_repairs(&mut self) -> usize {
+        if self.slots.len() >= MAX_SEGMENT_BLOCKS {
+            return usize::MAX;
+        }
+        let (mut cursor, mut taken) = (0, 1);
+        while let Some((block, place)) = self.window.next_lacking(&mut cursor) {
+            let asked = self.window.state(place).asked > 0;
+            taken += usize::from(asked || self.slots.find(block).is_some());
+        }
+        self.slots.len().saturating_sub(taken)
     }
 
     /// Adds a block to the report; `false` when the report is full.

@@ -7,6 +7,7 @@ use super::{HEADER_WAIT, ReceiveSlot, ReceiverSession, SegmentState, Timer};
 use crate::crypto::aead::Aead;
 use crate::erasure::MulAdd;
 use crate::ids::BlockIndex;
+use crate::limits::MAX_SEGMENT_BLOCKS;
 use crate::session::intake::Intake;
 use crate::session::symbols::Symbol;
 use crate::time::Instant;
@@ -102,7 +103,8 @@ where
     }
 
     /// The slot of a block. When all are taken a block without a header gives way, which
-    /// may be nobody's, or else the lowest other one.
+    /// may be nobody's, or else the lowest other one. Who has fewer slots than a segment
+    /// has blocks keeps what it has, and asks for the block when a slot is free.
     pub(super) fn slot_for(&mut self, block: BlockIndex) -> Option<usize> {
         if let Some(at) = self.slots.find(block).or_else(|| self.slots.open(block)) {
             return Some(at);
@@ -113,7 +115,8 @@ where
             self.slots.free(highest);
             return self.slots.open(block);
         }
-        let lowest = self.slots.lowest().filter(|&lowest| lowest < block)?;
+        let has_few = self.slots.len() < MAX_SEGMENT_BLOCKS;
+        let lowest = self.slots.lowest().filter(|&lowest| lowest < block && !has_few)?;
         self.give_up(lowest);
         self.slots.open(block)
     }
