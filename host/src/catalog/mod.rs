@@ -129,4 +129,6 @@ impl Catalog {
 }
 
 #[cfg(test)]
+mod older_tests;
+#[cfg(test)]
 mod tests;

@@ -94,6 +94,11 @@ pub(super) fn run(context: &Context, options: Options) -> Outcome {
             --discover finds servers";
         return Err(Failure::usage("not-enrolled", "this receiver is not enrolled", hint));
     }
+    let name = options.name.or_else(|| context.settings.name.clone());
+    if let Some(name) = name.as_ref().filter(|name| name.len() > MAX_NAME) {
+        let message = format!("the name is of {} bytes; {MAX_NAME} are the most", name.len());
+        return Err(Failure::usage("name-unsafe", message, "choose a shorter --name"));
+    }
     // Before anything is made, too: it may be that nobody is there to ask.
     let login = options.login.map(login).transpose()?;
     let state = StateDir::create(&context.state)?;
@@ -113,7 +118,7 @@ pub(super) fn run(context: &Context, options: Options) -> Outcome {
     let receive = ReceiveOptions {
         enrolment,
         login,
-        name: options.name.or_else(|| context.settings.name.clone()).unwrap_or_else(host_name),
+        name: name.unwrap_or_else(host_name),
         device: Keys::open(&state.keys())?.node_or_new(Node::Device)?,
         interface: options.interface.or_else(|| context.settings.interface.clone()),
         drop: options.drop,

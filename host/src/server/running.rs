@@ -190,7 +190,7 @@ impl<A: Aead> ServerNode<A> {
         if self.in_doubt().is_some() {
             return;
         }
-        let mut needs = Vec::new();
+        let (mut needs, mut tried) = (Vec::new(), Vec::new());
         let ready: Vec<(PeerSlot, ReceiverId, Hears)> = self
             .links
             .iter()
@@ -208,23 +208,40 @@ impl<A: Aead> ServerNode<A> {
                 match self.need(&delivery, hears) {
                     None if self.is_board(&receiver) => self.fail_for_board(now, slot, &delivery),
                     None => self.fail_for_storage(now, slot, &delivery),
-                    need => needs.extend(need),
+                    need => {
+                        needs.extend(need);
+                        tried.push((slot, delivery, hears));
+                    }
                 }
             }
         }
         needs.sort_by_key(|need| need.receiver);
-        let waiting: Vec<ReceiverId> = needs.iter().map(|need| need.receiver).collect();
         match plan_sessions(needs, &self.chunks, &mut self.patches) {
             Ok(planned) => planned.into_iter().for_each(|session| self.run(now, session)),
             Err(fault) => {
                 self.registry.log("server", "plan-failed", "", &fault.to_string());
-                // Nobody knows for whose sake: what is owed is tried one by one again.
-                for receiver in waiting {
-                    self.requeue(now, receiver, UNREADABLE);
-                }
+                self.sort_out(now, tried);
             }
         }
         self.share_rate();
+    }
+
+    /// Something of what is owed cannot be read, and nobody knows what: each is planned
+    /// alone, who is owed what cannot be read is told so, and the others are planned again.
+    fn sort_out(&mut self, now: Instant, tried: Vec<(PeerSlot, DeliveryRecord, Hears)>) {
+        let (mut readable, mut pause) = (Vec::new(), UNREADABLE);
+        for (slot, delivery, hears) in tried {
+            let need = self.need(&delivery, hears).into_iter().collect();
+            if plan_sessions(need, &self.chunks, &mut self.patches).is_ok() {
+                readable.push(delivery.receiver);
+            } else {
+                self.fail_for_storage(now, slot, &delivery);
+                pause = MERGE;
+            }
+        }
+        for receiver in readable {
+            self.requeue(now, receiver, pause);
+        }
     }
 
     /// Takes a late receiver into a running session of its release.

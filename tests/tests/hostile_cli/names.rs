@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use fleetcast_tests::processes::Fleet;
+use fleetcast_tests::processes::{Fleet, SLOW};
 
 /// Longest name of anything, in bytes.
 const MOST: usize = 64;
@@ -11,7 +11,7 @@ const MOST: usize = 64;
 #[test]
 fn receivers_get_names_that_harm_nobody_and_no_two_the_same() {
     let fleet = Fleet::start();
-    let huge = "n".repeat(10_000);
+    let long = "n".repeat(MOST);
     let wanted = [
         "kiosk",
         "kiosk",
@@ -24,9 +24,14 @@ fn receivers_get_names_that_harm_nobody_and_no_two_the_same() {
         "<script>",
         "'; drop table receivers; --",
         "\u{202e}gnp.exe",
-        &huge,
+        &long,
     ];
     let code = fleet.invite(&["--group", "g", "--uses", "12"]);
+    // What can be no name is a mistake of the command line, and makes nothing.
+    let mut huge = fleet.absent("huge");
+    huge.start(&["--enrol", &code, "--name", &"n".repeat(10_000)]);
+    huge.process().wait(SLOW).refused(2, "name-unsafe");
+    assert!(!huge.state.exists() && !huge.into.exists());
     let mut receivers: Vec<_> =
         (0..wanted.len()).map(|n| fleet.absent(&format!("place{n}"))).collect();
     for (receiver, name) in receivers.iter_mut().zip(wanted) {

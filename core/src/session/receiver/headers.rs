@@ -199,7 +199,7 @@ mod tests {
     use crate::crypto::packet::{Opener, Sealer};
     use crate::crypto::sign::SigningKey;
     use crate::erasure::Portable;
-    use crate::ids::Ordinal;
+    use crate::ids::{Epoch, Ordinal};
     use crate::wire::control::Object;
     use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
     use crate::wire::session::Header;
