@@ -132,12 +132,8 @@ pub const MAX_NACKS: usize = 48;
 pub const MAX_ECHOES: usize = 64;
 /// How often an unsigned echo may put off a receiver's NACK for one block.
 pub const MAX_ECHO_DELAYS: u8 = 2;
-/// Signature verifications of multicast control per second, for each segment that a
-/// receiver has memory for: a microcontroller with few of them takes a tenth of a second
-/// for each.
-pub const VERIFICATIONS_PER_SEGMENT: u32 = 8;
-/// The same of a receiver that has memory for all of them.
-pub const CONTROL_VERIFICATIONS_PER_SECOND: u32 = VERIFICATIONS_PER_SEGMENT * SEGMENT_WINDOW as u32;
+/// Signature verifications of multicast control per second and receiver.
+pub const CONTROL_VERIFICATIONS_PER_SECOND: u32 = 64;
 /// The same of digests in strict mode, which only who can keep them verifies: at
 /// 110 MB/s there are some 1,000, and as many again where much is repaired.
 pub const DIGEST_VERIFICATIONS_PER_SECOND: u32 = 2_048;

@@ -167,19 +167,20 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A session with that number, signed by the controller with this seed.
+    /// A session with that number that carries what `runs` name, of a fleet whose
+    /// controller signs with this seed.
     ///
     /// # Panics
     /// Never: a root is short.
     #[must_use]
     pub fn of(
         release: &BoardRelease,
+        runs: &[WantRun],
         number: u32,
-        fleet: FleetId,
-        signing_seed: [u8; 32],
+        (fleet, signing_seed): (FleetId, [u8; 32]),
         now: Instant,
     ) -> Self {
-        let plan = Plan::new(release, &all(release));
+        let plan = Plan::new(release, runs);
         let signing = SigningKey::from_seed(&signing_seed);
         let to = crate::node::receiver_address(0);
         let sender = sender(&plan, number, fleet, signing, to, now);

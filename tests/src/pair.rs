@@ -20,13 +20,13 @@ use fleetcast_core::server::{
     Directory, HalfOpen, Peer, ServerConfig, ServerEndpoint, ServerEvent,
 };
 use fleetcast_core::time::{Duration, Instant};
-use fleetcast_core::wire::control::{Down, FailCode, Standing, Up, decode, encode};
+use fleetcast_core::wire::control::{Down, FailCode, Standing, Up, WantRun, decode, encode};
 use fleetcast_core::wire::datagram::Kind;
 use fleetcast_core::wire::nack::{self, Nack};
 use fleetcast_core::wire::transport::Sending;
 
 use crate::board::{BoardRelease, GROUP, Trust};
-use crate::board_session::Delivery;
+use crate::board_session::{Delivery, all};
 use crate::card::Card;
 use crate::node::{receiver_address, server_address};
 
@@ -75,6 +75,9 @@ pub struct Pair {
     slot: Option<PeerSlot>,
     outbox: VecDeque<Vec<u8>>,
     sessions: u32,
+    /// The release that was offered last, and what of it is asked for again.
+    offered: Option<BoardRelease>,
+    wanted: Vec<WantRun>,
 }
 
 impl Pair {
@@ -113,6 +116,8 @@ impl Pair {
             slot: None,
             outbox: VecDeque::new(),
             sessions: 0,
+            offered: None,
+            wanted: Vec::new(),
         })
     }
 
@@ -127,16 +132,24 @@ impl Pair {
         Ok(())
     }
 
-    /// Offers a release, by unicast, and begins to send it.
+    /// Offers a release, by unicast, begins to send it, and sends what is asked for
+    /// afterwards.
     ///
     /// # Panics
     /// When nobody is connected.
     pub fn offer(&mut self, release: &BoardRelease) {
         assert!(self.slot.is_some(), "nobody is connected");
+        self.offered = Some(release.clone());
+        self.send(&all(release));
+    }
+
+    /// Begins a session that carries this of the release that is offered.
+    fn send(&mut self, runs: &[WantRun]) {
+        let Some(release) = &self.offered else { return };
         self.sessions += 1;
         let admin = self.trust.admin();
-        let fleet = admin.authority.1.document().fleet;
-        let delivery = Delivery::of(release, self.sessions, fleet, admin.signing_seed, self.now);
+        let signer = (admin.authority.1.document().fleet, admin.signing_seed);
+        let delivery = Delivery::of(release, runs, self.sessions, signer, self.now);
         self.say(&Down::Invitation(delivery.invitation()));
         self.delivery = Some(delivery);
     }
@@ -152,6 +165,8 @@ impl Pair {
 
     /// Hands the board a datagram, as if it came from this sender.
     pub fn hand(&mut self, from: SocketAddr, datagram: &[u8]) {
+        // Time goes first, as in `Driver::round`.
+        self.look_at_the_clock();
         let room = &mut self.life.room[..datagram.len()];
         room.copy_from_slice(datagram);
         self.life.board.handle_datagram(self.now, from, room);
@@ -213,12 +228,20 @@ impl Pair {
     /// One step of the clock: to what is due next, or to `end`.
     fn step(&mut self, end: Instant) {
         let session = self.delivery.is_some().then_some(self.now + TICK);
+        self.exchange();
         let due = self.life.board.poll_timeout().into_iter();
         let due = due.chain(self.endpoint.poll_timeout()).chain(session).min();
         self.now = due.unwrap_or(end).max(self.now + Duration::from_micros(250)).min(end);
-        self.life.board.handle_timeout(self.now);
+        self.look_at_the_clock();
         self.endpoint.handle_timeout(self.now);
         self.exchange();
+    }
+
+    fn look_at_the_clock(&mut self) {
+        if self.life.board.poll_timeout().is_some_and(|at| at <= self.now) {
+            self.life.board.handle_timeout(self.now);
+            self.listen();
+        }
     }
 
     /// Carries what each has for the other, until nobody has anything.
@@ -320,6 +343,18 @@ impl Pair {
                 Ok(Up::HeaderRequest { block, .. }) => delivery.handle_header_request(now, block),
                 Ok(Up::Finished { .. }) => self.delivery = None,
                 _ => {}
+            }
+        }
+        if let Ok(Up::Want { release, page, more, runs }) = decode(body)
+            && self.offered.as_ref().is_some_and(|offered| offered.name == release)
+        {
+            if page == 0 {
+                self.wanted.clear();
+            }
+            self.wanted.extend(runs);
+            if !more && self.delivery.is_none() {
+                let wanted = std::mem::take(&mut self.wanted);
+                self.send(&wanted);
             }
         }
         self.heard.push(body.to_vec());

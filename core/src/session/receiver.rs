@@ -49,7 +49,7 @@ use crate::erasure::MulAdd;
 use crate::ids::{BlockIndex, Epoch, SessionId};
 use crate::limits::{
     CONTROL_VERIFICATIONS_PER_SECOND, DATA_HEADER, DIGEST_VERIFICATIONS_PER_SECOND, PROBE_DEADLINE,
-    SYMBOL_HEADER, TAG, VERIFICATIONS_PER_SEGMENT,
+    SYMBOL_HEADER, TAG,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::nack::NackWriter;
@@ -192,9 +192,6 @@ where
     pub fn new(config: ReceiverConfig, lent: Buffers<S, B, W>, now: Instant) -> Self {
         let mut timers = Timers::new();
         let mut events = Deque::new();
-        // Who has memory for few segments is slow at verifying, too (PROTOCOL S5).
-        let verifications = VERIFICATIONS_PER_SEGMENT * lent.segments.len() as u32;
-        let verifications = verifications.min(CONTROL_VERIFICATIONS_PER_SECOND);
         if config.unicast {
             // An empty queue has room for one.
             let _ = events.push_back(ReceiverEvent::Joined { heard: true });
@@ -229,7 +226,7 @@ where
             reported_counter: 0,
             received: 0,
             awaited: None,
-            budget: Budget::new(verifications),
+            budget: Budget::new(CONTROL_VERIFICATIONS_PER_SECOND),
             digest_budget: Budget::new(DIGEST_VERIFICATIONS_PER_SECOND),
             strict: false,
             digest_requests: 0,

@@ -62,6 +62,16 @@ impl Debugger {
     fn ask(&mut self, packet: &str) -> String {
         let sum = packet.bytes().fold(0_u8, u8::wrapping_add);
         self.socket.write_all(format!("${packet}#{sum:02x}").as_bytes()).expect("a debug port");
+        loop {
+            let answer = self.packet();
+            // That it has halted it may say at any time.
+            if packet == "?" || !answer.starts_with('T') {
+                return answer;
+            }
+        }
+    }
+
+    fn packet(&mut self) -> String {
         // Between the acknowledgement and the answer may be nothing else.
         while self.byte() != b'$' {}
         let mut answer = Vec::new();

@@ -142,7 +142,7 @@ impl Board {
     /// All that it has said.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.path("log")).unwrap_or_default()
+        String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
     }
 
     /// What QEMU has said.
@@ -282,7 +282,10 @@ fn drive(slot: Slot<'_>) -> Option<String> {
         Slot::Logged { card, log } => {
             File::create(log).expect("a directory");
             let (card, log) = (file("file", card), file("log", log));
-            format!("if=sd,driver=blklogwrites,{card},{log},log-sector-size=512")
+            format!(
+                "if=sd,driver=blklogwrites,{card},{log},log-sector-size=512,\
+                 log-super-update-interval=1"
+            )
         }
         Slot::Failing { card, sectors, writes } => {
             let event = if writes { "write_aio" } else { "read_aio" };
