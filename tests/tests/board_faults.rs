@@ -152,7 +152,7 @@ fn a_release_that_fits_only_without_the_one_in_use_is_refused_and_that_stays() {
     let kept = release(&pair.trust, 1, 100_000);
     pair.offer(&kept);
     pair.run_until(SOON, has_installed);
-    let beside = release(&pair.trust, 2, 120_000);
+    let beside = release(&pair.trust, 2, 160_000);
     pair.offer(&beside);
     pair.run_until(SOON, |pair| !pair.failures().is_empty());
     assert_eq!(pair.failures(), [FailCode::NoSpace]);

@@ -77,7 +77,7 @@ fn flood(
 fn seconds(stand: &Stand<'_>, board: &Board, seed: u64, len: usize) -> f64 {
     let before = board.count("installed ");
     let (path, bytes) = stand.file(seed, len);
-    stand.send(&path);
+    stand.send_with(&path, &[]);
     board.wait_for_nth("offered ", before + 1, SOON);
     let begin = Instant::now();
     board.wait_for_nth("installed ", before + 1, 2 * SOON);

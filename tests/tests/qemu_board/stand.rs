@@ -56,9 +56,16 @@ impl<'l> Stand<'l> {
         (path, bytes)
     }
 
-    /// Sends a file to the group and waits for nobody.
+    /// Sends a file to the group, so slowly that there is time to disturb it, and waits
+    /// for nobody.
     pub(crate) fn send(&self, path: &Path) {
-        self.fleet.run(["send", path.to_str().unwrap(), "--to", "g"]).done();
+        self.send_with(path, &["--rate", "100KB/s"]);
+    }
+
+    /// The same as these options have it.
+    pub(crate) fn send_with(&self, path: &Path, options: &[&str]) {
+        let send = ["send", path.to_str().unwrap(), "--to", "g"];
+        self.fleet.run([&send[..], options].concat()).done();
     }
 
     /// What the board's delivery came to, once it is final: state, code, reason.

@@ -55,6 +55,8 @@ fn a_board_beside_three_hosts_receives_at_one_percent_loss_and_outlives_three_po
         board = stand.board(&format!("cut-{cut}"));
     }
     board.wait_for("installed sequence=2");
+    // Its receipt, too, is with the server.
+    stand.listed(|item| item["installed"][0]["sequence"] == 2);
     board.kill();
     assert_eq!(stand.check(&stand.card), Some(2));
     assert!(stand.on(&stand.card, "g/folder/random") == more);
@@ -62,5 +64,4 @@ fn a_board_beside_three_hosts_receives_at_one_percent_loss_and_outlives_three_po
     for host in &hosts {
         assert!(fs::read(host.file("folder/random")).unwrap() == more, "{}", host.name);
     }
-    stand.listed(|item| item["installed"][0]["sequence"] == 2);
 }
