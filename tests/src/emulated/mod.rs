@@ -205,6 +205,16 @@ impl Board {
         self.tell_monitor(&format!("set_link cable {}", if up { "on" } else { "off" }));
     }
 
+    /// Waits until it has started for the `nth` time, after a reset.
+    ///
+    /// QEMU's Ethernet asks for no more frames when it is reset while it is full; it does
+    /// when the machine is stopped and goes on.
+    pub fn wait_for_start(&self, nth: usize) {
+        self.wait_for_nth("start ", nth, SOON);
+        self.tell_monitor("stop");
+        self.tell_monitor("cont");
+    }
+
     /// Has QEMU's monitor do something.
     ///
     /// # Panics

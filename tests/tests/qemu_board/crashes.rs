@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use fleetcast_tests::emulated::{Board, SOON, firmware, lan, symbol};
+use fleetcast_tests::emulated::{Board, firmware, lan, symbol};
 
 use crate::stand::{Stand, TAP};
 
@@ -31,9 +31,9 @@ fn panic(board: &Board) {
     let handler = symbol(&image, "rust_begin_unwind").expect("a panic handler");
     let (place, text) = (FREE + 64, FREE + 128);
     let mut debugger = board.debug();
-    debugger.write(text, b"nowhere.rs");
-    // `Location`: its file (address, length), line, column.
-    debugger.write(place, &[text, 10, 42, 7].map(u32::to_le_bytes).concat());
+    debugger.write(text, &[b'x'; 32]);
+    // `Location`: its file (address, length), line, column; none of them ends a line.
+    debugger.write(place, &[text, 32, 42, 7].map(u32::to_le_bytes).concat());
     debugger.write(FREE, &[place, 16, 42, 7].map(u32::to_le_bytes).concat());
     debugger.set_register(0, FREE);
     debugger.jump(handler);
@@ -58,15 +58,15 @@ fn a_board_that_hangs_panics_or_faults_starts_anew_and_goes_on_with_its_release(
     panic(&board);
     let panicked = board.wait_for("panic at=");
     assert!(panicked.ends_with(":42"), "{panicked}");
-    board.wait_for_nth("start ", 2, SOON);
+    board.wait_for_start(2);
     board.wait_for_progress(120_000);
     fault(&board);
     board.wait_for("fault at=f0000000");
-    board.wait_for_nth("start ", 3, SOON);
+    board.wait_for_start(3);
     board.wait_for_progress(200_000);
     let begin = Instant::now();
     hang(&board);
-    board.wait_for_nth("start ", 4, SOON);
+    board.wait_for_start(4);
     // The watchdog barks after four seconds, and bites after eight.
     assert!(begin.elapsed() > Duration::from_secs(4), "{:?}", begin.elapsed());
     board.wait_for("installed sequence=1");
