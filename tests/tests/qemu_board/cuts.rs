@@ -118,7 +118,8 @@ fn after_every_write_of_a_release_the_card_is_sound_and_a_board_goes_on_with_it(
 }
 
 #[test]
-#[ignore = "nightly: a start of the board for each of forty cuts"]
+// nightly
+#[ignore = "a start of the board for each of forty cuts"]
 fn a_board_goes_on_after_each_of_forty_cuts() {
     let test = "a_board_goes_on_after_each_of_forty_cuts";
     let Some(lan) = lan(test, 2, &[TAP]) else { return };

@@ -106,7 +106,8 @@ fn a_cable_that_is_pulled_and_plugged_in_again_costs_time_and_nothing_else() {
 }
 
 #[test]
-#[ignore = "nightly: half a minute without a cable"]
+// nightly
+#[ignore = "half a minute without a cable"]
 fn a_cable_that_is_away_until_the_server_has_given_up_leads_to_a_new_channel() {
     let test = "a_cable_that_is_away_until_the_server_has_given_up_leads_to_a_new_channel";
     let Some(lan) = lan(test, 2, &[TAP]) else { return };
@@ -207,7 +208,8 @@ fn a_server_that_is_gone_for_five_minutes_is_found_again() {
 }
 
 #[test]
-#[ignore = "nightly: an hour of a board's time"]
+// nightly
+#[ignore = "an hour of a board's time"]
 fn a_server_that_is_gone_for_an_hour_is_found_again() {
     let test = "a_server_that_is_gone_for_an_hour_is_found_again";
     let Some(lan) = lan(test, 2, &[TAP]) else { return };

@@ -97,6 +97,8 @@ fn build_firmware(board: &Board, features: &[&str]) -> Result<bool, String> {
     let mut command = bare_metal::build(board.name)?;
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
+        // Without it defmt leaves out all but errors; for programs of a PC it is poison.
+        command.env("DEFMT_LOG", "info");
     }
     finish(shell::run(board.name, command), &bare_metal::image(board.name))
 }
