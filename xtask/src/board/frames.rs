@@ -227,7 +227,7 @@ mod tests {
                     run == 6 && zeros != 0
                 }
                 (_, 0) => {
-                    out.push(run - 7 | 0x80);
+                    out.push((run - 7) | 0x80);
                     (run, zeros) = (0, 0);
                     continue;
                 }
@@ -246,7 +246,7 @@ mod tests {
         match run {
             0 => {}
             1..7 => out.push((zeros | 0xFF << run) & 0x7F),
-            _ => out.push(run - 7 | 0x80),
+            _ => out.push((run - 7) | 0x80),
         }
         out
     }
