@@ -206,7 +206,11 @@ impl<'a> End<'a> {
             return Err(short(bytes, END_SIGNED + SIGNATURE));
         }
         // PROTOCOL D1
-        if bytes.get(1..4) != Some(&[0; 3][..]) { Err(Malformed::Reserved) } else { Ok(Self { bytes }) }
+        if bytes.get(1..4) != Some(&[0; 3][..]) {
+            Err(Malformed::Reserved)
+        } else {
+            Ok(Self { bytes })
+        }
     }
 
     /// The bytes of an end, to be signed.
