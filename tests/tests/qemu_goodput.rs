@@ -22,9 +22,10 @@ const SOON: Duration = Duration::from_secs(120);
 /// QEMU's clock: 2 to the power of so many nanoseconds for each instruction, the nearest
 /// to a processor of 50 MHz that takes one cycle for each.
 const SHIFT: u32 = 4;
-/// Instructions per byte of content at most, from the offer to the installed release; 378
-/// to 388 were measured.
-const MOST: f64 = 450.0;
+/// Instructions per frame that is taken at most, from the offer to the installed release:
+/// what is lost on a busy machine comes again, so those per byte vary. 141,000 to 183,000
+/// were measured.
+const MOST: f64 = 220_000.0;
 
 /// A board under QEMU; killed when dropped.
 struct Board {
@@ -126,5 +127,6 @@ fn a_board_takes_a_release_in_a_bounded_number_of_instructions() {
     let each = busy * 1_000.0 / f64::from(1 << SHIFT) / BYTES as f64;
     let bound = 50_000.0 / each;
     println!("{work}, {seconds:.1} s: {each:.0} instructions per byte, {bound:.0} KB/s at 50 MHz");
-    assert!(each < MOST, "{each}");
+    let of_frame = each * BYTES as f64 / numbers["frames"];
+    assert!(of_frame < MOST, "{of_frame}");
 }

@@ -10,20 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 pub use super::body::{check_body, decode, decode_body, encode};
+pub use super::codecs::{CODEC_LZ4, CODEC_PATCH, CODEC_ZSTD, GIVES_UP, HOLDS_BACK};
 use super::people::{AccountAnswer, Answer, Available, MAX_LISTED};
 use crate::digest::Digest;
 use crate::ids::{BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId, VerifyingKey};
-
-/// Codec bit: chunk records may be LZ4 blocks.
-pub const CODEC_LZ4: u8 = 1;
-/// Codec bit: chunk records may be zstd frames.
-pub const CODEC_ZSTD: u8 = 2;
-/// Codec bit: chunk records may be patches of installed chunks (PROTOCOL R4).
-pub const CODEC_PATCH: u8 = 4;
-/// Bit of a Hello's codecs: this receiver obeys [`Down::GiveUp`] (PROTOCOL S22).
-pub const GIVES_UP: u8 = 0x40;
-/// Bit of a Hello's codecs: this receiver obeys [`Down::Hold`] (PROTOCOL M4).
-pub const HOLDS_BACK: u8 = 0x80;
 
 /// Most releases in one [`Up::Holds`] or [`Down::Freshness`].
 pub const MAX_HELD: usize = 12;

@@ -6,6 +6,7 @@
 mod body;
 pub mod bounds;
 pub mod chain;
+mod codecs;
 pub mod control;
 pub mod datagram;
 pub mod handshake;

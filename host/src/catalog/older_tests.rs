@@ -1,6 +1,6 @@
 //! Catalogs that older versions have written.
 
-use super::tests::*;
+use super::tests::{account, group, request};
 use super::*;
 use crate::model::*;
 

@@ -31,7 +31,7 @@ fn receiver(n: u8) -> ReceiverRecord {
     }
 }
 
-fn group(n: u8) -> GroupRecord {
+pub(super) fn group(n: u8) -> GroupRecord {
     let voucher = (n == 1).then(|| Digest::of(b"open"));
     GroupRecord { id: GroupId([n; 16]), name: format!("g{n}"), open: n == 1, voucher, created: 5 }
 }
@@ -87,14 +87,14 @@ fn membership(receiver: u8, group: u8) -> MembershipRecord {
     }
 }
 
-fn request(receiver: u8, group: u8) -> RequestRecord {
+pub(super) fn request(receiver: u8, group: u8) -> RequestRecord {
     let (receiver, group) = (ReceiverId([receiver; 16]), GroupId([group; 16]));
     // A denial without a word is a denial all the same.
     let denied = (receiver.0[0] == 2).then(String::new);
     RequestRecord { receiver, group, denied, since: 12 }
 }
 
-fn account(name: &str, role: Role) -> AccountRecord {
+pub(super) fn account(name: &str, role: Role) -> AccountRecord {
     let password = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaA".into();
     AccountRecord { name: name.into(), role, password, created: 3, changed: 4 }
 }

@@ -95,10 +95,7 @@ pub(super) fn run(context: &Context, options: Options) -> Outcome {
         return Err(Failure::usage("not-enrolled", "this receiver is not enrolled", hint));
     }
     let name = options.name.or_else(|| context.settings.name.clone());
-    if let Some(name) = name.as_ref().filter(|name| name.len() > MAX_NAME) {
-        let message = format!("the name is of {} bytes; {MAX_NAME} are the most", name.len());
-        return Err(Failure::usage("name-unsafe", message, "choose a shorter --name"));
-    }
+    name.as_deref().map(check_name).transpose()?;
     // Before anything is made, too: it may be that nobody is there to ask.
     let login = options.login.map(login).transpose()?;
     let state = StateDir::create(&context.state)?;
@@ -134,6 +131,14 @@ pub(super) fn run(context: &Context, options: Options) -> Outcome {
         let _ = std::fs::remove_file(state.agent_socket());
         end
     })
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    if name.len() <= MAX_NAME {
+        return Ok(());
+    }
+    let message = format!("the name is of {} bytes; {MAX_NAME} are the most", name.len());
+    Err(Failure::usage("name-unsafe", message, "choose a shorter --name"))
 }
 
 /// Opens the socket for people at this receiver. Files come also where it cannot be opened.

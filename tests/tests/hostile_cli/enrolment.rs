@@ -63,7 +63,7 @@ fn malformed_codes_are_usage_errors_and_leave_nothing_behind() {
 }
 
 #[test]
-fn forged_codes_enrol_nobody() {
+fn forged_codes_enrol_nobody_and_an_outdated_one_finds_its_server() {
     let fleet = Fleet::start();
     let _bystander = fleet.receiver("bystander");
     let code: EnrolmentCode = fleet.invite(&["--group", "g"]).parse().unwrap();
@@ -73,8 +73,15 @@ fn forged_codes_enrol_nobody() {
     let answer = enrol(&fleet, "token", &token.to_string());
     answer.refused(1, "server-unreachable");
     assert!(answer.failure()["hint"].as_str().unwrap().contains("code"), "{answer:?}");
+    // A server key that is not ours any more, or never was: the authority document that
+    // the code pins names the right one (PROTOCOL A3), so nobody else can take its place.
     let controller = EnrolmentCode { controller: StaticKey([7; 32]), ..code.clone() };
-    enrol(&fleet, "controller", &controller.to_string()).refused(1, "server-unreachable");
+    let mut outdated = fleet.absent("controller");
+    outdated.start(&["--name", "controller", "--enrol", &controller.to_string()]);
+    outdated.process().wait_for("connected");
+    // Neither the key nor the document: nobody is found.
+    let both = EnrolmentCode { authority: Digest([7; 32]), ..controller };
+    enrol(&fleet, "both", &both.to_string()).refused(1, "server-unreachable");
     let authority = EnrolmentCode { authority: Digest([7; 32]), ..code.clone() };
     // Its token is right, so the server has taken it in before it could refuse the server.
     try_to_enrol(&fleet, "authority", &authority.to_string()).refused(1, "authority-mismatch");

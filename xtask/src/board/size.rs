@@ -102,7 +102,10 @@ impl Findings {
 
     fn json(&self, board: &Board, ok: bool) -> Value {
         let rows = |rows: &[(String, Taken)]| -> Value {
-            let row = |(name, taken): &(String, Taken)| json!({ "name": name, "flash": taken.flash, "ram": taken.ram });
+            let row = |(name, taken): &(String, Taken)| {
+                let Taken { flash, ram } = *taken;
+                json!({ "name": name, "flash": flash, "ram": ram })
+            };
             rows.iter().map(row).collect()
         };
         let panics: Value = self
