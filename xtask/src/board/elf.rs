@@ -221,11 +221,11 @@ mod tests {
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// Name, type, flags, address, bytes or length, link.
-    type Section = (u32, u32, u32, u32, Result<Vec<u8>, u32>, u32);
+    /// A section: name, type, flags, address, bytes or length, link.
+    type Made = (u32, u32, u32, u32, Result<Vec<u8>, u32>, u32);
 
     /// A file of these sections, the last of them with the names.
-    fn file(sections: &[Section]) -> Vec<u8> {
+    fn file(sections: &[Made]) -> Vec<u8> {
         let mut file = vec![0; 52];
         let mut table = Vec::new();
         for (name, kind, flags, address, content, link) in sections {
