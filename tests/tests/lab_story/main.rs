@@ -208,7 +208,7 @@ fn half_come_back_and_the_queue_empties_in_one_multicast(day: &mut Day) {
 fn one_is_removed_during_a_send_and_opens_nothing_more(day: &mut Day) {
     let film = day.file("film", 16 * MIB);
     let came = day.arrived(REMOVED);
-    let send = ["send", &film, "--to", GROUP, "--rate", "4MiB/s", "--wait"];
+    let send = ["send", &film, "--to", GROUP, "--rate", "2MiB/s", "--wait"];
     let mut send = day.begin_command(&send);
     while day.hears(REMOVED, "progress")["bytes"].as_u64().unwrap() < HAD + MIB {}
     day.admin(&["groups", "remove", GROUP, REMOVED]);

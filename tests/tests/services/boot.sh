@@ -49,4 +49,4 @@ mkdir -p "$root/tmp/old"
 pivot_root . tmp/old
 umount -l /tmp/old
 exec env -i container=fleetcast PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-    /lib/systemd/systemd --system --unit=house.target --log-target=console --show-status=0
+    /lib/systemd/systemd --system --unit=house.target --log-target=console --log-level=warning --show-status=0
