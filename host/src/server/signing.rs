@@ -49,6 +49,8 @@ impl<A: Aead> ServerNode<A> {
             self.registry.log(actor, "release-signed", &title, "ok");
         }
         let record = ReleaseRecord { document, ..record };
+        // Sessions from now on carry the root with all of its signatures.
+        self.contents.remove(&digest);
         if record.state == ReleaseState::Unsigned && self.is_signed(&record.document) {
             let mark = mark_of(&digest);
             let queue = self.registry.mark(&mark).is_some();
