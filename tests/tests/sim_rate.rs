@@ -2,7 +2,9 @@
 //!
 //! The real machines on the simulated network, at the server's cap of 12 MB/s.
 
+use fleetcast::localtime::Zone;
 use fleetcast::model::DeliveryState;
+use fleetcast::schedule::Schedule;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_tests::admin::Tree;
 use fleetcast_tests::disk::Node;
@@ -268,4 +270,36 @@ fn a_network_that_is_full_at_the_floor_gets_a_pause_and_goes_on_by_itself() {
     assert!(world.run(paused + Duration::from_secs(60), done), "{:?}", world.behind());
     assert!(!told(&world));
     assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
+}
+
+#[test]
+fn the_rate_of_an_hour_begins_and_ends_in_mid_session_within_five_seconds() {
+    let mut world = fleet(51, 3, 64 << 20);
+    // The simulated time begins at 08:00:00 UTC on a Friday.
+    let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+    let windows = Schedule::parse(&["fri 08:01-08:30=1MB/s"]).unwrap();
+    let node = world.server.node.as_mut().expect("up");
+    node.set_schedule("admin", Some((windows, "UTC", Zone::UTC)));
+    world.run(at(58), |_| false);
+    world.script.planned[0].at = world.now;
+    let mut sent = |second| {
+        world.run(at(second), |_| false);
+        assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
+        let status = world.server.node.as_ref().expect("up").status(world.now);
+        (status.totals.wire_bytes, status.sessions.first().cloned())
+    };
+    let (before, _) = sent(60);
+    assert!(before > 10_000_000, "{before} bytes in two seconds at 12 MB/s");
+    // Five seconds after it began, and ten seconds on.
+    let (from, session) = sent(65);
+    let session = session.expect("it goes on");
+    assert_eq!((session.limiter.as_str(), session.rate), ("cap", 1_000_000));
+    assert_eq!(session.cause, "fri 08:01-08:30=1MB/s (UTC)");
+    let (to, _) = sent(75);
+    assert!((9_000_000..=10_500_000).contains(&(to - from)), "{} bytes in ten seconds", to - from);
+    world.server.node.as_mut().expect("up").set_schedule("admin", None);
+    world.run(at(80), |_| false);
+    let status = world.server.node.as_ref().expect("up").status(world.now);
+    let sent = status.totals.wire_bytes - to;
+    assert!(sent > 15_000_000, "{sent} bytes in the five seconds after it was taken back");
 }

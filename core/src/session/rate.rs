@@ -161,8 +161,8 @@ impl RateControl {
         self.sample += total;
     }
 
-    /// Ends the interval when it is time; the new rate if it changed.
-    pub fn tick(&mut self, now: Instant) -> Option<u64> {
+    /// Ends the interval when it is time, and steers the rate by its reports.
+    pub fn tick(&mut self, now: Instant) {
         if let Some(end) = self.paused {
             // What was sent before the pause is no news.
             self.histogram = [0; BINS];
@@ -171,11 +171,10 @@ impl RateControl {
             self.ends = now + self.interval;
         }
         if now < self.ends {
-            return None;
+            return;
         }
         self.ends = now + self.interval;
-        let loss = self.quantile(9)?;
-        let most = self.quantile(5)?;
+        let (Some(loss), Some(most)) = (self.quantile(9), self.quantile(5)) else { return };
         let reports: u32 = self.histogram.iter().sum();
         let behind = core::mem::take(&mut self.behind) * 10 > reports;
         self.histogram = [0; BINS];
@@ -183,10 +182,8 @@ impl RateControl {
         self.loss = loss;
         self.recent[self.intervals % MEMORY] = loss;
         self.intervals += 1;
-        let before = self.rate;
         self.bear(now, most);
         self.steer(loss, chance(loss, each), behind);
-        (self.rate != before).then_some(self.rate)
     }
 
     /// Pauses when for too long most receivers have lost much, and got less than the

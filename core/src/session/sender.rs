@@ -461,10 +461,12 @@ where
     }
 
     fn steer(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Sending(_) | Phase::Ending { .. })
-            && let Some(rate) = self.rate.tick(now)
-        {
-            self.bucket.change_rate(rate, now);
+        if matches!(self.phase, Phase::Sending(_) | Phase::Ending { .. }) {
+            self.rate.tick(now);
+        }
+        // Also where only the bounds have changed: a rate at its cap stays there at each tick.
+        if self.bucket.rate() != self.rate.rate() {
+            self.bucket.change_rate(self.rate.rate(), now);
         }
     }
 
