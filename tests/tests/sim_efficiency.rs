@@ -43,7 +43,9 @@ fn table(losses: &[f64], fleets: &[usize]) {
     for &loss in losses {
         for &receivers in fleets {
             let least = FRAME * least(K, receivers, loss);
-            let cost = median([7, 8, 9].map(|seed| measure(seed, receivers, MIB, loss, 0.0)));
+            // Few receivers cost what their luck is: the more runs, the less that counts.
+            let seeds = if receivers <= 8 { 7..16 } else { 7..10 };
+            let cost = median(seeds.map(|seed| measure(seed, receivers, MIB, loss, 0.0)));
             let (ratio, nacks, seconds) = (ratio(&cost), cost.nacks, cost.seconds);
             println!(
                 "{loss:4.2}  {receivers:9}  {least:5.3}  {ratio:9.3}  {nacks:5}  {seconds:7.1}"
@@ -106,9 +108,10 @@ fn ratio(cost: &Cost) -> f64 {
     cost.wire as f64 / cost.size as f64
 }
 
-fn median(mut costs: [Cost; 3]) -> Cost {
+fn median(costs: impl Iterator<Item = Cost>) -> Cost {
+    let mut costs: Vec<Cost> = costs.collect();
     costs.sort_by_key(|cost| cost.wire);
-    costs[1]
+    costs[costs.len() / 2]
 }
 
 // The goal for a thousand is 1.11. Three runs cost 1.104, 1.111 and 1.125: it is missed
@@ -121,7 +124,7 @@ fn one_percent_loss_costs_about_what_the_goals_allow() {
         let costs = [1, 2, 3].map(|seed| measure(seed, receivers, MIB, 0.01, 0.0));
         let ratios = costs.map(|cost| ratio(&cost));
         println!("{receivers} receivers: wire/size {ratios:.3?}");
-        assert!(ratio(&median(costs)) <= goal, "{receivers} receivers: {ratios:?}");
+        assert!(ratio(&median(costs.into_iter())) <= goal, "{receivers} receivers: {ratios:?}");
         // Nobody who comes late needs a copy: no run is far from the others.
         assert!(ratios.iter().all(|ratio| *ratio < goal + 0.05), "{ratios:?}");
     }
