@@ -66,7 +66,7 @@ fn malformed_codes_are_usage_errors_and_leave_nothing_behind() {
 fn forged_codes_enrol_nobody_and_an_outdated_one_finds_its_server() {
     let fleet = Fleet::start();
     let _bystander = fleet.receiver("bystander");
-    let code: EnrolmentCode = fleet.invite(&["--group", "g"]).parse().unwrap();
+    let code: EnrolmentCode = fleet.invite(&["--group", "g", "--uses", "2"]).parse().unwrap();
     let token = EnrolmentCode { token: Some([7; 16]), ..code.clone() };
     // PROTOCOL H4: the secret is mixed into the handshake, so a wrong one gets no answer;
     // the hint names that possibility.

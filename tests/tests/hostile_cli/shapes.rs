@@ -19,7 +19,7 @@ const SEND: &str = "releases,deliveries,payload_bytes,wire_bytes,multicast_bytes
 const RELEASE: &str = "release,group,sequence,name,files,bytes,created,expires,signatures,\
     threshold,state";
 const INVITE: &str = "code,address,authority,controller,uses,expires";
-const STATUS: &str = "version,uptime_s,receivers,sessions,totals,health";
+const STATUS: &str = "version,uptime_s,receivers,sessions,totals,health,rate";
 const HEALTH: &str = "code,severity,subject,title,hint,since";
 const SESSION: &str = "id,groups,rate,loss,repair_symbols,limiter,path";
 
