@@ -21,7 +21,7 @@ const RELEASE: &str = "release,group,sequence,name,files,bytes,created,expires,s
 const INVITE: &str = "code,address,authority,controller,uses,expires";
 const STATUS: &str = "version,uptime_s,receivers,sessions,totals,health,rate";
 const HEALTH: &str = "code,severity,subject,title,hint,since";
-const SESSION: &str = "id,groups,rate,loss,repair_symbols,limiter,path";
+const SESSION: &str = "id,groups,rate,loss,repair_symbols,limiter,cause,path";
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     let object = value.as_object().unwrap_or_else(|| panic!("no object: {value}"));
