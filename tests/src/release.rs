@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use fleetcast::codec::patch;
 use fleetcast::disk::{self, Disk};
 use fleetcast::install::{InstallError, Installed, NotPersisted, install};
 use fleetcast::staging::area::Area;
@@ -162,17 +161,6 @@ impl Decode for Plain {
         _: &'o mut Vec<u8>,
     ) -> Result<&'o [u8], Undecodable> {
         if codec == 0 && encoded.len() == len { Ok(encoded) } else { Err(Undecodable) }
-    }
-
-    fn patch<'o>(
-        &mut self,
-        copied: &[u8],
-        len: usize,
-        frame: &[u8],
-        out: &'o mut Vec<u8>,
-    ) -> Result<&'o [u8], Undecodable> {
-        patch::decode(copied, len, frame, out).map_err(|_| Undecodable)?;
-        Ok(out)
     }
 }
 

@@ -186,10 +186,14 @@ fn messages_about_sessions() {
     down("epoch", &Down::Epoch { session: SESSION, epoch: Epoch(3), key: [0x99; 32] });
     down("ended", &Down::Ended { session: SESSION });
     down("give_up", &Down::GiveUp { session: SESSION, block: BlockIndex(70_000) });
+    let (offset, total, bytes) = (1_127, 1_500, b"piece");
+    down("header", &Down::Header { session: SESSION, offset, total, bytes });
 }
 
 #[test]
 fn messages_about_releases() {
+    let (offset, total, bytes) = (1_127, 1_500, b"piece");
+    up("evidence", &Up::Evidence { release: RELEASE, offset, total, bytes });
     let runs = [
         WantRun { object: Object::Index, first: 5, count: 2 },
         WantRun { object: Object::Content, first: 128, count: 200 },
@@ -400,6 +404,6 @@ fn every_golden_file_is_checked_by_some_test() {
         assert!(found, "{name}");
         count += 1;
     }
-    // 22 messages up, 17 down, 23 others.
-    assert_eq!(count, 62);
+    // 23 messages up, 18 down, 23 others.
+    assert_eq!(count, 64);
 }

@@ -117,15 +117,16 @@ pub trait Decode {
     /// predecessors.
     ///
     /// # Errors
-    /// [`Undecodable`] when it does not make `len` bytes, or patches are not known.
+    /// [`Undecodable`] when it does not make `len` bytes.
     fn patch<'o>(
         &mut self,
-        _copied: &[u8],
-        _len: usize,
-        _frame: &[u8],
-        _out: &'o mut Vec<u8>,
+        copied: &[u8],
+        len: usize,
+        frame: &[u8],
+        out: &'o mut Vec<u8>,
     ) -> Result<&'o [u8], Undecodable> {
-        Err(Undecodable)
+        patch::decode(copied, len, frame, out).map_err(|_| Undecodable)?;
+        Ok(out)
     }
 }
 
@@ -143,17 +144,6 @@ impl Decode for Decoder {
         }
         let record = Record { codec, len, encoded };
         Self::decode(self, &record, out).map_err(|_| Undecodable)?;
-        Ok(out)
-    }
-
-    fn patch<'o>(
-        &mut self,
-        copied: &[u8],
-        len: usize,
-        frame: &[u8],
-        out: &'o mut Vec<u8>,
-    ) -> Result<&'o [u8], Undecodable> {
-        patch::decode(copied, len, frame, out).map_err(|_| Undecodable)?;
         Ok(out)
     }
 }

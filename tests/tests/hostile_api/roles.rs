@@ -176,7 +176,7 @@ fn an_operator_neither_puts_anybody_into_a_group_nor_has_a_key_to_sign() {
         &["users", "list"],
         &["users", "role", "otto", "admin"],
         &["users", "token", "create", "ann"],
-        &["backup", "/tmp/fleetcast-never"],
+        &["backup", "never.tar"],
         &["restore", "--confirm", "--yes"],
     ] {
         let message = run(arguments).refused(1, "forbidden");
