@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 use fleetcast_core::limits::MAX_DATAGRAM;
 use fleetcast_core::wire::session;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, ReceiveTimestampns};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use rustix::net::sockopt;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
@@ -246,6 +248,11 @@ impl BatchSocket {
         }
         let socket = UdpSocket::from(socket);
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // It asks for the address, time and mark of each datagram. Nobody reads them, and
+        // where they cannot be refused they only cost time.
+        let _ = setsockopt(&socket, Ipv4PacketInfo, &false);
+        let _ = setsockopt(&socket, ReceiveTimestampns, &false);
+        let _ = sockopt::set_ip_recvtos(&socket, false);
         Ok(Self { socket, state, dscp: 0 })
     }
 }

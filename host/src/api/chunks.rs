@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
 use http_body_util::BodyExt as _;
+use tokio::task::JoinHandle;
 
 use super::answer::{Answer, malformed};
 use super::frames::Frames;
@@ -21,8 +22,8 @@ use crate::packs::{ChunkStore, StoreError, Verifier};
 
 /// Largest upload in one request, in bytes; the command line sends some 8 MiB.
 const MAX_UPLOAD: usize = 64 << 20;
-/// The cure of what should not be.
-const STUMBLED: &str = "repeat the command; if it stays, the server's log tells more";
+/// Bytes of an upload that are verified and stored together.
+const PIECE: usize = 1 << 20;
 
 /// One bit per id asked about, the first one lowest: set when the chunk is lacking.
 pub(super) async fn lacking(State(api): State<Api>, ids: Bytes) -> Result<Vec<u8>, Refusal> {
@@ -53,8 +54,12 @@ fn lacking_bits(chunks: &dyn ChunkStore, ids: &[u8]) -> Result<Vec<u8>, Failure>
 pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> {
     let _kept = api.gate.read().await;
     let mut body = body;
-    let mut intake = Intake::default();
     let mut length = 0;
+    let mut intake = Intake::default();
+    // A piece is verified and stored while the next one comes.
+    let mut under_way = None;
+    let mut piece = Vec::new();
+    let mut gathered = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| cut(&error))?;
         let Ok(bytes) = frame.into_data() else { continue };
@@ -63,16 +68,42 @@ pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> 
             let hint = "send it in several requests; what has come is stored";
             return Err(Failure::failed("too-large", "the upload is too long", hint).into());
         }
-        let chunks = Arc::clone(&api.chunks);
-        // A few records at a time: memory stays bounded by the piece.
-        intake = blocking(move || intake.take(&*chunks, &bytes)).await?;
+        gathered += bytes.len();
+        piece.push(bytes);
+        if gathered >= PIECE {
+            intake = ended(under_way.take()).await?.unwrap_or(intake);
+            let taken = (std::mem::take(&mut intake), std::mem::take(&mut piece));
+            under_way = Some(begin(&api, taken));
+            gathered = 0;
+        }
     }
-    if !intake.frames.is_empty() {
-        return Err(malformed("the upload ends within a chunk").into());
-    }
+    intake = ended(under_way.take()).await?.unwrap_or(intake);
     let chunks = Arc::clone(&api.chunks);
-    blocking(move || Ok(chunks.sync()?)).await?;
-    Ok(Json(intake.stored))
+    let stored = blocking(move || {
+        let intake = intake.take(&*chunks, &piece)?;
+        if !intake.frames.is_empty() {
+            return Err(malformed("the upload ends within a chunk"));
+        }
+        chunks.sync()?;
+        Ok(intake.stored)
+    });
+    Ok(Json(stored.await?))
+}
+
+/// A piece of an upload that is being verified and stored.
+type UnderWay = JoinHandle<Result<Intake, Failure>>;
+
+fn begin(api: &Api, (intake, piece): (Intake, Vec<Bytes>)) -> UnderWay {
+    let chunks = Arc::clone(&api.chunks);
+    tokio::task::spawn_blocking(move || intake.take(&*chunks, &piece))
+}
+
+/// What has come so far, once the piece is stored; `None` where none was.
+async fn ended(piece: Option<UnderWay>) -> Result<Option<Intake>, Failure> {
+    match piece {
+        Some(piece) => piece.await.unwrap_or_else(|_| Err(stumbled())).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Why an upload came to its end too early: the client went away, or was too slow.
@@ -89,13 +120,15 @@ struct Intake {
 }
 
 impl Intake {
-    fn take(mut self, chunks: &dyn ChunkStore, bytes: &[u8]) -> Result<Self, Failure> {
-        self.frames.push(bytes);
-        while let Some((id, record)) = self.frames.next_frame().map_err(StoreError::from)? {
-            // The store believes ids: here is where they are checked.
-            self.verifier.verify(&id, record).map_err(StoreError::from)?;
-            self.stored.received += 1;
-            self.stored.new += u64::from(chunks.put(id, record)?);
+    fn take(mut self, chunks: &dyn ChunkStore, piece: &[Bytes]) -> Result<Self, Failure> {
+        for bytes in piece {
+            self.frames.push(bytes);
+            while let Some((id, record)) = self.frames.next_frame().map_err(StoreError::from)? {
+                // The store believes ids: here is where they are checked.
+                self.verifier.verify(&id, record).map_err(StoreError::from)?;
+                self.stored.received += 1;
+                self.stored.new += u64::from(chunks.put(id, record)?);
+            }
         }
         Ok(self)
     }
@@ -128,7 +161,10 @@ pub(super) async fn read(
 pub(super) async fn blocking<R: Send + 'static>(
     work: impl FnOnce() -> Result<R, Failure> + Send + 'static,
 ) -> Result<R, Failure> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
-        Err(Failure::failed("internal", "the server stumbled over a request", STUMBLED))
-    })
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(stumbled()))
+}
+
+fn stumbled() -> Failure {
+    let hint = "repeat the command; if it stays, the server's log tells more";
+    Failure::failed("internal", "the server stumbled over a request", hint)
 }

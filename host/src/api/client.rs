@@ -50,6 +50,14 @@ impl Client {
         Ok(Self { transport: Transport::new(target)? })
     }
 
+    /// Another connection to the same server, to be used at the same time.
+    ///
+    /// # Errors
+    /// Failure `io` when the process gets no event queue.
+    pub fn another(&self) -> Outcome<Self> {
+        Self::of(self.transport.target().clone())
+    }
+
     // Each of these fails as the server says, or with `server-not-running` and `server-lost`.
 
     /// Whom the fleet trusts, and where its server is.

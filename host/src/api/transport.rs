@@ -77,6 +77,11 @@ impl Transport {
         Ok(Self { target, runtime, connection: Mutex::new(None) })
     }
 
+    /// Where requests go.
+    pub(super) const fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// The body of the answer, or the server's own failure.
     pub(super) fn request(&self, ask: &Ask<'_>) -> Outcome<Bytes> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,10 @@
-//! Chunks on their way to the server: asked about first, then sent in batches.
+//! Chunks on their way to the server: asked about first, then sent in batches. One batch
+//! is on its way while the next is filled.
 
 use std::collections::HashSet;
 use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::tree::reference::ChunkRef;
@@ -18,6 +21,8 @@ const BATCH_BYTES: usize = 8 << 20;
 pub(super) struct Upload<'c> {
     client: &'c Client,
     frames: Vec<u8>,
+    /// From the first batch on.
+    courier: Option<Courier>,
     /// For a dry run: nothing is sent, and these would have been.
     dry: Option<HashSet<Digest>>,
     /// Chunks that the server lacked.
@@ -30,7 +35,7 @@ impl<'c> Upload<'c> {
     /// Sends what is lacking, unless `dry`.
     pub(super) fn new(client: &'c Client, dry: bool) -> Self {
         let dry = dry.then(HashSet::new);
-        Self { client, frames: Vec::new(), dry, chunks: 0, bytes: 0 }
+        Self { client, frames: Vec::new(), courier: None, dry, chunks: 0, bytes: 0 }
     }
 
     /// Whether nothing is sent.
@@ -44,10 +49,63 @@ impl<'c> Upload<'c> {
     /// As the server says, such as `no-space`.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         if !self.frames.is_empty() {
-            self.client.store_chunks(std::mem::take(&mut self.frames))?;
+            self.hand_on()?;
         }
+        self.courier.as_mut().map_or(Ok(()), Courier::wait)
+    }
+
+    /// Hands the batch on, once the one before has arrived.
+    fn hand_on(&mut self) -> Result<(), Failure> {
+        let courier = match &mut self.courier {
+            Some(courier) => courier,
+            none => none.insert(Courier::start(self.client.another()?)?),
+        };
+        courier.wait()?;
+        courier.carry(std::mem::take(&mut self.frames))
+    }
+}
+
+/// A thread that sends batches over a connection of its own, one at a time; it ends with
+/// the batch under way when this is dropped.
+struct Courier {
+    batches: Sender<Vec<u8>>,
+    arrived: Receiver<Result<(), Failure>>,
+    under_way: bool,
+}
+
+impl Courier {
+    fn start(client: Client) -> Result<Self, Failure> {
+        let (batches, waiting) = channel::<Vec<u8>>();
+        let (tell, arrived) = channel();
+        let carry = move || {
+            for batch in waiting {
+                // Nobody waits any more when the sending command gave up.
+                let _ = tell.send(client.store_chunks(batch).map(drop));
+            }
+        };
+        thread::Builder::new().spawn(carry).map_err(|error| Failure::io("thread", &error))?;
+        Ok(Self { batches, arrived, under_way: false })
+    }
+
+    /// Begins to send a batch; none is under way.
+    fn carry(&mut self, batch: Vec<u8>) -> Result<(), Failure> {
+        self.batches.send(batch).map_err(|_| ended())?;
+        self.under_way = true;
         Ok(())
     }
+
+    /// Waits until nothing is under way.
+    fn wait(&mut self) -> Result<(), Failure> {
+        if !std::mem::take(&mut self.under_way) {
+            return Ok(());
+        }
+        self.arrived.recv().unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+fn ended() -> Failure {
+    let hint = "repeat the command; what has come to the server is not sent again";
+    Failure::failed("internal", "the thread that sends chunks ended", hint)
 }
 
 impl ChunkSink for Upload<'_> {
@@ -71,7 +129,7 @@ impl ChunkSink for Upload<'_> {
         self.frames.extend_from_slice(&id.0);
         self.frames.extend_from_slice(record);
         if self.frames.len() >= BATCH_BYTES {
-            self.flush().map_err(io::Error::other)?;
+            self.hand_on().map_err(io::Error::other)?;
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ const FILLING: usize = 196;
 /// Datagrams after which a batch is handed over.
 const BATCH: usize = 64;
 /// Batches whose memory waits to be used again.
-const SPARE: usize = 8;
+const SPARE: usize = 32;
 
 /// Datagrams of one batch, back to back.
 #[derive(Default)]

@@ -283,11 +283,9 @@ impl Loop {
     fn take(&mut self, input: Input) {
         match input {
             Input::Batch(mut batch) => {
-                let (agent, begin) = (&mut self.agent, self.begin);
-                let mut take = |from, bytes: &mut [u8]| {
-                    agent.handle_datagram(now_since(begin), from, bytes);
-                };
-                batch.each(&mut take);
+                // They came together, so they have one time.
+                let (agent, now) = (&mut self.agent, now_since(self.begin));
+                batch.each(|from, bytes| agent.handle_datagram(now, from, bytes));
                 self.sockets.backlog.taken(batch);
             }
             Input::Ask(ask, reply) => {

@@ -302,9 +302,8 @@ impl<D: Disk> Content<D> {
                 self.break_link(disk, place.file)?;
                 return Ok(true);
             }
-            let file = self.files.file(disk, &self.table, place.file, Access::Write)?;
-            disk.write_at(file, place.offset, chunk.bytes())?;
-            self.files.soil(place.file);
+            let to = (place.file, place.offset);
+            self.files.write(disk, &self.table, to, chunk.bytes())?;
         }
         Ok(false)
     }

@@ -1,7 +1,9 @@
-//! Open files of a tree, by entry number: a bounded cache of handles.
+//! Open files of a tree, by entry number: a bounded cache of handles, and what is on its
+//! way to one of them.
 
 use std::collections::BTreeSet;
 
+use super::run::Run;
 use super::table::{TOP, Table};
 use crate::disk::{self, Access, Disk, DiskError, Durable, Kind};
 
@@ -20,6 +22,8 @@ pub(crate) struct Files<D: Disk> {
     /// Least recently used first.
     open: Vec<(u32, D::File)>,
     dirty: BTreeSet<u32>,
+    /// Chunks that are not written yet.
+    run: Run,
     /// Something cannot be synced through an open handle.
     sync_all: bool,
 }
@@ -27,7 +31,13 @@ pub(crate) struct Files<D: Disk> {
 impl<D: Disk> Files<D> {
     /// The files below `top`.
     pub(crate) fn new(top: D::Dir) -> Self {
-        Self { dirs: vec![(TOP, top)], open: Vec::new(), dirty: BTreeSet::new(), sync_all: false }
+        Self {
+            dirs: vec![(TOP, top)],
+            open: Vec::new(),
+            dirty: BTreeSet::new(),
+            run: Run::default(),
+            sync_all: false,
+        }
     }
 
     /// The directory of an entry number, or of [`TOP`].
@@ -52,9 +62,59 @@ impl<D: Disk> Files<D> {
         Ok(&self.dirs[at].1)
     }
 
-    /// The file of an entry number; opened to be written only when it is not
-    /// linked to an installed one.
+    /// The file of an entry number, with all that was written to it; opened to be written
+    /// only when it is not linked to an installed one.
     pub(crate) fn file(
+        &mut self,
+        disk: &D,
+        table: &Table,
+        number: u32,
+        access: Access,
+    ) -> disk::Result<&D::File> {
+        if self.run.is_of(number) {
+            self.flush(disk)?;
+        }
+        self.opened(disk, table, number, access)
+    }
+
+    /// Writes to a file that is not linked to an installed one, at once or before the next
+    /// sync or reading.
+    pub(crate) fn write(
+        &mut self,
+        disk: &D,
+        table: &Table,
+        (number, offset): (u32, u64),
+        bytes: &[u8],
+    ) -> disk::Result<()> {
+        if !self.run.goes_on(number, offset) {
+            self.flush(disk)?;
+        }
+        // Now, so that nothing but its bytes can fail later.
+        self.opened(disk, table, number, Access::Write)?;
+        self.soil(number);
+        self.run.add(number, offset, bytes);
+        if self.run.is_long() { self.write_run(disk, Run::even) } else { Ok(()) }
+    }
+
+    /// Writes what waits.
+    fn flush(&mut self, disk: &D) -> disk::Result<()> {
+        self.write_run(disk, Run::all)
+    }
+
+    /// Writes as much of the run as `most` says. When that fails all that was not synced
+    /// is lost, and the next sync says so.
+    fn write_run(&mut self, disk: &D, most: fn(&Run) -> usize) -> disk::Result<()> {
+        let len = most(&self.run);
+        let open = self.open.iter().find(|(number, _)| self.run.is_of(*number));
+        let written = match open {
+            Some((_, file)) => disk.write_at(file, self.run.offset(), self.run.front(len)),
+            None if len == 0 => Ok(()),
+            None => Err(DiskError::NotFound),
+        };
+        self.run.written(len, written)
+    }
+
+    fn opened(
         &mut self,
         disk: &D,
         table: &Table,
@@ -81,7 +141,8 @@ impl<D: Disk> Files<D> {
     pub(crate) fn insert(&mut self, number: u32, file: D::File) {
         self.close(number);
         if self.open.len() >= OPEN_FILES {
-            let (closed, _) = self.open.remove(0);
+            // The one that bytes wait for stays open.
+            let (closed, _) = self.open.remove(usize::from(self.run.is_of(self.open[0].0)));
             self.sync_all |= self.dirty.contains(&closed);
         }
         self.open.push((number, file));
@@ -89,16 +150,20 @@ impl<D: Disk> Files<D> {
 
     /// Closes a file before its name is given to another.
     pub(crate) fn close(&mut self, number: u32) {
+        if self.run.is_of(number) {
+            self.run.lose(DiskError::NotFound);
+        }
         self.open.retain(|(cached, _)| *cached != number);
     }
 
     /// Closes everything but the top directory.
     pub(crate) fn close_all(&mut self) {
+        self.run.lose(DiskError::NotFound);
         self.open.clear();
         self.dirs.truncate(1);
     }
 
-    /// Notes that a file was written.
+    /// Notes that a file has bytes that may not be durable.
     pub(crate) fn soil(&mut self, number: u32) {
         self.dirty.insert(number);
     }
@@ -112,6 +177,11 @@ impl<D: Disk> Files<D> {
     /// is dirty any more: what was unsynced is lost.
     pub(crate) fn begin_sync(&mut self, disk: &D, also: &D::File) -> disk::Result<D::Sync> {
         let dirty = std::mem::take(&mut self.dirty);
+        // An error is kept as the loss.
+        let _ = self.flush(disk);
+        if let Some(lost) = self.run.take_lost() {
+            return Err(lost);
+        }
         // A bug for the simulator to find; not in a product.
         #[cfg(feature = "planted")]
         if fleetcast_core::planted::is(fleetcast_core::planted::Bug::Sync) {

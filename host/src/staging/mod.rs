@@ -37,6 +37,7 @@ mod journal;
 mod old_index;
 mod places;
 mod predecessors;
+mod run;
 mod scratch;
 pub(crate) mod seed;
 pub(crate) mod table;
