@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::error::Failure;
 use crate::status::{DemoItem, DemoReceiverItem};
+use crate::units::format_count;
 
 /// Length of the file that is made when none is given.
 const SAMPLE: u64 = 64 * 1024 * 1024;
@@ -55,7 +56,8 @@ pub fn run(options: &DemoOptions, say: &mut dyn FnMut(&str)) -> Result<DemoItem,
     for receiver in &mut receivers {
         receiver.wait_for("connected")?;
     }
-    say(&format!("{} receivers enrolled and connected", receivers.len()));
+    let count = format_count(receivers.len() as u64, "receiver");
+    say(&format!("{count} enrolled and connected"));
     let begin = Instant::now();
     let path = file.to_string_lossy().into_owned();
     let sent = server.command(&["send", &path, "--to", GROUP, "--wait", "--name", "demo"]);

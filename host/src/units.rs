@@ -219,6 +219,12 @@ pub mod maybe_time {
     }
 }
 
+/// Writes how many there are of something: `1 file`, `2 files`.
+#[must_use]
+pub fn format_count(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Writes bytes with three digits and a decimal unit: `999 B`, `12.3 MB`.
 #[must_use]
 pub fn format_size(bytes: u64) -> String {
@@ -447,6 +453,12 @@ mod tests {
         for text in ["24:00", "7:00", "07:60", "+7:00", "soon", "", "900000000000h", "7:00Z"] {
             assert!(moment(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn counts_of_other_than_one_are_plural() {
+        let shown = [0, 1, 2].map(|count| format_count(count, "file"));
+        assert_eq!(shown, ["0 files", "1 file", "2 files"]);
     }
 
     #[test]

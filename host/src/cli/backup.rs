@@ -11,7 +11,7 @@ use super::printer;
 use crate::backup::{BackupItem, back_up, restore};
 use crate::error::Failure;
 use crate::state::StateDir;
-use crate::units::{format_size, printable};
+use crate::units::{format_count, format_size, printable};
 
 /// Options of `backup`.
 #[derive(Debug, Args)]
@@ -78,7 +78,8 @@ pub(super) fn run_restore(context: &Context, options: &RestoreOptions) -> Outcom
 }
 
 fn describe(item: &BackupItem) -> String {
-    format!("{}: {} files, {}\n", printable(&item.file), item.files, format_size(item.bytes))
+    let files = format_count(item.files, "file");
+    format!("{}: {files}, {}\n", printable(&item.file), format_size(item.bytes))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

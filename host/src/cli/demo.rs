@@ -10,7 +10,7 @@ use super::receive::parse_share;
 use crate::demo::{DemoOptions, run as show};
 use crate::error::{EXIT_FAILED, Failure};
 use crate::status::DemoItem;
-use crate::units::{format_rate, format_size};
+use crate::units::{format_count, format_rate, format_size};
 
 /// Options of `demo`.
 #[derive(Debug, Args)]
@@ -42,9 +42,9 @@ pub(super) fn run(context: &Context, options: Options) -> Outcome {
 fn describe(item: &DemoItem) -> String {
     let identical = item.receivers.iter().filter(|receiver| receiver.identical).count();
     format!(
-        "{identical} of {} receivers have identical files: {} in {:.1} s, {} each\n\
+        "identical files at {identical} of {}: {} in {:.1} s, {} each\n\
          {} on the wire, {} by multicast, {} by unicast\n",
-        item.receivers.len(),
+        format_count(item.receivers.len() as u64, "receiver"),
         format_size(item.payload_bytes),
         item.seconds,
         format_rate(item.goodput),

@@ -18,7 +18,7 @@ use crate::net::{BatchSocket, find_interface};
 use crate::private;
 use crate::state::StateDir;
 use crate::status::StatusItem;
-use crate::units::{format_size, format_time, now};
+use crate::units::{format_count, format_size, format_time, now};
 
 /// Share of the disk, in per cent, below which it counts as nearly full.
 const LEAST_FREE: u64 = 5;
@@ -168,8 +168,11 @@ fn multicast(wanted: Option<&str>) -> Result<String, Failure> {
 fn running(findings: &mut Findings, status: &StatusItem) {
     let receivers = &status.receivers;
     let detail = format!(
-        "version {}, {} receivers active, {} away, {} waiting",
-        status.version, receivers.active, receivers.away, receivers.waiting
+        "version {}, {} active, {} away, {} waiting",
+        status.version,
+        format_count(receivers.active, "receiver"),
+        receivers.away,
+        receivers.waiting
     );
     findings.good("server", detail);
     for health in &status.health {
@@ -196,8 +199,12 @@ fn at_rest(findings: &mut Findings, state: &StateDir) -> Result<(), Failure> {
         let catalog = Catalog::open(&state.catalog()).await?;
         let snapshot = catalog.load().await?;
         catalog.close().await;
-        let (groups, releases) = (snapshot.groups.len(), snapshot.releases.len());
-        Ok(format!("{} receivers, {groups} groups, {releases} releases", snapshot.receivers.len()))
+        let counts = [
+            format_count(snapshot.receivers.len() as u64, "receiver"),
+            format_count(snapshot.groups.len() as u64, "group"),
+            format_count(snapshot.releases.len() as u64, "release"),
+        ];
+        Ok(counts.join(", "))
     });
     findings.take("catalog", found);
     drop(lock);

@@ -8,7 +8,7 @@ use super::{joining, printer, receivers};
 use crate::api::client::Client;
 use crate::error::Failure;
 use crate::status::GroupItem;
-use crate::units::{printable, quoted};
+use crate::units::{format_count, printable, quoted};
 
 /// Commands of `groups`.
 #[derive(Debug, Subcommand)]
@@ -100,9 +100,8 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
         Command::List => printer::items(context, "groups", client.groups()?, table),
         Command::Delete { group } => {
             let item = find(&client, &group)?;
-            let many = item.receivers;
-            context
-                .confirm(&format!("Delete the group {} with {many} receivers?", quoted(&group)))?;
+            let many = format_count(item.receivers, "receiver");
+            context.confirm(&format!("Delete the group {} with {many}?", quoted(&group)))?;
             client.delete_group(&group)?;
             printer::item(context, "group", item, |g| format!("deleted {}\n", printable(&g.name)));
         }
@@ -164,7 +163,8 @@ fn create(
 fn tell_members(context: &Context, client: &Client, group: &str) -> Result<(), Failure> {
     let item = find(client, group)?;
     printer::item(context, "group", item, |group| {
-        format!("{} has {} receivers\n", printable(&group.name), group.receivers)
+        let receivers = format_count(group.receivers, "receiver");
+        format!("{} has {receivers}\n", printable(&group.name))
     });
     Ok(())
 }

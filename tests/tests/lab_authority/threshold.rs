@@ -66,7 +66,7 @@ fn two_admins_send_what_neither_can_send_alone() {
     let signed = bea.run(["releases", "sign", "g#1"]);
     // What is signed is shown before, from the signed bytes.
     assert!(
-        signed.stderr.contains("g#1 file: 1 files") && signed.stderr.contains("+"),
+        signed.stderr.contains("g#1 file: 1 file,") && signed.stderr.contains("+"),
         "{signed:?}"
     );
     let signed = signed.done()["item"].clone();

@@ -15,7 +15,7 @@ use crate::error::Failure;
 use crate::ids::hex;
 use crate::ingest::Tree;
 use crate::status::ReleaseItem;
-use crate::units::{format_size, printable};
+use crate::units::{format_count, format_size, printable};
 
 pub(super) fn run(context: &Context, client: &Client, wanted: &str, anew: bool) -> Outcome {
     // A chain that is not the one this admin trusts is no place to sign anything.
@@ -58,7 +58,8 @@ fn show(
     let group = printable(root.group_name);
     let sequence = root.order.sequence;
     let size = format_size(tops.content_bytes);
-    let text = format!("{group}#{sequence} {name}: {} files, {size}", tops.files);
+    let files = format_count(tops.files.into(), "file");
+    let text = format!("{group}#{sequence} {name}: {files}, {size}");
     printer::say(context, &text);
     let (title, old) = match &before {
         Some((item, tree)) => (format!("{}#{}", item.group, item.sequence), tree.clone()),

@@ -11,7 +11,7 @@ use crate::api::model::{Checked, FleetInfo};
 use crate::cli::context::{Context, DONE, Outcome};
 use crate::cli::printer;
 use crate::error::{EXIT_FAILED, Failure};
-use crate::units::{format_size, printable};
+use crate::units::{format_count, format_size, printable};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,16 +79,17 @@ fn judge(fleet: &FleetInfo, checked: Checked) -> Result<VerifyItem, Failure> {
 fn describe(item: &VerifyItem) -> String {
     let verdict = if item.ok { "whole and signed" } else { "NOT as it should be" };
     let mut text = format!(
-        "{}#{} is {verdict}: {} of {} signatures, {} chunks, {}\n",
+        "{}#{} is {verdict}: {} of {}, {}, {}\n",
         printable(&item.group),
         item.sequence,
         item.signatures,
-        item.threshold,
-        item.chunks,
+        format_count(item.threshold.into(), "signature"),
+        format_count(item.chunks, "chunk"),
         format_size(item.bytes)
     );
     if item.bad > 0 {
-        text.push_str(&format!("{} chunks are missing or rotten\n", item.bad));
+        let bad = format_count(item.bad, "chunk");
+        text.push_str(&format!("missing or rotten: {bad}\n"));
     }
     if !item.fault.is_empty() {
         text.push_str(&format!("{}\n", printable(&item.fault)));

@@ -15,7 +15,7 @@ use crate::cli::{deliveries, printer};
 use crate::error::EXIT_BEHIND;
 use crate::files::{Kind, Walk};
 use crate::status::{DeliveryItem, InstalledItem, SendItem, UnsignedItem};
-use crate::units::{format_size, printable};
+use crate::units::{format_count, format_size, printable};
 
 /// What a dry run tells.
 #[derive(Debug, Serialize)]
@@ -42,10 +42,10 @@ pub(super) fn dry_run(context: &Context, groups: Vec<GroupPlan>, walked: &Walk, 
     let item = DryRunItem { groups, files, bytes, lacking_chunks, lacking_bytes };
     printer::item(context, "dry-run", item, |item| {
         let mut text = format!(
-            "{} files, {}; the server lacks {} chunks, {}\n",
-            item.files,
+            "{}, {}; the server lacks {}, {}\n",
+            format_count(item.files, "file"),
             format_size(item.bytes),
-            item.lacking_chunks,
+            format_count(item.lacking_chunks, "chunk"),
             format_size(item.lacking_bytes)
         );
         for group in &item.groups {
@@ -140,11 +140,10 @@ fn describe(item: &SendItem, waited: bool) -> String {
             installed += u32::from(delivery.state == "installed");
         }
         // Writing to a string does not fail.
+        let all = format_count(all, "receiver");
         let _ = match waited {
-            true => {
-                writeln!(text, "{group}#{sequence}: installed by {installed} of {all} receivers")
-            }
-            false => writeln!(text, "{group}#{sequence}: queued for {all} receivers"),
+            true => writeln!(text, "{group}#{sequence}: installed by {installed} of {all}"),
+            false => writeln!(text, "{group}#{sequence}: queued for {all}"),
         };
     }
     if !waited {

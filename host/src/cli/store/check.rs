@@ -20,7 +20,7 @@ use super::image::{Image, directory};
 use crate::cli::context::{Context, DONE, Outcome};
 use crate::cli::printer;
 use crate::error::Failure;
-use crate::units::{format_size, printable};
+use crate::units::{format_count, format_size, printable};
 
 /// Problems of one release that are told.
 const TOLD: usize = 20;
@@ -79,7 +79,8 @@ fn describe(item: &CheckItem) -> String {
             (true, _) => "whole",
         };
         let (group, size) = (printable(&release.group), format_size(*bytes));
-        text += &format!("{group}#{sequence} {state}: {files} files, {size}: {verdict}\n");
+        let files = format_count((*files).into(), "file");
+        text += &format!("{group}#{sequence} {state}: {files}, {size}: {verdict}\n");
         for problem in &release.problems {
             text += &format!("  {}\n", printable(problem));
         }
