@@ -81,6 +81,15 @@ pub struct BatchSocket {
     dscp: u8,
 }
 
+/// What one call received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Datagrams that were handed over.
+    pub datagrams: usize,
+    /// Whether nothing was left in the socket.
+    pub emptied: bool,
+}
+
 /// Buffers for one batch of received datagrams.
 pub struct ReceiveBuffers {
     memory: Vec<Vec<u8>>,
@@ -215,25 +224,26 @@ impl BatchSocket {
         }
     }
 
-    /// Receives a batch and hands each datagram over; how many there were.
+    /// Receives a batch and hands each datagram over.
     pub fn receive(
         &self,
         buffers: &mut ReceiveBuffers,
         each: &mut dyn FnMut(SocketAddr, &mut [u8]),
-    ) -> usize {
+    ) -> Received {
         let mut slices: Vec<IoSliceMut<'_>> =
             buffers.memory.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
         let received =
             self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.meta);
-        let Ok(messages) = received else { return 0 };
-        let mut count = 0;
+        // An error is that there is nothing, or one of an earlier datagram sent.
+        let messages = received.unwrap_or(0);
+        let mut datagrams = 0;
         for (meta, buffer) in buffers.meta.iter().zip(&mut buffers.memory).take(messages) {
             for datagram in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
                 each(meta.addr, datagram);
-                count += 1;
+                datagrams += 1;
             }
         }
-        count
+        Received { datagrams, emptied: messages < BATCH_SIZE }
     }
 
     fn finish(socket: Socket) -> io::Result<Self> {

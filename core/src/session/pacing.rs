@@ -47,6 +47,16 @@ impl TokenBucket {
         self.level >= MICROS
     }
 
+    /// Whether a batch of `most` bytes may begin now, or one as long as half a burst: what
+    /// comes in while one batch is sent would let the next be smaller, and so on down to
+    /// single datagrams, which cost most.
+    #[must_use]
+    pub fn ready_for(&mut self, most: usize, now: Instant) -> bool {
+        self.fill(now);
+        let most = i64::try_from(most).unwrap_or(i64::MAX).saturating_mul(MICROS);
+        self.level >= most.min(self.capacity() / 2).max(MICROS)
+    }
+
     /// Takes `bytes` out.
     pub fn take(&mut self, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -95,6 +105,40 @@ mod tests {
         }
         let burst = u64::from(BURST) + 1_000;
         assert!((1_000_000 - burst..=1_000_000 + burst).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn batches_stay_long_when_sending_takes_half_of_the_time() {
+        // 64 KiB of 1 KiB at 100 MB/s, each of which takes 5 of the 10.24 microseconds
+        // that it brings. Asked at every turn, batches would shrink to single ones.
+        let mut bucket = TokenBucket::new(100_000_000, BURST, Instant::ZERO);
+        let (mut micros, mut batches, mut datagrams) = (0, 0, 0_u64);
+        while micros < 1_000_000 {
+            let now = Instant::from_micros(micros);
+            if !bucket.ready_for(64 * 1_024, now) {
+                micros = bucket.refill_at().since(Instant::ZERO).as_micros().max(micros + 1);
+                continue;
+            }
+            batches += 1;
+            for _ in 0..64 {
+                if bucket.ready(now) {
+                    bucket.take(1_024);
+                    (datagrams, micros) = (datagrams + 1, micros + 5);
+                }
+            }
+        }
+        // 97,656 of 1 KiB are 100 MB, and the bucket was full: 195.
+        assert!((97_000..=97_900).contains(&datagrams), "{datagrams}");
+        assert!(datagrams / batches >= 60, "{batches} batches of {datagrams}");
+    }
+
+    #[test]
+    fn a_batch_longer_than_the_bucket_need_not_be_waited_for() {
+        let mut bucket = TokenBucket::new(300_000, 3 * 576, Instant::ZERO);
+        bucket.take(3 * 576);
+        assert!(!bucket.ready_for(64 * 1_024, Instant::from_micros(2_879)));
+        // Half of 1,728 bytes at 300 KB/s.
+        assert!(bucket.ready_for(64 * 1_024, Instant::from_micros(2_880)));
     }
 
     #[test]

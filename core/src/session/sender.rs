@@ -312,7 +312,7 @@ where
         source: &mut impl BlockSource,
         mul: &impl MulAdd,
     ) -> Option<Transmit> {
-        if self.is_paused(now) {
+        if self.is_paused(now) || (self.is_bulk() && !self.bucket.ready_for(out.len(), now)) {
             return None;
         }
         let full = DATA_HEADER + SYMBOL_HEADER + self.symbol + TAG;

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::wake::{Waker, pair};
 use crate::agent::{Ask, Reply};
-use crate::net::{BatchSocket, ReceiveBuffers};
+use crate::net::{BatchSocket, ReceiveBuffers, Received};
 
 /// Bytes of datagrams that may wait for the machine, over all sockets.
 const MOST_WAITING: usize = 24 * 1024 * 1024;
@@ -116,7 +116,6 @@ impl Reader {
         let (shared, stopped) = (Arc::clone(&socket), Arc::clone(&stop));
         let reading = move || {
             let mut buffers = ReceiveBuffers::default();
-            let mut flowing = false;
             let gather = gathering(shared.receive_buffer());
             while !stopped.load(Ordering::Relaxed) {
                 if backlog.is_full() {
@@ -124,16 +123,17 @@ impl Reader {
                     continue;
                 }
                 let mut batch = backlog.spare();
-                if read(&shared, &mut buffers, &mut batch, &mut keep) {
-                    backlog.add(&batch);
-                    if inputs.send(Input::Batch(batch)).is_err() {
-                        return;
-                    }
-                    flowing = true;
-                } else if std::mem::take(&mut flowing) {
-                    thread::sleep(gather);
-                } else {
+                let received = read(&shared, &mut buffers, &mut batch, &mut keep);
+                if received.datagrams == 0 {
                     sleeper.sleep(std::iter::once(&*shared), false, LONGEST_SLEEP);
+                    continue;
+                }
+                backlog.add(&batch);
+                if inputs.send(Input::Batch(batch)).is_err() {
+                    return;
+                }
+                if received.emptied {
+                    thread::sleep(gather);
                 }
             }
         };
@@ -159,27 +159,25 @@ fn gathering(buffer: usize) -> Duration {
     GATHER.min(Duration::from_micros((buffer / 4 / FILLING) as u64))
 }
 
-/// Empties the socket into a batch, a few calls' worth at most; whether anything came.
+/// Empties the socket into a batch, a few calls' worth at most.
 fn read(
     socket: &BatchSocket,
     buffers: &mut ReceiveBuffers,
     batch: &mut Batch,
     keep: &mut impl FnMut() -> bool,
-) -> bool {
-    let mut any = false;
-    while batch.ends.len() < BATCH {
-        let count = socket.receive(buffers, &mut |from, datagram| {
+) -> Received {
+    let mut all = Received { datagrams: 0, emptied: false };
+    while batch.ends.len() < BATCH && !all.emptied {
+        let received = socket.receive(buffers, &mut |from, datagram| {
             if keep() {
                 batch.bytes.extend_from_slice(datagram);
                 batch.ends.push((batch.bytes.len(), from));
             }
         });
-        any |= count > 0;
-        if count == 0 {
-            break;
-        }
+        all.datagrams += received.datagrams;
+        all.emptied = received.emptied;
     }
-    any
+    all
 }
 
 #[cfg(test)]

@@ -305,7 +305,7 @@ impl Loop {
         let mut answer = [0; MAX_DATAGRAM];
         for _ in 0..TURNS {
             let (node, socket) = (&mut self.node, &self.socket);
-            let count = socket.receive(buffers, &mut |from, datagram| {
+            let received = socket.receive(buffers, &mut |from, datagram| {
                 let asks = datagram.first().is_some_and(|kind| ASKS.contains(kind));
                 let now = now_since(begin);
                 node.handle_datagram(now, from, datagram);
@@ -316,7 +316,7 @@ impl Loop {
                     let _ = socket.send(t.to, &answer[..t.len], t.segment_size);
                 }
             });
-            if count == 0 {
+            if received.emptied {
                 return false;
             }
         }

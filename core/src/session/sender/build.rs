@@ -60,6 +60,14 @@ where
         self.fresh(now, body, source, mul)
     }
 
+    /// Whether new symbols are all that is to be sent, which go in long batches: the rest
+    /// is waited for.
+    pub(super) fn is_bulk(&self) -> bool {
+        matches!(self.phase, Phase::Sending(Segment { step: Step::Symbols { .. }, .. }))
+            && !self.blocks.repairs_wait()
+            && self.headers_due.is_empty()
+    }
+
     fn probe(&mut self, now: Instant, body: &mut [u8]) -> Option<usize> {
         let Phase::Probing { sent, due } = &mut self.phase else { return None };
         if !core::mem::take(due) {

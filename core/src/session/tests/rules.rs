@@ -81,7 +81,8 @@ fn a_segment_is_interleaved_between_its_two_headers() {
     let seen = world.wire.iter().map(|sent| (symbol(sent), header(sent)));
     let seen: Vec<_> =
         seen.filter(|(symbol, header)| symbol.is_some() || header.is_some()).collect();
-    assert!(seen == expected);
+    // Once all have finished nobody needs the last header.
+    assert!(seen.len() + 1 >= expected.len() && seen[..] == expected[..seen.len()]);
 }
 
 /// When reports of a symbol that all of `receivers` lost were sent, since they
