@@ -39,7 +39,9 @@ impl<D: Nic, S: Disk> Driver<'_, '_, D, S> {
             let came = self.net.ingress(now);
             while let Some((from, len)) = self.net.receive(&mut self.datagram[..]) {
                 // 2.
-                self.appliance.handle_datagram(clock(), from, &mut self.datagram[..len]);
+                if let Some(datagram) = self.datagram.get_mut(..len) {
+                    self.appliance.handle_datagram(clock(), from, datagram);
+                }
                 self.drain(clock(), tell);
             }
             if !came {
@@ -75,7 +77,9 @@ impl<D: Nic, S: Disk> Driver<'_, '_, D, S> {
             let Some(transmit) = self.appliance.poll_transmit(now, &mut self.datagram[..]) else {
                 return;
             };
-            self.net.send(now, transmit.to, &self.datagram[..transmit.len]);
+            if let Some(datagram) = self.datagram.get(..transmit.len) {
+                self.net.send(now, transmit.to, datagram);
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ pub fn read_file<D: Read + Seek>(
     read_at(disk, base, &mut sector)?;
     let Some(layout) = Layout::of(&sector) else { return Ok(None) };
     for number in 0..layout.root_sectors {
-        let at = base + u64::from(layout.root + number) * SECTOR as u64;
+        let at = base + u64::from(layout.root.saturating_add(number)) * SECTOR as u64;
         read_at(disk, at, &mut sector)?;
         let entries = sector.as_chunks::<ENTRY>().0.iter();
         let mut entries = entries.take_while(|entry| entry[0] != 0);
@@ -74,9 +74,10 @@ pub fn read_file<D: Read + Seek>(
             let size = usize::try_from(u32_at(entry, 28)).unwrap_or(usize::MAX);
             let len = size.min(file.len()).min(layout.cluster as usize * SECTOR);
             let at = base + u64::from(first) * SECTOR as u64;
-            for (number, piece) in (0_u64..).zip(file[..len].chunks_mut(SECTOR)) {
+            let pieces = file.chunks_mut(SECTOR).take(len.div_ceil(SECTOR));
+            for (number, piece) in (0_u64..).zip(pieces) {
                 read_at(disk, at + number * SECTOR as u64, &mut sector)?;
-                piece.copy_from_slice(&sector[..piece.len()]);
+                piece.iter_mut().zip(&sector).for_each(|(place, &byte)| *place = byte);
             }
             return Ok(Some(len));
         }
@@ -135,8 +136,10 @@ fn read_at<D: Read + Seek>(
     })
 }
 
+/// A field; zero beyond the end, where none of ours is.
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+    let field = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
+    field.map_or(0, |field| u16::from_le_bytes(*field))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

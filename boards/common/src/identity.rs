@@ -70,10 +70,10 @@ impl Identity {
 
     /// As it is kept; its length.
     pub fn write(&self, out: &mut [u8; KEPT]) {
-        let mut at = 0;
+        // There is room for the longest name.
+        let mut room = out.iter_mut();
         let mut put = |bytes: &[u8]| {
-            out[at..at + bytes.len()].copy_from_slice(bytes);
-            at += bytes.len();
+            room.by_ref().zip(bytes).for_each(|(place, &byte)| *place = byte);
         };
         let server = match self.enrolment.server {
             core::net::SocketAddr::V4(server) => server.ip().octets(),

@@ -37,7 +37,7 @@ impl Format for Event {
             Self::Announce => write!(f, "announce"),
             Self::Unlisten => write!(f, "unlisten"),
             // Rare, or with words of its own.
-            Self::Refused(_) | Self::Listen(_) => write!(f, "{}", text(self)),
+            Self::Refused(_) | Self::Listen(_) | Self::Damaged(_) => write!(f, "{}", text(self)),
         }
     }
 }

@@ -44,10 +44,10 @@ impl<D> ErrorType for Partition<D> {
 impl<D: Disk> Read for Partition<D> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
         let room = self.room(buffer.len());
-        if room == 0 {
+        let Some(buffer) = buffer.get_mut(..room).filter(|buffer| !buffer.is_empty()) else {
             return Ok(0);
-        }
-        let read = self.go()?.read(&mut buffer[..room]).map_err(|error| error.kind())?;
+        };
+        let read = self.go()?.read(buffer).map_err(|error| error.kind())?;
         self.at += read as u64;
         Ok(read)
     }
@@ -56,10 +56,10 @@ impl<D: Disk> Read for Partition<D> {
 impl<D: Disk> Write for Partition<D> {
     fn write(&mut self, buffer: &[u8]) -> Result<usize, ErrorKind> {
         let room = self.room(buffer.len());
-        if room == 0 {
+        let Some(fits) = buffer.get(..room).filter(|fits| !fits.is_empty()) else {
             return if buffer.is_empty() { Ok(0) } else { Err(ErrorKind::WriteZero) };
-        }
-        let written = self.go()?.write(&buffer[..room]).map_err(|error| error.kind())?;
+        };
+        let written = self.go()?.write(fits).map_err(|error| error.kind())?;
         self.at += written as u64;
         Ok(written)
     }

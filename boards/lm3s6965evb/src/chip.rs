@@ -14,12 +14,22 @@ const CYCLES_PER_MILLI: u32 = CYCLES_PER_MICRO * 1_000;
 const WATCHDOG: u32 = 4_000 * CYCLES_PER_MILLI;
 
 const RIS: u16 = 0x050;
+const RESC: u16 = 0x05C;
 const RCC: u16 = 0x060;
 const RCGC0: u16 = 0x100;
 const RCGC1: u16 = 0x104;
 const RCGC2: u16 = 0x108;
 const USER0: u16 = 0x1E0;
 const USER1: u16 = 0x1E4;
+
+/// What the program was doing when it ended: a word of memory that a reset leaves as it is
+/// and nobody clears.
+#[unsafe(link_section = ".uninit.STATE")]
+static STATE: AtomicU32 = AtomicU32::new(0);
+/// It was running.
+const RUNNING: u32 = 0x52_55_4E_21;
+/// It had asked for a reset.
+const ENDED: u32 = 0x45_4E_44_21;
 
 static MILLIS: AtomicU32 = AtomicU32::new(0);
 /// How often `MILLIS` has overflowed, and its last value: for the one who reads time.
@@ -92,8 +102,29 @@ pub(crate) fn feed_watchdog() {
     Peripheral::Watchdog.write(0x000, WATCHDOG);
 }
 
+/// Why the program begins: as the controller tells, or else, where it does not (as under
+/// QEMU), by what the program did before. Told once after each start.
+pub(crate) fn cause() -> &'static str {
+    let told = Peripheral::System.read(RESC);
+    Peripheral::System.write(RESC, 0);
+    let before = STATE.swap(RUNNING, Ordering::Relaxed);
+    // Data sheet 6.5, RESC: external, power, brown-out, watchdog, software.
+    match told {
+        told if told & 1 << 1 != 0 => "power",
+        told if told & 1 << 2 != 0 => "brown-out",
+        told if told & 1 << 3 != 0 => "watchdog",
+        told if told & 1 << 4 != 0 => "own",
+        told if told & 1 != 0 => "pin",
+        _ if before == ENDED => "own",
+        // Nothing else ends a program that runs.
+        _ if before == RUNNING => "watchdog",
+        _ => "power",
+    }
+}
+
 /// Starts anew.
 pub(crate) fn reset() -> ! {
+    STATE.store(ENDED, Ordering::Relaxed);
     Peripheral::Core.write(0xD0C, 0x05FA_0004);
     loop {
         sleep();

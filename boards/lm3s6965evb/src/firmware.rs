@@ -45,7 +45,8 @@ fn main() -> ! {
     Uart::start();
     chip::start_watchdog();
     // Nobody has told it the time, so it cannot see whether a release has expired.
-    log::say(format_args!("start version={} clock=none", env!("CARGO_PKG_VERSION")));
+    let (version, cause) = (env!("CARGO_PKG_VERSION"), chip::cause());
+    log::say(format_args!("start version={version} clock=none reset={cause}"));
     let why = run(STATICS, SOCKETS, NET, APPLIANCE);
     log::say(format_args!("cannot-start {why}"));
     let until = chip::now().as_micros() + PAUSE * 1_000;
@@ -68,7 +69,7 @@ fn run(
     let file = statics.frames.room_for_file();
     let Ok(found) = look(&mut card, file) else { return "card-failed" };
     let Some(place) = found.store else { return "no-store-partition" };
-    let settings = Settings::parse(&file[..found.settings]);
+    let settings = Settings::parse(file.get(..found.settings).unwrap_or(&[]));
     if let Err(bad) = &settings {
         log::say(format_args!("unwell settings {bad:?}"));
     }

@@ -55,23 +55,23 @@ impl Spi for Ssi {
 
     fn send(&mut self, bytes: &[u8]) {
         let ssi = Peripheral::Ssi0;
-        for part in bytes.chunks(FIFO) {
-            part.iter().for_each(|&byte| ssi.write(DATA, byte.into()));
-            while ssi.read(STATUS) & BUSY != 0 {}
-            // As many came meanwhile.
-            for _ in part {
-                let _ = ssi.read(DATA);
-            }
+        let (parts, rest) = bytes.as_chunks::<FIFO>();
+        for part in parts {
+            fill(ssi, *part);
+            drain(ssi);
+        }
+        for &byte in rest {
+            self.transfer(byte);
         }
     }
 
     fn receive(&mut self, out: &mut [u8]) {
-        let ssi = Peripheral::Ssi0;
-        for part in out.chunks_mut(FIFO) {
-            part.iter().for_each(|_| ssi.write(DATA, 0xFF));
-            while ssi.read(STATUS) & BUSY != 0 {}
-            part.iter_mut().for_each(|byte| *byte = ssi.read(DATA) as u8);
+        let (parts, rest) = out.as_chunks_mut::<FIFO>();
+        for part in parts {
+            fill(Peripheral::Ssi0, [0xFF; FIFO]);
+            *part = drain(Peripheral::Ssi0);
         }
+        rest.iter_mut().for_each(|byte| *byte = self.transfer(0xFF));
     }
 
     fn speed_up(&mut self) {
@@ -80,4 +80,25 @@ impl Spi for Ssi {
         Peripheral::Ssi0.write(PRESCALE, 4);
         Peripheral::Ssi0.write(CONTROL_1, 1 << 1);
     }
+}
+
+/// Begins to send eight bytes. Told one by one: a loop takes as long again.
+#[inline(always)]
+fn fill(ssi: Peripheral, [a, b, c, d, e, f, g, h]: [u8; FIFO]) {
+    ssi.write(DATA, a.into());
+    ssi.write(DATA, b.into());
+    ssi.write(DATA, c.into());
+    ssi.write(DATA, d.into());
+    ssi.write(DATA, e.into());
+    ssi.write(DATA, f.into());
+    ssi.write(DATA, g.into());
+    ssi.write(DATA, h.into());
+}
+
+/// What came while eight bytes were sent.
+#[inline(always)]
+fn drain(ssi: Peripheral) -> [u8; FIFO] {
+    while ssi.read(STATUS) & BUSY != 0 {}
+    let next = || ssi.read(DATA) as u8;
+    [next(), next(), next(), next(), next(), next(), next(), next()]
 }

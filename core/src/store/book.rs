@@ -248,7 +248,11 @@ impl Head {
         let mut fields = Fields(&page[..]);
         let [count, ..] = fields.take::<4>();
         let all: [u32; MAX_LEVELS] = core::array::from_fn(|_| fields.u32());
-        let levels: Levels = all.into_iter().take(usize::from(count)).collect();
+        let mut levels = Levels::new();
+        for level in all.into_iter().take(usize::from(count)) {
+            // There are no more than there are places for.
+            let _ = levels.push(level);
+        }
         let layout = IndexLayout::new(&levels).map_err(|_| StoreError::Damaged)?;
         let (entries, files) = (fields.u32(), fields.u32());
         let (content_bytes, index_bytes) = (fields.u64(), fields.u64());

@@ -28,6 +28,15 @@ struct Page {
     dirty: bool,
 }
 
+/// What is known to lie in the sector of memory for anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cached {
+    /// A page of a map: its tag and number.
+    Page(u32, u32),
+    /// A valid bucket of a finder: its tag and sector.
+    Bucket(u32, u32),
+}
+
 /// The card and the sectors of memory to work on it.
 pub(super) struct Card<'b, D> {
     pub(super) disk: Disk<D>,
@@ -35,8 +44,8 @@ pub(super) struct Card<'b, D> {
     pub(super) space: Space<'b>,
     /// For whatever is read or written next.
     pub(super) any: &'b mut Sector,
-    /// Which page of which map lies in `any`: its tag and number.
-    cached: Option<(u32, u32)>,
+    /// What lies in `any`, if that is known.
+    cached: Option<Cached>,
     /// The page of a map that is being changed.
     map: &'b mut Sector,
     page: Option<Page>,
@@ -76,10 +85,11 @@ impl<'b, D: Read + Write + Seek> Card<'b, D> {
         if self.has(book, number) {
             return Ok(Line::read(self.map, at));
         }
-        if self.cached != Some((book.tag, number)) {
+        let wanted = Some(Cached::Page(book.tag, number));
+        if self.cached != wanted {
             self.cached = None;
             read_twin(&mut self.disk, book.page(number), (MAP, book.tag), self.any)?;
-            self.cached = Some((book.tag, number));
+            self.cached = wanted;
         }
         Ok(Line::read(self.any, at))
     }
@@ -98,7 +108,7 @@ impl<'b, D: Read + Write + Seek> Card<'b, D> {
         if let Some(page) = &mut self.page {
             page.dirty = true;
         }
-        if self.cached == Some((book.tag, number)) {
+        if self.cached == Some(Cached::Page(book.tag, number)) {
             self.cached = None;
         }
         Ok(())
@@ -146,9 +156,7 @@ impl<'b, D: Read + Write + Seek> Card<'b, D> {
             let sector = book.bucket(bucket(book, hint, probe));
             let mut from = 0;
             loop {
-                self.cached = None;
-                self.disk.read(sector, self.any)?;
-                if page::open(self.any, BUCKET, book.tag).is_none() {
+                if !self.bucket(book, sector)? {
                     return Ok(None);
                 }
                 match next_place(self.any, hint, &mut from) {
@@ -173,9 +181,7 @@ impl<'b, D: Read + Write + Seek> Card<'b, D> {
         let entry = [hint.to_le_bytes(), line.saturating_add(1).to_le_bytes()];
         for probe in 0..book.buckets() {
             let sector = book.bucket(bucket(book, hint, probe));
-            self.cached = None;
-            self.disk.read(sector, self.any)?;
-            if page::open(self.any, BUCKET, book.tag).is_none() {
+            if !self.bucket(book, sector)? {
                 self.any.fill(0);
             }
             for place in 0..PLACES {
@@ -184,6 +190,7 @@ impl<'b, D: Read + Write + Seek> Card<'b, D> {
                     return Ok(());
                 }
                 if there.iter().all(|&byte| byte == 0) {
+                    self.cached = None;
                     put(self.any, place * 8, &[entry.as_flattened()]);
                     page::seal(self.any, BUCKET, book.tag, 1);
                     return self.disk.write(sector, self.any);
@@ -194,13 +201,29 @@ impl<'b, D: Read + Write + Seek> Card<'b, D> {
         Err(StoreError::Damaged)
     }
 
+    /// Has a bucket in memory; whether it is valid. Looking for an id and noting it follow
+    /// each other, so it often lies there.
+    fn bucket(&mut self, book: &Book, sector: u32) -> Result<bool> {
+        let wanted = Some(Cached::Bucket(book.tag, sector));
+        if self.cached != wanted {
+            self.cached = None;
+            self.disk.read(sector, self.any)?;
+            let valid = page::open(self.any, BUCKET, book.tag).is_some();
+            self.cached = wanted.filter(|_| valid);
+        }
+        Ok(self.cached.is_some())
+    }
+
     // --- chunks ---
 
     /// Writes a chunk's bytes, as they came, where there is room for them.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<u32> {
         let count = bytes.len().div_ceil(SECTOR) as u32;
-        let (needed, free) = (u64::from(count) * SECTOR as u64, self.space.free());
-        let place = self.space.take(count).ok_or(StoreError::Full { needed, free })?;
+        let needed = u64::from(count) * SECTOR as u64;
+        // What is free is counted only to be told: that takes longer than writing a chunk.
+        let Some(place) = self.space.take(count) else {
+            return Err(StoreError::Full { needed, free: self.space.free() });
+        };
         let (whole, rest) = bytes.split_at(bytes.len() / SECTOR * SECTOR);
         if !whole.is_empty() {
             self.disk.write(place, whole)?;

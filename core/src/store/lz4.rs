@@ -53,11 +53,13 @@ pub(super) fn decode<S: Source>(
 /// Fills what follows the first `back` bytes with their repetition.
 fn repeat(window: &mut [u8], back: usize) {
     let mut done = back;
-    while done < window.len() {
-        // What is filled is periodic, so it can be copied twice as much each time.
-        let count = done.min(window.len() - done);
-        window.copy_within(..count, done);
-        done += count;
+    // What is filled is periodic, so it can be copied twice as much each time.
+    while let Some((filled, rest)) = window.split_at_mut_checked(done) {
+        if rest.is_empty() {
+            return;
+        }
+        rest.iter_mut().zip(&*filled).for_each(|(place, &byte)| *place = byte);
+        done = done.saturating_add(done);
     }
 }
 

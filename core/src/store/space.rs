@@ -52,8 +52,8 @@ impl<'b> Space<'b> {
     /// Notes that sectors are used.
     pub(super) fn mark(&mut self, sector: u32, count: u32) {
         let Some(from) = sector.checked_sub(self.first) else { return };
-        let last = from.saturating_add(count.max(1) - 1) / self.extent;
-        for extent in from / self.extent..=last.min(self.extents.saturating_sub(1)) {
+        let last = self.extent_of(from.saturating_add(count.max(1) - 1));
+        for extent in self.extent_of(from)..=last.min(self.extents.saturating_sub(1)) {
             self.set(extent);
         }
     }
@@ -61,7 +61,7 @@ impl<'b> Space<'b> {
     /// Takes `count` sectors, at most [`LEAST`], for a chunk.
     pub(super) fn take(&mut self, count: u32) -> Option<u32> {
         if self.end.saturating_sub(self.next) < count {
-            let following = (self.end.saturating_sub(self.first)) / self.extent;
+            let following = self.extent_of(self.end.saturating_sub(self.first));
             let touches = self.end > self.first && self.start_of(following) == self.end;
             if touches && following < self.extents && !self.is_used(following) {
                 // The chunk may begin in this extent and end in the next.
@@ -82,7 +82,7 @@ impl<'b> Space<'b> {
 
     /// Takes `count` sectors that follow each other, from the end of the card.
     pub(super) fn take_run(&mut self, count: u32) -> Option<u32> {
-        let needed = count.div_ceil(self.extent).max(1);
+        let needed = self.extent_of(count.saturating_add(self.extent - 1)).max(1);
         let mut run = 0;
         for extent in (0..self.extents).rev() {
             run = if self.is_used(extent) { 0 } else { run + 1 };
@@ -92,6 +92,12 @@ impl<'b> Space<'b> {
             }
         }
         None
+    }
+
+    /// The extent of a sector, counted from the first. No extent is of no length, but only
+    /// `new` can see that.
+    fn extent_of(&self, sector: u32) -> u32 {
+        sector.checked_div(self.extent).unwrap_or(u32::MAX)
     }
 
     const fn start_of(&self, extent: u32) -> u32 {

@@ -212,10 +212,11 @@ fn what_else<D: Read + Write + Seek>(disk: &mut Disk<D>, page: &mut Sector) -> R
 /// Copies parts one after the other; all callers' parts fit.
 pub(super) fn put(page: &mut [u8], mut at: usize, parts: &[&[u8]]) {
     for part in parts {
-        if let Some(place) = page.get_mut(at..at + part.len()) {
+        let end = at.saturating_add(part.len());
+        if let Some(place) = page.get_mut(at..end) {
             place.copy_from_slice(part);
         }
-        at += part.len();
+        at = end;
     }
 }
 

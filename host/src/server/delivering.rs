@@ -255,9 +255,15 @@ impl<A: Aead> ServerNode<A> {
         more: bool,
         runs: &[WantRun],
     ) {
-        let Some(delivery) = self.registry.delivery_of(receiver, &release.digest).cloned() else {
+        let Some(mut delivery) = self.registry.delivery_of(receiver, &release.digest).cloned()
+        else {
             return;
         };
+        if delivery.state == DeliveryState::Installed && self.is_held(receiver, release) {
+            // PROTOCOL M7
+            delivery.state = DeliveryState::Queued;
+            self.registry.put_delivery(delivery.clone());
+        }
         if delivery.state.is_final() {
             return;
         }
@@ -289,6 +295,12 @@ impl<A: Aead> ServerNode<A> {
         } else if !more {
             self.requeue(now, receiver, MERGE_LATE);
         }
+    }
+
+    /// Whether a release is what a receiver has of its group, as far as we know.
+    fn is_held(&self, receiver: ReceiverId, release: &ReleaseName) -> bool {
+        let held = self.registry.held(receiver, release.group);
+        held.is_some_and(|held| held.release == *release)
     }
 
     /// Removes a receiver from a group's sessions; the others go on under a new key.

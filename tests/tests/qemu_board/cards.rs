@@ -132,3 +132,29 @@ fn a_card_that_loses_what_it_is_told_never_shows_a_wrong_byte() {
         assert!(right, "{name}: a wrong byte among {}", found.len());
     }
 }
+
+// PROTOCOL M7
+#[test]
+fn a_card_that_has_rotted_is_mended_by_a_board_that_has_nothing_else_to_do() {
+    let test = "a_card_that_has_rotted_is_mended_by_a_board_that_has_nothing_else_to_do";
+    let Some(lan) = lan(test, 2, &[TAP]) else { return };
+    let stand = Stand::new(&lan);
+    let board = stand.board("sound");
+    let (path, bytes) = stand.file(4, 60_000);
+    assert_eq!(stand.ending(&path).0, "installed");
+    board.kill();
+    // One byte in the midst of the file; some piece of it lies in one chunk.
+    let image = fs::read(&stand.card).unwrap();
+    let begin = STORE as usize * SECTOR;
+    let place = |piece: &[u8]| image[begin..].windows(piece.len()).position(|w| w == piece);
+    let at = bytes[30_000..].chunks(32).find_map(place).unwrap() + begin;
+    let file = File::options().write(true).open(&stand.card).unwrap();
+    file.write_all_at(&[image[at] ^ 0x40], at as u64).unwrap();
+    assert!(stand.on(&stand.card, "g/file") != bytes);
+    let board = stand.board("rotten");
+    board.wait_for("damaged sequence=1");
+    board.wait_for("installed sequence=1");
+    board.kill();
+    assert_eq!(stand.check(&stand.card), Some(1));
+    assert!(stand.on(&stand.card, "g/file") == bytes);
+}

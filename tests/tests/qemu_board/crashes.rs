@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use fleetcast_tests::emulated::{Board, firmware, lan, symbol};
+use fleetcast_tests::emulated::{Board, SOON, firmware, lan, symbol};
 
 use crate::stand::{Stand, TAP};
 
@@ -46,6 +46,11 @@ fn fault(board: &Board) {
     debugger.run();
 }
 
+/// The line that says why it has started for the `nth` time.
+fn nth_start(board: &Board, nth: usize) -> String {
+    board.wait_for_nth("start ", nth, SOON)
+}
+
 #[test]
 fn a_board_that_hangs_panics_or_faults_starts_anew_and_goes_on_with_its_release() {
     let test = "a_board_that_hangs_panics_or_faults_starts_anew_and_goes_on_with_its_release";
@@ -59,6 +64,7 @@ fn a_board_that_hangs_panics_or_faults_starts_anew_and_goes_on_with_its_release(
     let panicked = board.wait_for("panic at=");
     assert!(panicked.ends_with(":42"), "{panicked}");
     board.wait_for_start(2);
+    assert!(nth_start(&board, 2).ends_with("reset=own"), "{}", board.log());
     board.wait_for_progress(120_000);
     fault(&board);
     board.wait_for("fault at=f0000000");
@@ -69,6 +75,9 @@ fn a_board_that_hangs_panics_or_faults_starts_anew_and_goes_on_with_its_release(
     board.wait_for_start(4);
     // The watchdog barks after four seconds, and bites after eight.
     assert!(begin.elapsed() > Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(nth_start(&board, 1).ends_with("reset=power"), "{}", board.log());
+    assert!(nth_start(&board, 3).ends_with("reset=own"), "{}", board.log());
+    assert!(nth_start(&board, 4).ends_with("reset=watchdog"), "{}", board.log());
     board.wait_for("installed sequence=1");
     assert_eq!(board.count("start "), 4, "{}", board.log());
     assert_eq!(board.count("installed "), 1, "{}", board.log());

@@ -56,27 +56,48 @@ impl<D: Disk> Appliance<'_, D> {
         let release = invitation.release;
         let Some(config) = self.session_config(invitation) else { return };
         if self.delivery.as_ref().is_none_or(|delivery| delivery.release != release) {
-            let Some(membership) = self.membership(release) else {
-                return self.refuse(release, FailCode::NotTrusted, "no valid membership");
-            };
-            self.drop_delivery();
-            // Refused before the first byte of it.
-            let highest = match self.store.expect(release) {
-                Ok(()) => self.store.highest(release.group),
-                Err(error) => Err(error),
-            };
-            let highest = match highest {
-                Ok(highest) => highest,
-                Err(error) => return self.refuse(release, error.fail_code(), reason(&error)),
-            };
-            // Without a clock that is trusted nothing expires (PROTOCOL T6).
-            let installed_before = self.active().any(|held| held == release);
-            let circumstances = Circumstances { highest, now: None, installed_before };
-            self.delivery = Some(Delivery { release, membership, circumstances, running: None });
+            if !self.expect(release) {
+                return;
+            }
             self.tell(Event::Offered { release, bytes: invitation.payload });
         }
         self.begin_session(now, invitation, config);
         self.work_at = Some(now);
+    }
+
+    /// Expects a release to come; whether it may, else the server is told why not.
+    fn expect(&mut self, release: ReleaseName) -> bool {
+        let Some(membership) = self.membership(release) else {
+            self.refuse(release, FailCode::NotTrusted, "no valid membership");
+            return false;
+        };
+        self.drop_delivery();
+        // Refused before the first byte of it.
+        let highest = match self.store.expect(release) {
+            Ok(()) => self.store.highest(release.group),
+            Err(error) => Err(error),
+        };
+        let highest = match highest {
+            Ok(highest) => highest,
+            Err(error) => {
+                self.refuse(release, error.fail_code(), reason(&error));
+                return false;
+            }
+        };
+        // Without a clock that is trusted nothing expires (PROTOCOL T6).
+        let installed_before = self.active().any(|held| held == release);
+        let circumstances = Circumstances { highest, now: None, installed_before };
+        self.delivery = Some(Delivery { release, membership, circumstances, running: None });
+        true
+    }
+
+    /// Has what was lost of an installed release again: the store's next steps find out
+    /// what that is, and it is asked for.
+    #[inline(never)]
+    pub(super) fn mend(&mut self, now: Instant, release: ReleaseName) {
+        if self.expect(release) {
+            self.work_at = Some(now);
+        }
     }
 
     #[inline(never)]
@@ -262,7 +283,7 @@ impl<D: Disk> Appliance<'_, D> {
                 Ok(Step::More) => continue,
                 Ok(Step::Waiting) if delivery.running.is_none() => return self.lack(now),
                 Ok(Step::Waiting) => return self.check(release),
-                Ok(Step::Complete) => return self.install(release),
+                Ok(Step::Complete) => return self.install(now, release),
                 Err(error) => return self.fail(release, &error),
             }
         }
@@ -289,12 +310,13 @@ impl<D: Disk> Appliance<'_, D> {
     }
 
     #[inline(never)]
-    fn install(&mut self, release: ReleaseName) {
+    fn install(&mut self, now: Instant, release: ReleaseName) {
         self.finish_session();
         // PROTOCOL T4: the store persists the order before it activates.
         match self.store.activate() {
             Ok(installed) => {
                 self.drop_delivery();
+                self.put_scrub_off(now);
                 let number = self.active().position(|active| active == installed);
                 self.words.push(Word::Installed(number.unwrap_or(0) as u8));
                 self.tell(Event::Installed(installed));

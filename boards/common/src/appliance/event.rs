@@ -36,6 +36,8 @@ pub enum Event {
     Progress(u64, u64),
     /// A release is installed, durable.
     Installed(ReleaseName),
+    /// A chunk of an installed release is not what it was; it is asked for again.
+    Damaged(ReleaseName),
     /// A release could not be installed.
     Failed(FailCode),
     /// The server has named a release that is newer than what is installed.
@@ -77,6 +79,10 @@ impl fmt::Display for Event {
             Self::Installed(release) => {
                 let (sequence, digest) = (release.order.sequence, release.digest);
                 write!(f, "installed sequence={sequence} release={digest}")
+            }
+            Self::Damaged(release) => {
+                let (sequence, digest) = (release.order.sequence, release.digest);
+                write!(f, "damaged sequence={sequence} release={digest}")
             }
             Self::Failed(code) => write!(f, "failed code={}", code.word()),
             Self::Behind { group, newest } => {

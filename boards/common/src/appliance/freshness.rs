@@ -52,16 +52,16 @@ impl<D: Disk> Appliance<'_, D> {
             let Ok(Some(group)) = self.store.group_at(n) else { continue };
             let named = newest.iter().find(|release| release.group == group);
             let before = seen.iter().position(|seen| seen.group == group);
-            let known = before.map(|at| (seen[at].order, seen[at].digest));
+            let known = before.and_then(|at| seen.get(at)).map(|seen| (seen.order, seen.digest));
             let known = known.max(self.store.highest(group).ok().flatten());
             match Verdict::of(known, named, newest.len() < MAX_HELD) {
                 Verdict::Backwards => self.tell(Event::FreshnessBackwards),
                 Verdict::Withheld => self.tell(Event::FreshnessWithheld),
                 Verdict::Fine => {
                     let Some(named) = named else { continue };
-                    match before {
-                        Some(at) if seen[at].order >= named.order => {}
-                        Some(at) => (seen[at], news) = (*named, true),
+                    match before.and_then(|at| seen.get_mut(at)) {
+                        Some(seen) if seen.order >= named.order => {}
+                        Some(seen) => (*seen, news) = (*named, true),
                         None => news |= seen.push(*named).is_ok(),
                     }
                     self.show(named);
@@ -84,7 +84,12 @@ impl<D: Disk> Appliance<'_, D> {
     fn seen(&mut self) -> Seen {
         let mut bytes = [0; MOST * ENTRY];
         let kept = self.store.note(SEEN, &mut bytes).unwrap_or(&[]);
-        kept.as_chunks::<ENTRY>().0.iter().map(read).collect()
+        let mut seen = Seen::new();
+        for entry in kept.as_chunks::<ENTRY>().0 {
+            // No more were kept than there are places for.
+            let _ = seen.push(read(entry));
+        }
+        seen
     }
 
     fn keep(&mut self, seen: &Seen) {
@@ -92,29 +97,31 @@ impl<D: Disk> Appliance<'_, D> {
         for (out, release) in bytes.as_chunks_mut::<ENTRY>().0.iter_mut().zip(seen) {
             write(release, out);
         }
-        if self.store.put_note(SEEN, &bytes[..seen.len() * ENTRY]).is_err() {
+        let text = bytes.get(..seen.len() * ENTRY).unwrap_or(&[]);
+        if self.store.put_note(SEEN, text).is_err() {
             self.tell(Event::NotKept);
         }
     }
 }
 
 fn write(release: &ReleaseName, out: &mut [u8; ENTRY]) {
-    out[..16].copy_from_slice(&release.group.0);
-    out[16..20].copy_from_slice(&release.order.reset_epoch.to_le_bytes());
-    out[20..28].copy_from_slice(&release.order.sequence.to_le_bytes());
-    out[28..].copy_from_slice(&release.digest.0);
+    let (epoch, sequence) = (release.order.reset_epoch, release.order.sequence);
+    let front = release.group.0.iter().copied().chain(epoch.to_le_bytes());
+    let bytes = front.chain(sequence.to_le_bytes()).chain(release.digest.0);
+    out.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
 }
 
 fn read(bytes: &[u8; ENTRY]) -> ReleaseName {
-    let (mut group, mut digest) = ([0; 16], [0; 32]);
-    let (mut epoch, mut sequence) = ([0; 4], [0; 8]);
-    group.copy_from_slice(&bytes[..16]);
-    epoch.copy_from_slice(&bytes[16..20]);
-    sequence.copy_from_slice(&bytes[20..28]);
-    digest.copy_from_slice(&bytes[28..]);
+    let mut bytes = bytes.iter().copied();
+    let (group, epoch) = (GroupId(next(&mut bytes)), next(&mut bytes));
+    let (sequence, digest) = (next(&mut bytes), Digest(next(&mut bytes)));
     let (reset_epoch, sequence) = (u32::from_le_bytes(epoch), u64::from_le_bytes(sequence));
-    let order = ReleaseOrder { reset_epoch, sequence };
-    ReleaseName { group: GroupId(group), order, digest: Digest(digest) }
+    ReleaseName { group, order: ReleaseOrder { reset_epoch, sequence }, digest }
+}
+
+/// The next field.
+fn next<const N: usize>(bytes: &mut impl Iterator<Item = u8>) -> [u8; N] {
+    core::array::from_fn(|_| bytes.next().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod freshness;
 mod messages;
 mod opening;
 mod saying;
+mod scrubbing;
 mod words;
 
 use core::net::SocketAddr;
@@ -37,6 +38,7 @@ use self::delivering::Delivery;
 pub use self::event::Event;
 pub use self::opening::{CannotStart, Memory};
 use self::saying::Want;
+use self::scrubbing::Scrubbing;
 use self::words::{Word, Words};
 use crate::identity::Identity;
 use crate::partition::Disk;
@@ -71,6 +73,7 @@ pub struct Appliance<'m, D> {
     failed: Option<saying::Refusal>,
     events: Deque<Event, EVENTS>,
     work_at: Option<Instant>,
+    scrubbing: Scrubbing,
     /// Of the last Hello.
     nonce: Option<[u8; 16]>,
     random: u64,
@@ -107,6 +110,7 @@ impl<'m, D: Disk> Appliance<'m, D> {
             self.work_at = None;
             self.work(now);
         }
+        self.scrub(now);
         self.drain_session(now);
     }
 
@@ -123,7 +127,8 @@ impl<'m, D: Disk> Appliance<'m, D> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.delivery.as_ref().and_then(Delivery::poll_timeout);
-        session.into_iter().chain(self.endpoint.poll_timeout()).chain(self.work_at).min()
+        let own = self.work_at.into_iter().chain(self.scrub_timeout());
+        session.into_iter().chain(self.endpoint.poll_timeout()).chain(own).min()
     }
 
     /// What happened, oldest first.

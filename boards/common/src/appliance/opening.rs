@@ -12,6 +12,7 @@ use fleetcast_core::trust::authority::TrustedAuthority;
 use heapless::Deque;
 
 use super::saying::Want;
+use super::scrubbing::Scrubbing;
 use super::words::Words;
 use super::{Appliance, DOCUMENT};
 use crate::identity::{Draw, Identity, KEPT, Name};
@@ -163,6 +164,7 @@ impl<'m, D: Disk> Appliance<'m, D> {
             failed: None,
             events: Deque::new(),
             work_at: None,
+            scrubbing: Scrubbing::new(),
             nonce: None,
             random,
             member: false,

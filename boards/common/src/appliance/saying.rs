@@ -7,9 +7,7 @@ use fleetcast_core::store::KeptAs;
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::bounds::LEN;
-use fleetcast_core::wire::control::{
-    CODEC_LZ4, FailCode, MAX_HELD, MAX_WANT_RUNS, ReleaseName, Up, encode,
-};
+use fleetcast_core::wire::control::{CODEC_LZ4, FailCode, MAX_WANT_RUNS, ReleaseName, Up, encode};
 use fleetcast_core::wire::transport::Sending;
 use heapless::Vec;
 
@@ -51,7 +49,7 @@ impl<D: Disk> Appliance<'_, D> {
     fn say(&mut self, now: Instant, word: Word, scratch: &mut [u8]) -> bool {
         let want = self.want;
         let (message, more) = match self.message(word, scratch) {
-            Some((len, more)) => (&scratch[..len], more),
+            Some((len, more)) => (scratch.get(..len).unwrap_or(&[]), more),
             None => {
                 // There is nothing to be said any more.
                 self.words.pop();
@@ -75,7 +73,7 @@ impl<D: Disk> Appliance<'_, D> {
             Word::Hello => return self.hello(out).map(|len| (len, false)),
             // PROTOCOL M6
             Word::Bounds => {
-                out.get_mut(..LEN)?.copy_from_slice(&BOUNDS.to_bytes());
+                *out.first_chunk_mut::<LEN>()? = BOUNDS.to_bytes();
                 return Some((LEN, false));
             }
             Word::Holds => return self.holds(out).map(|len| (len, false)),
@@ -98,9 +96,8 @@ impl<D: Disk> Appliance<'_, D> {
 
     #[inline(never)]
     fn hello(&mut self, out: &mut [u8]) -> Option<usize> {
-        let mut nonce = [0; 16];
-        nonce[..8].copy_from_slice(&self.next_random().to_le_bytes());
-        nonce[8..].copy_from_slice(&self.boot.to_le_bytes());
+        let nonce = u128::from(self.next_random()) | u128::from(self.boot) << 64;
+        let nonce = nonce.to_le_bytes();
         self.nonce = Some(nonce);
         let hello = Up::Hello {
             name: &self.identity.name,
@@ -117,7 +114,11 @@ impl<D: Disk> Appliance<'_, D> {
     #[inline(never)]
     fn holds(&self, out: &mut [u8]) -> Option<usize> {
         // No more than it has groups: one page.
-        let releases = self.active().take(MAX_HELD).collect();
+        let mut releases = Vec::new();
+        for release in self.active() {
+            // There are places for more than the store keeps.
+            let _ = releases.push(release);
+        }
         encode(&Up::Holds { releases, more: false }, out).ok().map(<[u8]>::len)
     }
 
