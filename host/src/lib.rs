@@ -29,6 +29,7 @@ pub mod accounts;
 pub mod ingest;
 
 pub mod aead;
+pub mod vectors;
 
 pub mod archive;
 pub mod audit;

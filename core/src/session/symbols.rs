@@ -66,6 +66,13 @@ impl SymbolSet {
         Some((word * 64) as u8 + self.words[word].trailing_zeros() as u8)
     }
 
+    /// The largest symbol in it.
+    #[must_use]
+    pub fn last(&self) -> Option<u8> {
+        let word = self.words.iter().rposition(|&word| word != 0)?;
+        Some((word * 64) as u8 + 63 - self.words[word].leading_zeros() as u8)
+    }
+
     /// How many symbols are in it.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -87,10 +94,10 @@ mod tests {
     fn a_set_keeps_each_symbol_once() {
         let mut set = SymbolSet::EMPTY;
         assert!(set.insert(255) && set.insert(64) && !set.insert(255));
-        assert_eq!((set.len(), set.first()), (2, Some(64)));
+        assert_eq!((set.len(), set.first(), set.last()), (2, Some(64), Some(255)));
         set.remove(64);
         set.remove(64);
-        assert_eq!((set.len(), set.first()), (1, Some(255)));
+        assert_eq!((set.len(), set.first(), set.last()), (1, Some(255), Some(255)));
         assert!(!set.contains(64) && set.contains(255));
         set.remove(255);
         assert!(set.is_empty());

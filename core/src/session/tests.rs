@@ -4,6 +4,7 @@ mod config;
 mod harness;
 mod insider;
 mod link;
+mod naps;
 mod plan;
 mod rules;
 mod strict;

@@ -3,7 +3,6 @@
 use std::net::SocketAddrV4;
 
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::erasure::Lanes;
 use fleetcast_core::ids::{BlockIndex, Epoch, SessionId};
 use fleetcast_core::limits::{MAX_MESSAGE, MAX_SEGMENT_BLOCKS, SEGMENT_WINDOW};
 use fleetcast_core::session::announcing::Announcing;
@@ -29,6 +28,7 @@ use crate::disk::{Disk, DiskError};
 use crate::install::{InstallError, NotPersisted, install};
 use crate::staging::area::Area;
 use crate::staging::{Failure, Staging, StepOutcome};
+use crate::vectors::Vectors;
 
 /// Discarded files removed at a time.
 const TRASH: u32 = 200;
@@ -129,7 +129,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let Some(delivery) = &mut self.delivery else { return };
         let mut sessions = delivery.sessions.iter_mut();
         if let Some(running) = sessions.find(|r| r.machine.session() == header.session) {
-            running.machine.handle_datagram(now, datagram, &mut delivery.staging, &Lanes);
+            running.machine.handle_datagram(now, datagram, &mut delivery.staging, &Vectors::new());
         }
         if delivery.staging.is_urgent() {
             self.work_at = Some(now);
@@ -148,7 +148,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let mut sessions = delivery.sessions.iter_mut();
         let Some(running) = sessions.find(|r| r.machine.session() == session) else { return };
         if let Some(header) = running.tell(offset, total, bytes) {
-            running.machine.handle_header(now, &header, &mut delivery.staging, &Lanes);
+            running.machine.handle_header(now, &header, &mut delivery.staging, &Vectors::new());
         }
     }
 

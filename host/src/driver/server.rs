@@ -10,7 +10,6 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Instant as Clock, SystemTime, UNIX_EPOCH};
 
-use fleetcast_core::erasure::Lanes;
 use fleetcast_core::limits::{BEACON_INTERVAL, MAX_DATAGRAM};
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::authority::TrustedAuthority;
@@ -27,6 +26,7 @@ use crate::net::{BatchSocket, ReceiveBuffers, find_interface};
 use crate::packs::ChunkStore;
 use crate::server::registry::Registry;
 use crate::server::{NodeConfig, ServerNode};
+use crate::vectors::Vectors;
 
 /// The server machine with the host's cipher.
 pub type Node = ServerNode<RingChaCha>;
@@ -311,7 +311,7 @@ impl Loop {
                 node.handle_datagram(now, from, datagram);
                 // Such an answer is kept until the next one only, and a whole fleet may
                 // begin at once.
-                if asks && let Some(t) = node.poll_transmit(now, &mut answer, &Lanes) {
+                if asks && let Some(t) = node.poll_transmit(now, &mut answer, &Vectors::new()) {
                     // Lost like any datagram when the socket is full: it is asked for again.
                     let _ = socket.send(t.to, &answer[..t.len], t.segment_size);
                 }
@@ -337,7 +337,7 @@ impl Loop {
         }
         for _ in 0..SENDS {
             let now = self.now();
-            let Some(transmit) = self.node.poll_transmit(now, out, &Lanes) else { break };
+            let Some(transmit) = self.node.poll_transmit(now, out, &Vectors::new()) else { break };
             if !self.socket.send(transmit.to, &out[..transmit.len], transmit.segment_size) {
                 *unsent = Some((transmit.to, transmit.len, transmit.segment_size));
                 return true;

@@ -144,7 +144,8 @@ where
     pub(super) fn request_header(&mut self, now: Instant) {
         let known = self.window.known();
         let beyond = self.window.after_gap();
-        let early = self.slots.lowest().filter(|&block| block >= known);
+        // Whatever of the blocks before it is still being repaired.
+        let early = self.slots.lowest_from(known);
         let early = early.or(core::mem::take(&mut self.headerless).then_some(known));
         let ends_later = self.end.is_some_and(|blocks| known.0 < blocks);
         if beyond.is_none() && early.is_none() && !ends_later {
@@ -199,10 +200,11 @@ mod tests {
     use crate::crypto::packet::{Opener, Sealer};
     use crate::crypto::sign::SigningKey;
     use crate::erasure::Portable;
-    use crate::ids::{Epoch, Ordinal};
+    use crate::ids::{Epoch, Ordinal, SymbolIndex};
+    use crate::limits::CONSTRAINED_SYMBOL;
     use crate::wire::control::Object;
     use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
-    use crate::wire::session::Header;
+    use crate::wire::session::{Header, symbol_head};
 
     /// The body of the header of a segment of one block, signed by this key.
     fn body(segment: u32, signing: &SigningKey) -> Vec<u8> {
@@ -262,6 +264,27 @@ mod tests {
             let now = Instant::from_millis(3_000);
             session.handle_datagram(now, &mut forged, &mut Bottomless, &Portable);
             assert!(session.is_finished());
+        });
+    }
+
+    #[test]
+    fn a_header_is_asked_for_while_blocks_before_it_are_repaired() {
+        let controller = SigningKey::from_seed(&[9; 32]);
+        with_session(|session, sealer| {
+            let mut told = header(sealer, 0, 1, &controller);
+            session.handle_datagram(Instant::ZERO, &mut told, &mut Bottomless, &Portable);
+            // The first of the two sources of block 0; then one of block 1, which is unknown.
+            for block in 0..2 {
+                let mut symbol = vec![7; 16 + 6 + CONSTRAINED_SYMBOL + 16];
+                let head = symbol_head(SymbolIndex(0), BlockIndex(block));
+                symbol[16..22].copy_from_slice(&head);
+                sealer.seal(&mut symbol, 6 + CONSTRAINED_SYMBOL).unwrap();
+                session.handle_datagram(Instant::ZERO, &mut symbol, &mut Bottomless, &Portable);
+            }
+            session.handle_timeout(Instant::ZERO + HEADER_WAIT, &mut Bottomless);
+            let mut events = core::iter::from_fn(|| session.poll_event());
+            let request = ReceiverEvent::HeaderRequest(BlockIndex(1));
+            assert!(events.any(|event| event == request), "block 0 lacks a source");
         });
     }
 

@@ -167,6 +167,11 @@ where
         Some(at)
     }
 
+    /// The lowest block from `first` on that has a slot.
+    pub(super) fn lowest_from(&self, first: BlockIndex) -> Option<BlockIndex> {
+        self.slots.iter().filter_map(|slot| slot.block).filter(|&block| block >= first).min()
+    }
+
     /// The lowest block that has a slot.
     pub(super) fn lowest(&self) -> Option<BlockIndex> {
         self.slots.iter().filter_map(|slot| slot.block).min()
@@ -201,14 +206,27 @@ where
         count
     }
 
-    /// Stores a source that came before its block's header. Which one is the short one at
-    /// the end is not known yet, so only full ones are kept.
+    /// Stores a symbol that came before its block's header. Which source is the short one at
+    /// the end is not known yet, so only full ones are kept; nor is how many there are, so
+    /// parity is kept only where a source is missing below one that has come.
     pub(super) fn store_early(&mut self, at: usize, symbol: Symbol, payload: &[u8]) {
-        let Symbol::Source(index) = symbol else { return };
-        let fits = usize::from(index) * self.symbol < self.block_size;
         // PROTOCOL S4
-        if fits && payload.len() == self.symbol {
-            self.place(at, index, symbol, payload);
+        if payload.len() != self.symbol || self.slots[at].holds(symbol) {
+            return;
+        }
+        let known = self.slots[at].own.last().map_or(0, |last| usize::from(last) + 1);
+        match symbol {
+            Symbol::Source(index) => {
+                if usize::from(index) * self.symbol < self.block_size {
+                    self.make_room(at, index, known.max(usize::from(index) + 1));
+                    self.place(at, index, symbol, payload);
+                }
+            }
+            Symbol::Parity(_) => {
+                if let Some(free) = self.free_position(at, known) {
+                    self.place(at, free, symbol, payload);
+                }
+            }
         }
     }
 
@@ -246,9 +264,12 @@ where
     pub(super) fn fit(&mut self, at: usize, layout: &BlockLayout) -> bool {
         let k = layout.sources();
         let slot = &mut self.slots[at];
-        for index in (0..FIRST_PARITY).skip(k) {
-            slot.filled.remove(index);
-            slot.own.remove(index);
+        for index in 0..FIRST_PARITY {
+            let beyond = slot.parity_at(index).is_some_and(|n| usize::from(n) >= layout.parities());
+            if usize::from(index) >= k || beyond {
+                slot.filled.remove(index);
+                slot.own.remove(index);
+            }
         }
         slot.filled.len() == k
     }
@@ -356,5 +377,46 @@ mod tests {
         assert!(!slots.store(at, &layout, Symbol::Source(3), &[9; 8]));
         assert!(slots.store(at, &layout, Symbol::Source(3), &block[24..]));
         assert_eq!(slots.decode(at, &layout, &Portable).unwrap(), block);
+    }
+    #[test]
+    fn what_came_before_the_header_decodes_the_block_when_it_is_known() {
+        // Three full sources and one of three bytes, of which the second never comes, and the
+        // last is no full one.
+        let block: Vec<u8> = (0..27).collect();
+        let layout = BlockLayout::checked(Object::Content, 27, SYMBOL, 4).unwrap();
+        let parity = |number: u8| {
+            let mut out = vec![0; SYMBOL];
+            erasure::parity(&Portable, 4, SYMBOL, &block, number, &mut out);
+            out
+        };
+        let mut slots = table();
+        let at = slots.open(BlockIndex(7)).unwrap();
+        // PROTOCOL S4: nothing says yet that there is a place for it.
+        slots.store_early(at, Symbol::Parity(0), &parity(0));
+        assert_eq!(slots.count(BlockIndex(7)), 0);
+        slots.store_early(at, Symbol::Source(2), &block[16..24]);
+        slots.store_early(at, Symbol::Parity(1), &parity(1));
+        slots.store_early(at, Symbol::Parity(1), &parity(1));
+        slots.store_early(at, Symbol::Source(3), &block[24..]);
+        assert_eq!(slots.count(BlockIndex(7)), 2, "a source and a parity");
+        // The parity lay in its place.
+        slots.store_early(at, Symbol::Source(0), &block[..8]);
+        assert_eq!(slots.count(BlockIndex(7)), 3);
+        assert!(!slots.fit(at, &layout));
+        assert!(slots.store(at, &layout, Symbol::Parity(200), &parity(200)));
+        assert_eq!(slots.decode(at, &layout, &Portable).unwrap(), block);
+    }
+
+    #[test]
+    fn early_parity_that_the_block_cannot_have_is_dropped_with_its_header() {
+        let mut slots = table();
+        let at = slots.open(BlockIndex(7)).unwrap();
+        slots.store_early(at, Symbol::Source(3), &[1; SYMBOL]);
+        slots.store_early(at, Symbol::Parity(64), &[2; SYMBOL]);
+        slots.store_early(at, Symbol::Parity(63), &[3; SYMBOL]);
+        // A block of one source has 64 parities; and source 3 is none of it.
+        let lone = BlockLayout::checked(Object::Content, SYMBOL, SYMBOL, 4).unwrap();
+        assert!(!slots.fit(at, &lone));
+        assert_eq!(slots.count(BlockIndex(7)), 0);
     }
 }

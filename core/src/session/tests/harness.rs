@@ -1,7 +1,7 @@
 //! One sender, many receivers, a link with faults, and an independent idea of
 //! what every record must be.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::vec;
 use std::vec::Vec;
 
@@ -9,6 +9,7 @@ pub(super) use super::config::{BACKOFF, CAP, SALT};
 use super::config::{SESSION, Sender, key_of, receiver_config, sender};
 use super::insider::{Forgery, Insider};
 use super::link::{Flight, Link, Sent, Wire};
+use super::naps::Naps;
 use super::plan::{Plan, SOURCES, SYMBOL, Store};
 use crate::crypto::aead::ChaCha;
 use crate::crypto::packet::Sealer;
@@ -24,7 +25,7 @@ use crate::session::sender::SenderEvent;
 use crate::session::tally::Tally;
 use crate::time::{Duration, Instant};
 use crate::wire::nack::Nack;
-use crate::wire::session::{kind, symbol_head};
+use crate::wire::session::{Header, kind, symbol_head};
 
 const BUFFER: usize = 64 * 1_024;
 /// How long a datagram is under way when nothing delays it.
@@ -43,6 +44,8 @@ pub(super) struct Member {
     finished: bool,
     /// When it had everything.
     pub(super) complete_at: Option<Instant>,
+    /// Symbols of blocks that have come, by their numbers in [`Sent::symbol`].
+    pub(super) came: BTreeMap<BlockIndex, Vec<usize>>,
     tally: Tally,
 }
 
@@ -84,6 +87,8 @@ pub(super) struct World {
     /// All datagrams to receivers share this wire, if there is one.
     pub(super) shared: Option<Wire>,
     pub(super) insider: Option<Insider>,
+    /// Receivers run by turns, if so.
+    pub(super) naps: Option<Naps>,
     pub(super) rekey_at: Option<(Instant, Epoch)>,
     pub(super) sent: Vec<SenderEvent>,
     /// All that the sender sent.
@@ -136,6 +141,7 @@ impl World {
             given_up: Vec::new(),
             shared: None,
             insider: None,
+            naps: None,
             rekey_at: None,
             sent: Vec::new(),
             wire: Vec::new(),
@@ -173,7 +179,8 @@ impl World {
             let next = self
                 .receivers
                 .iter()
-                .filter_map(|r| r.session.poll_timeout())
+                .enumerate()
+                .filter_map(|(at, r)| Some(self.runs(at, r.session.poll_timeout()?)))
                 .chain(self.sender.poll_timeout())
                 .chain(self.flights.peek().map(|flight| flight.at))
                 .chain(self.insider.as_ref().map(Insider::poll_timeout))
@@ -181,18 +188,31 @@ impl World {
                 .unwrap_or(end);
             self.now = next.max(self.now + Duration::from_micros(1));
             while self.flights.peek().is_some_and(|flight| flight.at <= self.now) {
-                let flight = self.flights.pop().unwrap();
-                self.arrive(flight);
+                let mut flight = self.flights.pop().unwrap();
+                let runs = flight.to.map_or(self.now, |to| self.runs(to, self.now));
+                if runs > self.now {
+                    flight.at = runs;
+                    self.flights.push(flight);
+                } else {
+                    self.arrive(flight);
+                }
             }
             self.forge();
             self.sender.handle_timeout(self.now);
-            for member in &mut self.receivers {
-                if member.session.poll_timeout().is_some_and(|at| at <= self.now) {
+            for at in 0..self.receivers.len() {
+                let runs = self.runs(at, self.now) <= self.now;
+                let member = &mut self.receivers[at];
+                if runs && member.session.poll_timeout().is_some_and(|at| at <= self.now) {
                     member.session.handle_timeout(self.now, &mut member.store);
                 }
             }
         }
         self.drain();
+    }
+
+    /// When a receiver runs that has something to do at a time.
+    fn runs(&self, receiver: usize, at: Instant) -> Instant {
+        self.naps.map_or(at, |naps| naps.runs(at.max(self.now), receiver))
     }
 
     /// Makes a receiver one that has no memory for digests.
@@ -378,6 +398,9 @@ impl World {
         let now = self.now;
         if let Some(at) = flight.to {
             let member = &mut self.receivers[at];
+            let counter = Header::parse(&flight.bytes).map_or(u64::MAX, |header| header.counter);
+            let sent = self.wire.get(counter as usize).and_then(Sent::symbol);
+            sent.into_iter().for_each(|(b, symbol)| member.came.entry(b).or_default().push(symbol));
             let begin = std::time::Instant::now();
             member.session.handle_datagram(now, &mut flight.bytes, &mut member.store, &Portable);
             self.spent[1] += begin.elapsed();
@@ -459,6 +482,7 @@ impl Member {
             mute_until: None,
             finished: false,
             complete_at: None,
+            came: BTreeMap::new(),
             tally: Tally::default(),
         }
     }

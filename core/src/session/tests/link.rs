@@ -5,9 +5,10 @@ use std::vec::Vec;
 
 use crate::crypto::aead::ChaCha;
 use crate::crypto::packet::Opener;
-use crate::ids::Epoch;
+use crate::erasure::FIRST_PARITY;
+use crate::ids::{BlockIndex, Epoch};
 use crate::time::{Duration, Instant};
-use crate::wire::session::Header;
+use crate::wire::session::{Body, Header};
 
 /// What the link does to each datagram on its way to each receiver, as probabilities.
 #[derive(Clone, Copy)]
@@ -97,5 +98,17 @@ impl Sent {
         let opener = Opener::<ChaCha>::new(&key(header.epoch));
         let body = opener.open(header, &mut bytes).unwrap().to_vec();
         Self { at, len: datagram.len(), body }
+    }
+
+    /// The block and number of the symbol that it was, if it was one: sources are numbered
+    /// from 0, parity from [`FIRST_PARITY`].
+    pub(super) fn symbol(&self) -> Option<(BlockIndex, usize)> {
+        match Body::parse(&self.body).ok()? {
+            Body::Symbol { index, block, .. } => Some((block, index.0.into())),
+            Body::Further { number, block, .. } => {
+                Some((block, usize::from(FIRST_PARITY) + usize::from(number)))
+            }
+            _ => None,
+        }
     }
 }
