@@ -104,6 +104,12 @@ pub const MESSAGE_RETRY_MAX: Duration = Duration::from_secs(3);
 pub const KEEPALIVE: Duration = Duration::from_secs(8);
 /// When a silent peer counts as away.
 pub const PEER_TIMEOUT: Duration = Duration::from_secs(25);
+/// Least time from a server's goodbye to the first initiation that follows it.
+pub const BYE_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time over which those who were told goodbye come back.
+pub const BYE_SPREAD_MAX: Duration = Duration::from_secs(60);
+/// Receivers that a server which says goodbye lets come back per second.
+pub const RETURNS_PER_SECOND: u32 = 500;
 /// Where beacons go: the site's own scope (RFC 2365), besides all sessions.
 pub const DISCOVERY: (core::net::Ipv4Addr, u16) =
     (core::net::Ipv4Addr::new(239, 255, 74, 12), 7_414);

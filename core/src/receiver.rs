@@ -18,8 +18,8 @@ use crate::crypto::aead::{Aead, ChaCha};
 use crate::ids::StaticKey;
 use crate::lent::Bytes;
 use crate::limits::{
-    HALF_OPEN_TIMEOUT, HANDSHAKE_RETRY_MAX, MAX_DATAGRAM, MAX_MESSAGE, MESSAGE_RETRY,
-    MESSAGE_RETRY_MAX, SEND_WINDOW,
+    BYE_PAUSE, BYE_SPREAD_MAX, HALF_OPEN_TIMEOUT, HANDSHAKE_RETRY_MAX, MAX_DATAGRAM, MAX_MESSAGE,
+    MESSAGE_RETRY, MESSAGE_RETRY_MAX, SEND_WINDOW,
 };
 use crate::time::{Duration, Instant};
 use crate::transmit::Transmit;
@@ -86,7 +86,8 @@ enum Phase {
 ///
 /// * inputs: [`handle_datagram`](Self::handle_datagram), [`handle_timeout`](Self::handle_timeout)
 /// * commands: [`send`](Self::send), [`set_server`](Self::set_server),
-///   [`set_server_key`](Self::set_server_key), [`restart`](Self::restart)
+///   [`set_server_key`](Self::set_server_key), [`restart`](Self::restart),
+///   [`come_back`](Self::come_back)
 /// * outputs, to be drained after each of them: [`poll_event`](Self::poll_event),
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout)
 /// * getters: [`is_connected`](Self::is_connected), [`room`](Self::room),
@@ -203,6 +204,19 @@ impl<A: Aead, M: Bytes> ReceiverEndpoint<A, M> {
     pub fn restart(&mut self, _now: Instant) {
         self.attempts.begin_series();
         self.phase = Phase::Initiate;
+    }
+
+    /// Gives the channel up and begins a new handshake later, as the server has asked who
+    /// is about to stop; raises no event.
+    #[inline(never)]
+    pub fn come_back(&mut self, now: Instant, spread: Duration) {
+        let mut rng = ChaCha20Rng::from_seed(self.seed);
+        let lot = u64::from(rng.next_u32() >> 16);
+        rng.fill_bytes(&mut self.seed);
+        // PROTOCOL C7: nobody can keep it away for longer, and a fleet does not come at once.
+        let spread = spread.min(BYE_SPREAD_MAX).as_micros() / 65_536 * lot;
+        self.attempts.begin_series();
+        self.phase = Phase::Waiting { until: now + BYE_PAUSE + Duration::from_micros(spread) };
     }
 
     // --- outputs ---

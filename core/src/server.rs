@@ -113,7 +113,7 @@ impl<A: Aead, P: Lent<Peer<A>>, H: Lent<HalfOpen>> ServerEndpoint<A, P, H> {
                 0
             }
         };
-        for at in first..self.table.len() {
+        for at in first..self.table.reached() {
             if self.events.is_full() {
                 // The rest follows once the driver has drained these.
                 self.cursor = Some(at);

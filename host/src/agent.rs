@@ -294,14 +294,17 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 self.on_message(now, &body);
             }
             ReceiverEvent::Drained => self.flush(now),
-            ReceiverEvent::Disconnected { .. } => {
-                self.queue.clear();
-                self.drop_sessions();
-                self.forsake();
-                if std::mem::take(&mut self.member) {
-                    self.tell(AgentEvent::Disconnected { reason: "server-silent" });
-                }
-            }
+            ReceiverEvent::Disconnected { .. } => self.on_disconnected("server-silent"),
+        }
+    }
+
+    /// There is no channel any more, and nothing that was to be said in it.
+    fn on_disconnected(&mut self, reason: &'static str) {
+        self.queue.clear();
+        self.drop_sessions();
+        self.forsake();
+        if std::mem::take(&mut self.member) {
+            self.tell(AgentEvent::Disconnected { reason });
         }
     }
 

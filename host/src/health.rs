@@ -195,7 +195,7 @@ const WORDS: [(&str, &str, &str); 24] = [
     (
         "release-expiring",
         "a release can soon no longer be installed for the first time",
-        "send its group's content again",
+        "`fleetcast releases rollback G X` makes it anew, or send something to its group",
     ),
     ("clock-went-back", "the clock of this machine went back", "check its time synchronisation"),
     (
@@ -294,6 +294,11 @@ impl Health {
         self.raised.remove(&(condition, subject.to_owned())).is_some()
     }
 
+    /// Lowers a condition of all subjects of which it was raised before a time.
+    pub fn lower_before(&mut self, condition: Condition, time: UnixTime) {
+        self.raised.retain(|(raised, _), since| *raised != condition || *since >= time);
+    }
+
     /// All conditions, the worst first, then the oldest.
     #[must_use]
     pub fn items(&self) -> Vec<HealthItem> {
@@ -345,6 +350,10 @@ mod tests {
         assert_eq!(shown, [("kiosk-1".into(), 5), ("kiosk-2".into(), 9), (String::new(), 1)]);
         assert!(health.lower(Condition::DeliveryFailed, "kiosk-1"));
         assert!(!health.lower(Condition::DeliveryFailed, "kiosk-1"));
+        health.lower_before(Condition::StoreRepaired, 1);
+        health.lower_before(Condition::DeliveryFailed, 10);
+        let left: Vec<_> = health.items().into_iter().map(|item| item.code).collect();
+        assert_eq!(left, ["store-repaired"]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod localtime;
 pub mod model;
 pub mod private;
 pub mod recovery;
+pub mod room;
 pub mod schedule;
 pub mod state;
 pub mod status;

@@ -25,6 +25,7 @@ pub mod authority;
 mod chain;
 mod clones;
 pub mod commands;
+mod conditions;
 pub mod contents;
 mod delivering;
 mod demand;
@@ -32,6 +33,7 @@ mod doubt;
 mod durable;
 mod ending;
 mod evidence;
+mod goodbye;
 mod hearing;
 mod holding;
 mod hours;
@@ -100,7 +102,7 @@ use self::patience::Patience;
 use self::registry::Registry;
 use self::shown::Shown;
 use self::slow::Slow;
-use crate::health::Condition;
+use crate::health::Health;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;
 
@@ -214,7 +216,8 @@ pub struct ServerNode<A: Aead> {
     batches: Batches,
     rng: ChaCha20Rng,
     started: Instant,
-    conditions: Vec<Condition>,
+    /// What the driver has noted.
+    noted: Health,
     /// With receivers that ask.
     patience: Patience,
     /// Passwords that are being checked.
@@ -273,7 +276,7 @@ impl<A: Aead> ServerNode<A> {
             batches,
             rng,
             started: now,
-            conditions: Vec::new(),
+            noted: Health::default(),
             patience: Patience::default(),
             logins: Logins::default(),
             clones: Clones::default(),
@@ -457,12 +460,6 @@ impl<A: Aead> ServerNode<A> {
             }
             link.outbox.pop();
         }
-    }
-
-    /// A receiver's channel.
-    fn link_of(&self, receiver: &ReceiverId) -> Option<(PeerSlot, &Link)> {
-        let slot = *self.connected.get(receiver)?;
-        Some((slot, self.links.get(&slot)?))
     }
 
     /// Notes what a receiver tells of that it has installed, in groups that are there.

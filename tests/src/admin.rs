@@ -53,6 +53,8 @@ pub struct Admin {
     pub signed: Vec<Signed>,
     /// Bytes at which files are cut; by lot, where it is not said.
     pub cut: Option<usize>,
+    /// When what it signs from now on expires, in seconds since 1970; 0: never.
+    pub expires: u64,
 }
 
 impl Admin {
@@ -95,6 +97,7 @@ impl Admin {
             authority,
             signed: Vec::new(),
             cut: None,
+            expires: 0,
         }
     }
 
@@ -160,7 +163,7 @@ impl Admin {
             group_name,
             order,
             created: EPOCH,
-            expires: 0,
+            expires: self.expires,
             label: "simulated",
             standard: built.tree.clone(),
             constrained: None,

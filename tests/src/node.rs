@@ -221,6 +221,14 @@ impl Server {
         self.boots_at = Some(now + Duration::from_millis(down));
     }
 
+    /// It ends in order: what it has said is durable, and it comes back.
+    pub fn stop(&mut self, now: Instant, down: Duration) {
+        self.write_facts(now, Duration::ZERO, &mut Oracle::default());
+        self.node = None;
+        while self.catalog.persisted(Instant::FAR_FUTURE).is_some() {}
+        self.boots_at = Some(now + down);
+    }
+
     /// Hands new facts to the catalog; `slowest` is the longest that it takes.
     /// The oracle reads the lines of the log among them.
     pub fn write_facts(&mut self, now: Instant, slowest: Duration, oracle: &mut Oracle) {

@@ -461,6 +461,16 @@ impl World {
         }
     }
 
+    /// The server is stopped in order, as its driver does it, and is down for a time.
+    pub fn stop_server(&mut self, down: Duration) {
+        let Some(node) = &mut self.server.node else { return };
+        node.say_goodbye(self.now);
+        self.server_turn();
+        self.server.stop(self.now, down);
+        self.arrived.clear();
+        self.wake_server();
+    }
+
     /// A receiver gets another address.
     pub fn readdress(&mut self, receiver: usize, address: SocketAddr) {
         self.known.insert(address);

@@ -11,7 +11,7 @@ use fleetcast_core::ids::{Epoch, SessionId};
 use fleetcast_core::store::Gate as _;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::trust::release::ReleaseRefused;
-use fleetcast_core::wire::control::{FailCode, Object, Up};
+use fleetcast_core::wire::control::{Down, FailCode, Object, Up};
 use fleetcast_tests::admin::EPOCH;
 use fleetcast_tests::board::{
     Board, BoardRelease, Trust, check, check_readable, file, sample_tree,
@@ -182,6 +182,20 @@ fn a_server_that_is_gone_for_an_hour_is_found_again_within_seconds() {
     pair.offer(&release);
     pair.run_until(SOON, has_installed);
     assert_holds(&pair.card, &release);
+}
+
+// PROTOCOL C7
+#[test]
+fn a_server_that_says_goodbye_is_left_at_once_and_found_again_within_its_spread() {
+    let mut pair = Pair::connected(Card::new(SECTORS));
+    pair.say(&Down::Bye { spread_ms: 4_000 });
+    pair.run_for(Duration::from_millis(100));
+    assert!(pair.has_told(&Event::Disconnected));
+    pair.told.clear();
+    // Nothing for a second, four more at most, and a moment to shake hands.
+    pair.run_for(Duration::from_millis(850));
+    assert!(!pair.has_told(&Event::Connected));
+    pair.run_until(Duration::from_secs(5), |pair| pair.has_told(&Event::Connected));
 }
 
 // PROTOCOL T6

@@ -22,8 +22,6 @@ fn a_crowd_that_comes_at_once_is_let_in_as_far_as_it_may() {
     keeps_all_bounds(crowd, &crowd.join(11));
 }
 
-// nightly
-#[ignore = "nightly: minutes"]
 #[test]
 fn ten_thousand_that_come_at_once_are_in_within_a_minute_and_all_bounds_are_kept() {
     let crowd = Crowd { invited: 10_100, uses: 10_000, uninvited: 1_200, unreached: 4_000 };

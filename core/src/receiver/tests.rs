@@ -177,3 +177,36 @@ fn who_is_answered_and_then_hears_nothing_begins_anew() {
     assert_eq!(receiver.poll_event(), Some(lost));
     assert_eq!(transmit(&mut receiver, now).unwrap().len(), INITIATION);
 }
+
+// PROTOCOL C7
+#[test]
+fn whoever_is_told_goodbye_comes_back_at_a_time_of_its_own_within_the_spread() {
+    let keys = || crate::crypto::noise::TransportKeys { send: [1; 32], receive: [2; 32] };
+    let at = Instant::from_millis(5_000);
+    let pause = |seed: u8, spread: Duration| {
+        let config = ReceiverConfig { seed: [seed; 32], ..config() };
+        let mut receiver = ReceiverEndpoint::<ChaCha>::new(&config, Instant::ZERO);
+        receiver.connect(Instant::ZERO, &Agreed { keys: keys(), own_index: 1, peer_index: 2 });
+        receiver.come_back(at, spread);
+        assert!(!receiver.is_connected());
+        assert_eq!(transmit(&mut receiver, at), None, "nothing leaves the old channel");
+        let until = receiver.poll_timeout().unwrap();
+        receiver.handle_timeout(Instant::from_micros(until.as_micros() - 1));
+        assert_eq!(transmit(&mut receiver, until), None);
+        receiver.handle_timeout(until);
+        assert_eq!(transmit(&mut receiver, until).unwrap().len(), INITIATION);
+        until.since(at).as_millis()
+    };
+    // A second that nobody comes in, then eight of which each gets its fair share: of 64
+    // lots not fewer than one and not more than 24 (chance of either below 1e-3 each).
+    let pauses: std::vec::Vec<u64> =
+        (0..64).map(|seed| pause(seed, Duration::from_secs(8))).collect();
+    for second in 1..9 {
+        let came = pauses.iter().filter(|pause| **pause / 1_000 == second).count();
+        assert!((1..=24).contains(&came), "{second}: {pauses:?}");
+    }
+    assert!(pauses.iter().all(|pause| (1_000..9_000).contains(pause)), "{pauses:?}");
+    // Nobody is kept away for longer than a minute, whatever it is told.
+    let longest = (0..64).map(|seed| pause(seed, Duration::from_secs(1 << 22))).max().unwrap();
+    assert!((55_000..61_000).contains(&longest), "{longest}");
+}

@@ -23,6 +23,8 @@ pub(super) struct Table<A, P> {
     /// Keyed, so that nobody can choose keys that fall into one bucket.
     bucket_secret: [u8; 32],
     live: usize,
+    /// Places from here on were never taken.
+    reached: usize,
     /// Places looked at by [`Table::next_due`], for the test that bounds them.
     #[cfg(test)]
     pub(super) looked_at: usize,
@@ -49,13 +51,15 @@ impl<A: Aead, P: Lent<Peer<A>>> Table<A, P> {
             due_last: NONE,
             bucket_secret,
             live: 0,
+            reached: 0,
             #[cfg(test)]
             looked_at: 0,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.peers.len()
+    /// How many places were ever taken: the first ones, of which some may be free again.
+    pub(super) const fn reached(&self) -> usize {
+        self.reached
     }
 
     /// Receivers in the table.
@@ -103,6 +107,7 @@ impl<A: Aead, P: Lent<Peer<A>>> Table<A, P> {
         self.free = peer.links.next_free;
         peer.index = index;
         peer.used = Use::HalfOpen(half_open);
+        self.reached = self.reached.max(slot as usize + 1);
         Some((PeerSlot(slot), index))
     }
 
@@ -252,7 +257,7 @@ mod tests {
         ) {
             let mut peers: Vec<Peer<ChaCha>> = (0..8).map(|_| Peer::vacant()).collect();
             let mut table = Table::new(&mut peers[..], [3; 32]);
-            let mut model = BTreeMap::new();
+            let (mut model, mut most) = (BTreeMap::new(), 0);
             for (name, add) in steps {
                 let key = StaticKey([name; 32]);
                 if add && !model.contains_key(&key) {
@@ -266,6 +271,9 @@ mod tests {
                     table.release(slot);
                 }
                 prop_assert_eq!(table.live(), model.len());
+                // A place that is free again is taken before one that never was.
+                most = most.max(model.len());
+                prop_assert_eq!(table.reached(), most);
                 for name in 0..12 {
                     let key = StaticKey([name; 32]);
                     prop_assert_eq!(table.find_key(&key), model.get(&key).copied());

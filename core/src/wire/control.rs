@@ -465,8 +465,11 @@ pub enum Down<'a> {
     Kept17,
     /// As [`Self::Kept17`].
     Kept18,
-    /// As [`Self::Kept17`].
-    Kept19,
+    /// I stop, in order: give this channel up, and come back (PROTOCOL C7).
+    Bye {
+        /// Milliseconds over which those who are told come back, each when it likes.
+        spread_ms: u32,
+    },
     /// A piece of a segment header, for who found none in the session.
     Header {
         /// The session.

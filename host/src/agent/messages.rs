@@ -4,7 +4,7 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{GroupId, ReceiverId};
-use fleetcast_core::time::Instant;
+use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::trust::membership::VerifiedMembership;
 use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{
@@ -96,7 +96,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 self.on_header(now, session, (offset.into(), total.into()), bytes);
             }
             // Nobody sends these.
-            Down::Kept17 | Down::Kept18 | Down::Kept19 => {}
+            Down::Kept17 | Down::Kept18 => {}
+            Down::Bye { spread_ms } => self.on_bye(now, spread_ms),
             Down::Ping { nonce } => self.say(now, &Up::Pong { nonce }),
             // It comes last: by now the pinned authority document must have come.
             Down::Freshness { .. } if self.authority.is_none() => self.end("authority-mismatch"),
@@ -141,6 +142,12 @@ impl<D: Disk, A: Aead> Agent<D, A> {
                 self.tell(AgentEvent::Connected { server: self.server() });
             }
         }
+    }
+
+    /// PROTOCOL C7: the server stops. It is gone at once, not only after its silence.
+    fn on_bye(&mut self, now: Instant, spread_ms: u32) {
+        self.endpoint.come_back(now, Duration::from_millis(spread_ms.into()));
+        self.on_disconnected("server-stopped");
     }
 
     /// The server does not know it any more, or does not want it: it was taken in before.

@@ -16,12 +16,11 @@ use crate::health::Severity;
 use crate::keys::{Keys, Node};
 use crate::net::{BatchSocket, find_interface};
 use crate::private;
+use crate::room::Room;
 use crate::state::StateDir;
 use crate::status::StatusItem;
-use crate::units::{format_count, format_size, format_time, now};
+use crate::units::{format_count, format_time, now};
 
-/// Share of the disk, in per cent, below which it counts as nearly full.
-const LEAST_FREE: u64 = 5;
 /// A clock that stands before this was never set: 2026-01-01.
 const FIRST_DAY: u64 = 1_767_225_600;
 /// Where multicast is tried: a group of the pool that nobody uses for long.
@@ -133,10 +132,9 @@ fn directory(findings: &mut Findings, state: &StateDir) {
         };
         findings.take("keys", keys());
     }
-    if let Ok(vfs) = rustix::fs::statvfs(path) {
-        let (free, all) = (vfs.f_bavail * vfs.f_frsize, vfs.f_blocks * vfs.f_frsize);
-        let detail = format!("{} free of {}", format_size(free), format_size(all));
-        if free.saturating_mul(100) < all.saturating_mul(LEAST_FREE) {
+    if let Some(room) = Room::of(path) {
+        let detail = room.to_string();
+        if room.is_scarce() {
             findings.bad("disk", Severity::Warning, detail, "make room, or `releases prune`");
         } else {
             findings.good("disk", detail);

@@ -20,8 +20,10 @@ use crate::api::remote::{self, RemoteOptions};
 use crate::api::{Api, socket};
 use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
 use crate::error::Failure;
+use crate::health::Condition;
 use crate::localtime::Zone;
-use crate::packs::{ChunkStore, Packs};
+use crate::packs::{ChunkStore, Packs, Recovered};
+use crate::room::Room;
 use crate::schedule::Schedule;
 use crate::state::{StateDir, choose};
 use crate::status::ApiItem;
@@ -260,7 +262,7 @@ async fn serve_until_told(
         _ = terminated.recv() => Ok(DONE),
         _ = interrupted.recv() => Ok(DONE),
         _ = &mut serving => Err(stopped()),
-        () = data_thread_gone(&server.handle) => Err(stopped()),
+        () = data_thread_gone(&server.handle, &state) => Err(stopped()),
     };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     serving.abort();
@@ -288,11 +290,16 @@ async fn begin(
     if let Some(code) = recovery {
         printer::say_lines(&code.told());
     }
-    let chunks: Arc<dyn ChunkStore> = Arc::new(Packs::open(&state.packs())?);
+    let packs = Packs::open(&state.packs())?;
+    let repaired = packs.recovered();
+    let chunks: Arc<dyn ChunkStore> = Arc::new(packs);
     let (schedule, zone) = schedule(context)?;
     let server = start(options, founding, Arc::clone(&chunks), catalog.clone())?;
     let note = move |node: &mut crate::driver::server::Node, _| {
-        conditions.into_iter().for_each(|condition| node.note_condition(condition));
+        conditions.into_iter().for_each(|condition| node.note_condition(condition, "server"));
+        if repaired != Recovered::default() {
+            node.note_condition(Condition::StoreRepaired, &repaired.to_string());
+        }
         node.suggest_schedule(schedule, zone);
     };
     server.handle.run(note).await?;
@@ -314,9 +321,16 @@ fn tell_ready(context: &Context, server: &Server, state: &StateDir, api: Option<
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 }
 
-/// Resolves when the machine's thread is gone: its catalog cannot be written.
-async fn data_thread_gone(handle: &ServerHandle) {
-    while handle.run(|_, _| ()).await.is_ok() {
+/// Resolves when the machine's thread is gone: its catalog cannot be written. Until then
+/// it is told whether its disk has room.
+async fn data_thread_gone(handle: &ServerHandle, state: &StateDir) {
+    let path: Arc<str> = state.path().display().to_string().into();
+    loop {
+        let scarce = Room::of(state.path()).is_some_and(|room| room.is_scarce());
+        let path = Arc::clone(&path);
+        if handle.run(move |node, _| node.note_room(&path, scarce)).await.is_err() {
+            return;
+        }
         tokio::time::sleep(LOOK).await;
     }
 }

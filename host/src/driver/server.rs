@@ -40,6 +40,14 @@ const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_millis(500)
 const TURNS: usize = 8;
 /// Transmissions before datagrams are looked at again.
 const SENDS: usize = 64;
+/// Receivers that may be connected at a time: 6 KiB each, kept from the beginning.
+const MAX_RECEIVERS: usize = 10_000;
+/// How long to wait when the socket is full.
+const BLOCKED: std::time::Duration = std::time::Duration::from_millis(5);
+/// Longest time that a goodbye to all may wait for a full socket.
+const GOODBYE: std::time::Duration = std::time::Duration::from_millis(500);
+/// When to say it again.
+const GOODBYE_AGAIN: std::time::Duration = std::time::Duration::from_millis(30);
 
 /// Where and how a server listens and sends.
 #[derive(Clone, Debug)]
@@ -161,7 +169,7 @@ pub fn start(
         pool_prefix: options.pool_prefix,
         port: options.port,
         rate: options.rate,
-        max_receivers: 2_500,
+        max_receivers: MAX_RECEIVERS,
     };
     let (work, jobs) = mpsc::channel();
     let (stop, stopped) = mpsc::channel();
@@ -298,6 +306,27 @@ impl Loop {
         if let Some(batch) = self.node.take_changes() {
             let _ = self.batches.send(batch);
         }
+        self.say_goodbye(&mut out);
+    }
+
+    /// PROTOCOL C7: tells whoever is here that the server stops; twice, since it is not
+    /// repeated to whom it gets lost.
+    fn say_goodbye(&mut self, out: &mut [u8]) {
+        for pause in [GOODBYE_AGAIN, std::time::Duration::ZERO] {
+            self.node.say_goodbye(self.now());
+            let until = self.begin.elapsed() + GOODBYE;
+            // Bounded, also where a session goes on and on.
+            while self.begin.elapsed() < until
+                && let Some(t) = self.node.poll_transmit(self.now(), out, &Vectors::new())
+            {
+                while !self.socket.send(t.to, &out[..t.len], t.segment_size)
+                    && self.begin.elapsed() < until
+                {
+                    thread::sleep(BLOCKED);
+                }
+            }
+            thread::sleep(pause);
+        }
     }
 
     fn receive(&mut self, buffers: &mut ReceiveBuffers) -> bool {
@@ -360,7 +389,7 @@ impl Loop {
 
     fn sleep_time(&self, blocked: bool) -> std::time::Duration {
         if blocked {
-            return std::time::Duration::from_millis(5);
+            return BLOCKED;
         }
         let Some(at) = self.node.poll_timeout() else { return LONGEST_SLEEP };
         std::time::Duration::from_micros(at.since(self.now()).as_micros()).min(LONGEST_SLEEP)

@@ -1,6 +1,7 @@
 //! The chunk store in a directory of packs.
 
 use std::collections::HashMap;
+use std::fmt::{self, Display};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,17 @@ pub struct Recovered {
     pub damaged: u64,
     /// Indexes that were built anew.
     pub indexes: u64,
+}
+
+impl Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { torn_bytes, damaged, indexes } = self;
+        let torn = (*torn_bytes > 0).then(|| format!("{torn_bytes} torn bytes cut off"));
+        let damaged = (*damaged > 0).then(|| format!("{damaged} damaged records left out"));
+        let indexes = (*indexes > 0).then(|| format!("{indexes} indexes built anew"));
+        let parts: Vec<String> = [torn, damaged, indexes].into_iter().flatten().collect();
+        f.write_str(&parts.join(", "))
+    }
 }
 
 /// Chunks in append-only files `NNNNNN.pack` of bounded size.

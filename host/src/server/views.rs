@@ -4,25 +4,22 @@ use std::collections::HashMap;
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::digest::Digest;
-use fleetcast_core::ids::ReceiverId;
+use fleetcast_core::ids::{PeerSlot, ReceiverId};
 use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::trust::document::{Fingerprint, SignedDocument};
 use fleetcast_core::wire::control::Standing;
 
-use super::hearing::Hears;
 use super::lanes::Limiter;
 use super::live::LiveSession;
 use super::registry::Registry;
-use super::{ServerNode, Traffic};
-use crate::health::{Condition, Health};
+use super::{Link, ServerNode, Traffic};
 use crate::model::{DeliveryRecord, DeliveryState, ReceiverRecord, ReleaseRecord, ReleaseState};
 use crate::status::{
     DeliveryItem, GroupItem, InstalledItem, Profile, ReceiverCounts, ReceiverItem, ReceiverState,
     ReleaseItem, SessionItem, StatusItem, TotalsItem,
 };
-use crate::units::format_time;
 
 impl<A: Aead> ServerNode<A> {
     /// The facts, for reading.
@@ -95,6 +92,12 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn is_here(&self, receiver: &ReceiverId) -> bool {
         self.connected.contains_key(receiver)
+    }
+
+    /// A receiver's channel.
+    pub(super) fn link_of(&self, receiver: &ReceiverId) -> Option<(PeerSlot, &Link)> {
+        let slot = *self.connected.get(receiver)?;
+        Some((slot, self.links.get(&slot)?))
     }
 
     /// By which path a receiver would be reached now.
@@ -271,68 +274,9 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
-    /// What a person should know, derived from the state.
-    fn health(&self) -> Health {
-        let mut health = Health::default();
-        let now = self.registry.time();
-        let ready = self.links.values().filter(|link| link.ready).count();
-        let ready_links = || self.links.values().filter(|link| link.ready);
-        let deaf = ready_links().filter(|link| link.hears.is_deaf()).count();
-        if deaf * 10 > ready {
-            health.raise(Condition::MulticastBlocked, &format!("{deaf} of {ready} receivers"), now);
-        }
-        for session in self.sessions.iter().filter(|session| session.sender().is_unbearable()) {
-            let subject = format!("session {}", session.id());
-            health.raise(Condition::LossTooHigh, &subject, now);
-        }
-        for link in self.links.values() {
-            if let (Some(slow), Some(id)) = (link.slow, link.receiver) {
-                let subject = format!("{} {slow}", self.name_of(&id));
-                health.raise(Condition::SlowReceiver, &subject, slow.since);
-            }
-        }
-        let small = ready_links().filter(|link| link.hears == Hears::Small).count();
-        if small > 0 {
-            health.raise(Condition::SmallDatagrams, &format!("{small} of {ready} receivers"), now);
-        }
-        for delivery in self.registry.deliveries().filter(|d| d.state == DeliveryState::Failed) {
-            let subject = format!(
-                "{} of {}",
-                self.registry.release_title(&delivery.release),
-                self.name_of(&delivery.receiver)
-            );
-            health.raise(Condition::DeliveryFailed, &subject, delivery.updated);
-        }
-        for session in &self.sessions {
-            if let Some(since) = session.strict_since {
-                health.raise(Condition::Poisoned, &format!("session {}", session.id()), since);
-            }
-        }
-        for (id, since) in self.clones.shown(now) {
-            health.raise(Condition::OrderRegressed, &self.name_of(id), since);
-        }
-        self.trust_conditions(&mut health);
-        if let Some(since) = self.in_doubt() {
-            health.raise(Condition::CatalogInDoubt, "server", since);
-        }
-        if let Some((before, since)) = self.registry.clock_went_back() {
-            let subject = format!("from {} to {}", format_time(before), format_time(since));
-            health.raise(Condition::ClockWentBack, &subject, since);
-        }
-        for condition in &self.conditions {
-            health.raise(*condition, "server", now);
-        }
-        health
-    }
-
     /// Writes a line of the log about what was done beside this machine.
     pub fn note(&mut self, actor: &str, action: &str, subject: &str, result: &str) {
         self.registry.log(actor, action, subject, result);
-    }
-
-    /// Adds a condition that only the driver can know, such as an unsealed key.
-    pub fn note_condition(&mut self, condition: Condition) {
-        self.conditions.push(condition);
     }
 }
 

@@ -7,6 +7,7 @@
 mod accounts;
 mod catalog;
 mod commands;
+mod disk;
 mod endings;
 mod enrolment;
 mod files;

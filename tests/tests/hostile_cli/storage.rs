@@ -44,6 +44,10 @@ fn a_release_that_cannot_be_read_holds_nothing_else_up() {
     rot(&fleet.state().join("packs"), &lost[1_000..1_032]);
     rot(&fleet.state().join("packs"), b"unreadable-name");
     fleet.start_server();
+    let status = fleet.run(["status"]).done();
+    let health = status["item"]["health"].as_array().unwrap();
+    let repaired = health.iter().find(|item| item["code"] == "store-repaired");
+    assert_eq!(repaired.unwrap()["subject"], "2 damaged records left out", "{status}");
     receiver.start(&[]);
     let installed = receiver.process().wait_for("installed");
     assert_eq!(installed["group"], "sound");

@@ -35,6 +35,7 @@ fn is_nowhere(fleet: &Fleet, code: &str) -> bool {
 #[test]
 fn a_lost_admin_key_is_replaced_by_the_code_on_paper() {
     let fleet = Fleet::start();
+    assert!(!health(&fleet).contains(&"no-spare-key".to_owned()), "nobody could be lost yet");
     let receiver = fleet.receiver("r");
     fleet.run(["groups", "create", "nord"]).done();
     fleet.run(["groups", "add", "nord", "r"]).done();

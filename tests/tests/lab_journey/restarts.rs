@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleetcast_tests::processes::{Fleet, Receiver, SLOW, noise};
+use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
 /// What may be lost at most: one batch that was not committed (S9).
@@ -66,7 +67,7 @@ fn who_was_away_gets_it_within_five_seconds_of_coming_back() {
     let fleet = Fleet::start();
     let mut here = fleet.receiver("here");
     let mut away = fleet.receiver("away");
-    away.process.take().unwrap().end_by(rustix::process::Signal::TERM);
+    away.process.take().unwrap().end_by(Signal::TERM);
     let file = fleet.path("file");
     fs::write(&file, noise(3, 1 << 20)).unwrap();
     fleet.run(["send", file.to_str().unwrap(), "--to", "g"]).done();
@@ -77,4 +78,21 @@ fn who_was_away_gets_it_within_five_seconds_of_coming_back() {
     away.process().wait_for("connected");
     away.process().wait_within("installed", Duration::from_secs(5));
     assert_eq!(fs::read(away.file("file")).unwrap(), fs::read(&file).unwrap());
+}
+
+// PROTOCOL C7
+#[test]
+fn a_server_that_is_stopped_in_order_is_missed_at_once_and_found_again_soon() {
+    let mut fleet = Fleet::start();
+    let mut receivers = [fleet.receiver("a"), fleet.receiver("b")];
+    fleet.stop_server(Signal::TERM);
+    for receiver in &mut receivers {
+        let told = receiver.process().wait_within("disconnected", Duration::from_secs(1));
+        assert_eq!(told["reason"], "server-stopped", "{told}");
+    }
+    fleet.start_server();
+    for receiver in &mut receivers {
+        // Two seconds at most until the first try, and what a busy machine takes.
+        receiver.process().wait_within("connected", Duration::from_secs(5));
+    }
 }

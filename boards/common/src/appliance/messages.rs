@@ -3,7 +3,7 @@
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::GroupId;
 use fleetcast_core::limits::{MAX_AUTHORITY, MAX_SIGNATURES};
-use fleetcast_core::time::Instant;
+use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::trust::authority::TrustedAuthority;
 use fleetcast_core::trust::document::signed_len;
 use fleetcast_core::trust::membership::VerifiedMembership;
@@ -36,6 +36,11 @@ impl<D: Disk> Appliance<'_, D> {
             Down::Ended { session } => self.on_ended(now, session),
             Down::Cancelled { release } => self.cancel(&release),
             Down::Ping { nonce } => self.words.push(Word::Pong(nonce)),
+            // PROTOCOL C7: the server stops.
+            Down::Bye { spread_ms } => {
+                self.endpoint.come_back(now, Duration::from_millis(spread_ms.into()));
+                self.on_disconnected();
+            }
             // It comes last: by now the pinned authority document must have come.
             Down::Freshness { .. } if self.authority.is_none() => {
                 self.tell(Event::AuthorityMismatch);
@@ -53,8 +58,7 @@ impl<D: Disk> Appliance<'_, D> {
             // A board that finds no headers leaves its session: the rest comes by catch-up.
             | Down::Header { .. }
             | Down::Kept17
-            | Down::Kept18
-            | Down::Kept19 => {}
+            | Down::Kept18 => {}
         }
     }
 

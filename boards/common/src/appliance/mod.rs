@@ -162,13 +162,16 @@ impl<'m, D: Disk> Appliance<'m, D> {
             }
             // What waits is said in any case when datagrams are asked for.
             ReceiverEvent::Drained => {}
-            ReceiverEvent::Disconnected { .. } => {
-                self.words.clear();
-                self.end_session();
-                if core::mem::take(&mut self.member) {
-                    self.tell(Event::Disconnected);
-                }
-            }
+            ReceiverEvent::Disconnected { .. } => self.on_disconnected(),
+        }
+    }
+
+    /// There is no channel any more, and nothing that was to be said in it.
+    fn on_disconnected(&mut self) {
+        self.words.clear();
+        self.end_session();
+        if core::mem::take(&mut self.member) {
+            self.tell(Event::Disconnected);
         }
     }
 

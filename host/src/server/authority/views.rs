@@ -145,8 +145,12 @@ impl<A: Aead> ServerNode<A> {
             let id = super::short(&proposal.digest);
             health.raise(Condition::AuthorityUnsigned, &id, proposal.since);
         }
-        if self.authority.admins().count() == usize::from(self.authority.document().threshold) {
-            health.raise(Condition::NoSpareKey, "server", now);
+        // Before there is anybody whom the fleet could lose it is no news.
+        let members = self.registry.receivers().filter(|r| r.standing == Standing::Member);
+        if self.authority.admins().count() == usize::from(self.authority.document().threshold)
+            && let Some(since) = members.map(|record| record.enrolled).min()
+        {
+            health.raise(Condition::NoSpareKey, "server", since);
         }
     }
 }
