@@ -245,7 +245,11 @@ fn seal(room: &Path, state: &StateDir, item: &BackupItem) -> Result<(), Failure>
 fn unpack(from: &Path, room: &Path) -> Result<BackupItem, Failure> {
     let io = |error: io::Error| match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            let message = format!("{} is not a whole backup: {error}", quoted_path(from));
+            let why = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+                _ => error.to_string(),
+            };
+            let message = format!("{} is not a whole backup: {why}", quoted_path(from));
             Failure::failed("backup-damaged", message, "use another backup")
         }
         _ => Failure::io(from.display(), &error),

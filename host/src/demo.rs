@@ -160,11 +160,13 @@ impl Fleet {
         let mut command = Command::new(&self.program);
         command.arg("--state").arg(&self.state).arg("--json").args(arguments);
         let output = command.output().map_err(|error| Failure::io("fleetcast", &error))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let document: Value = serde_json::from_str(text.trim()).unwrap_or(Value::Null);
+        let parse = |bytes: &[u8]| -> Value {
+            serde_json::from_str(String::from_utf8_lossy(bytes).trim()).unwrap_or(Value::Null)
+        };
         if output.status.success() {
-            return Ok(document);
+            return Ok(parse(&output.stdout));
         }
+        let document = parse(&output.stderr);
         let message = document["message"].as_str().unwrap_or("it failed").to_owned();
         let hint = document["hint"].as_str().unwrap_or_default().to_owned();
         Err(Failure::failed("demo-failed", format!("{}: {message}", arguments[0]), hint))

@@ -72,6 +72,8 @@ impl Failure {
             std::io::ErrorKind::PermissionDenied => "check who owns it, and its permissions",
             std::io::ErrorKind::StorageFull => "make room on that disk, then try again",
             std::io::ErrorKind::NotFound => "check that it exists",
+            std::io::ErrorKind::NotADirectory => "a part of this path is no directory",
+            std::io::ErrorKind::AlreadyExists => "choose another name, or remove it first",
             _ => "try again; if it stays, the system's own log may tell more",
         };
         Self::failed("io", format!("{what}: {error}"), hint)

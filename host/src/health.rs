@@ -139,7 +139,7 @@ const WORDS: [(&str, &str, &str); 24] = [
     (
         "key-unsealed",
         "the admin key is protected by its file's mode only",
-        "start the server with --seal passphrase",
+        "fleetcast admin seal passphrase, where the key is",
     ),
     (
         "server-holds-admin-key",
@@ -333,7 +333,7 @@ mod tests {
             "severity": "warning",
             "subject": "",
             "title": "the admin key is protected by its file's mode only",
-            "hint": "start the server with --seal passphrase",
+            "hint": "fleetcast admin seal passphrase, where the key is",
             "since": "2023-11-14T22:13:20Z",
         });
         assert_eq!(json, expected);

@@ -10,9 +10,7 @@ use std::path::Path;
 /// # Errors
 /// As the file system says.
 pub fn make_directory(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
+    fs::create_dir_all(folder(path))?;
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         other => other,
@@ -24,7 +22,8 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 /// # Errors
 /// As the file system says; then what was there before is still there.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".fleetcast-partial");
     // A left-over of a crash could have another mode: it is never written into.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -36,7 +35,12 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder(path))?.sync_all()
+}
+
+/// The directory that a path is in; a name alone has an empty parent.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The permission bits, if group or others have any right.
@@ -63,5 +67,16 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(exposed(&fs::metadata(&path).unwrap()), None);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_beside_it_stays_and_a_name_alone_is_here() {
+        let room = tempfile::tempdir().unwrap();
+        let (path, stranger) = (room.path().join("a.key"), room.path().join("a.tmp"));
+        fs::write(&stranger, "precious").unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(fs::read(&stranger).unwrap(), b"precious");
+        assert_eq!(folder(Path::new("receipts.json")), Path::new("."));
+        assert_eq!(folder(Path::new("/etc/hosts")), Path::new("/etc"));
     }
 }

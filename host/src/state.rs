@@ -213,8 +213,12 @@ impl Settings {
     /// Usage failure `settings-malformed`, with the place.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         toml::from_str(text).map_err(|error| {
-            let hint = "correct fleetcast.toml in the state directory";
-            Failure::usage("settings-malformed", error.to_string().trim().to_owned(), hint)
+            let line = error.span().map_or(1, |span| {
+                1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()
+            });
+            let message = format!("fleetcast.toml, line {line}: {}", error.message());
+            let hint = "correct it; it is in the state directory";
+            Failure::usage("settings-malformed", message, hint)
         })
     }
 }

@@ -124,7 +124,10 @@ pub(super) async fn authenticate(
 async fn who(api: &Api, headers: &HeaderMap, from: IpAddr) -> Caller {
     let Some(hash) = token_of(headers) else {
         let hint = "`fleetcast login`, or put a token into FLEETCAST_TOKEN";
-        return Caller::Nobody(Failure::failed("token-needed", "who are you?", hint), from);
+        return Caller::Nobody(
+            Failure::failed("token-needed", "nobody is logged in at this server", hint),
+            from,
+        );
     };
     let shown = api.run(move |node, now| {
         node.bearer(&hash).map_err(|why| {

@@ -26,11 +26,15 @@ pub(super) fn table(deliveries: &[DeliveryItem]) -> Table {
     table
 }
 
+/// States in which a delivery may wait for something.
+const OPEN: [&str; 4] = ["queued", "offered", "transferring", "verifying"];
+
 /// How far a delivery is, and what it waits for.
 fn state(delivery: &DeliveryItem) -> String {
     let state = &delivery.state;
     let when = || delivery.at.map_or_else(|| "enough receivers".to_owned(), format_time);
     match delivery.waits.as_str() {
+        _ if !OPEN.contains(&state.as_str()) => state.clone(),
         "" => state.clone(),
         "send" => format!("{state}, until sent"),
         "resume" => format!("{state}, paused"),

@@ -19,7 +19,7 @@ pub(super) struct Options {
     file: Option<PathBuf>,
     /// How many receivers
     #[arg(long, value_name = "N", default_value_t = 3,
-          value_parser = clap::value_parser!(u32).range(1..))]
+          value_parser = clap::value_parser!(u32).range(1..=64))]
     receivers: u32,
     /// Datagrams that each receiver loses: 5 or 5% is a percentage, 0.05 a share
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = parse_share)]

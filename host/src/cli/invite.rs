@@ -138,7 +138,8 @@ fn named(which: &str) -> Result<String, Failure> {
 }
 
 fn table(invitations: &[InvitationItem]) -> Table {
-    let titles = ["ID", "GROUPS", ">USED", ">OF", "EXPIRES", ""];
+    let titles = ["ID", "GROUPS", ">USED", ">OF", "EXPIRES", "STATE"];
+    let now = now();
     let mut table = Table::new(&titles, "no codes yet; `fleetcast invite` makes one");
     for item in invitations {
         table.row([
@@ -147,7 +148,13 @@ fn table(invitations: &[InvitationItem]) -> Table {
             item.used.to_string(),
             item.uses.to_string(),
             format_time(item.expires),
-            if item.revoked { "taken back" } else { "" }.to_owned(),
+            match item {
+                item if item.revoked => "taken back",
+                item if item.used >= item.uses => "used up",
+                item if item.expires < now => "expired",
+                _ => "open",
+            }
+            .to_owned(),
         ]);
     }
     table

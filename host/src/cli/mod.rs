@@ -146,7 +146,9 @@ fn run(arguments: &[OsString]) -> u8 {
         Err(error) => return refuse(&error, arguments),
     };
     let outcome = Context::new(&cli.global).and_then(|context| dispatch(&context, cli.command));
-    outcome.unwrap_or_else(|failure| {
+    // What was done and cannot be told has failed for whoever waits for it.
+    let told = |code| printer::lost().map_or(Ok(code), |lost| Err(lost.clone()));
+    outcome.and_then(told).unwrap_or_else(|failure| {
         printer::failure(&failure, cli.global.json);
         failure.exit
     })

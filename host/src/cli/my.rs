@@ -81,7 +81,7 @@ fn socket(state: &Path, machines: Option<&Path>) -> PathBuf {
 }
 
 fn change_password(context: &Context, user: String) -> Result<Question, Failure> {
-    printer::say(context, &format!("another password for {user}"));
+    printer::say(context, &format!("changing the password of {}", printable(&user)));
     let (password, new) = old_and_new()?;
     if !is_strong(&user, new.as_bytes()) {
         return Err(weak());

@@ -2,7 +2,8 @@
 //!
 //! A reader of stdout that goes away (`| head`) is no failure.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::sync::OnceLock;
 
 use serde::Serialize;
 
@@ -74,11 +75,25 @@ pub(super) fn failure(failure: &Failure, json: bool) {
     let _ = write!(anstream::stderr(), "{RED}error:{PLAIN}{lines}");
 }
 
+/// Why something could not be printed on stdout, the first time.
+static LOST: OnceLock<Failure> = OnceLock::new();
+
 /// Prints text on stdout as it is (colours only where they are welcome).
 pub(super) fn raw(text: &str) {
     let mut out = anstream::stdout();
-    let _ = out.write_all(text.as_bytes());
-    let _ = out.flush();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        // Who closed the pipe has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            LOST.get_or_init(|| Failure::io("standard output", &error));
+        }
+        _ => {}
+    }
+}
+
+/// Why what was to be told is not, if so.
+pub(super) fn lost() -> Option<&'static Failure> {
+    LOST.get()
 }
 
 fn document(document: &impl Serialize) {

@@ -368,8 +368,10 @@ fn release_words(event: &AgentEvent) -> Option<Words> {
                 "release": release.digest.to_string(),
                 "bytes": bytes,
             });
-            let name = printable(group.as_deref().unwrap_or_default());
-            ("offered", body, format!("offered {name}#{sequence}, {}", format_size(*bytes)))
+            let name = group.as_deref().map_or("a first release".into(), |group| {
+                format!("{}#{sequence}", printable(group))
+            });
+            ("offered", body, format!("offered {name}, {}", format_size(*bytes)))
         }
         AgentEvent::Progress { bytes, total } => {
             ("progress", json!({ "bytes": bytes, "total": total }), String::new())
@@ -414,7 +416,10 @@ fn refusal(code: &'static str) -> Failure {
     let (message, hint) = match code {
         "invite-expired" => ("the code has expired", "ask the admin for a new one"),
         "invite-used" => ("the code was used up", "ask the admin for a new one"),
-        "invite-revoked" => ("the fleet does not want this receiver", "ask the admin"),
+        "invite-revoked" => (
+            "an admin has taken the code back, or turned this receiver away",
+            "ask the admin for a new code",
+        ),
         "receiver-removed" => ("an admin has removed this receiver from the fleet", REMOVED),
         "authority-mismatch" => (
             "the server does not show the authority document that the code names",

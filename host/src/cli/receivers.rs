@@ -66,9 +66,10 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
         }
         Command::Deny { receiver } => deny(context, &client, &receiver)?,
         Command::Rename { receiver, name } => {
-            let id = client.receiver(&receiver)?.item.id;
-            client.rename_receiver(&id, &name)?;
-            done(context, client.receiver(&id)?.item, "renamed");
+            let before = client.receiver(&receiver)?.item;
+            client.rename_receiver(&before.id, &name)?;
+            let what = format!("renamed {} to", printable(&before.name));
+            done(context, client.receiver(&before.id)?.item, &what);
         }
         Command::Remove { receiver } => {
             let item = client.receiver(&receiver)?.item;

@@ -112,7 +112,8 @@ fn prune(
             return format!("nothing to forget; {} freed\n", format_size(pruned.freed_bytes));
         }
         let freed = format_size(pruned.freed_bytes);
-        format!("{}\n{freed} freed\n", table(&pruned.releases))
+        let verb = if dry_run { "would be freed" } else { "freed" };
+        format!("{}\n{freed} {verb}\n", table(&pruned.releases))
     });
     Ok(())
 }

@@ -64,7 +64,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "RANGE:PORT")]
     multicast: Option<Pool>,
     /// How many routers multicast may cross [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     ttl: Option<u32>,
     /// Most that is sent, such as 50MB/s or 400Mbit/s
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]

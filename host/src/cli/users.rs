@@ -98,7 +98,7 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
             } else {
                 client.rename_user(&user, &to)?
             };
-            done(context, renamed, "renamed it to");
+            done(context, renamed, &format!("renamed {} to", printable(&user)));
         }
         Command::Passwd { user } => {
             let changed = if is_me(&client, &user)? {

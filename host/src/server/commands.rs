@@ -358,8 +358,11 @@ impl<A: Aead> ServerNode<A> {
         let same = |group: &&GroupRecord| files::folded(&group.name) == files::folded(name);
         match self.registry.groups().filter(|group| Some(group.id) != own).find(same) {
             None => Ok(()),
-            Some(_) => {
-                let message = format!("there is a group {} already", quoted(name));
+            Some(group) => {
+                let mut message = format!("there is a group {} already", quoted(&group.name));
+                if group.name != name {
+                    message.push_str(", which differs by case only");
+                }
                 Err(Failure::failed("group-exists", message, "choose another name"))
             }
         }
