@@ -17,8 +17,9 @@ use super::{
 /// All routes below `/api/v1`: path, who may at least, handler, what it does.
 ///
 /// Members have to do with their own account only. Operators look at everything but
-/// contents, and propose who is to be in a group, which changes nothing by itself. `post` and the like wait while the catalog is in doubt,
-/// unless they change nothing that it could lack.
+/// contents, and propose who is to be in a group, which changes nothing by itself. `post`
+/// and the like wait while the catalog is in doubt, unless they change nothing that it
+/// could lack.
 pub(super) fn table() -> Vec<Route> {
     [own(), fleet(), trust(), receiving(), sending(), accounts()].into_iter().flatten().collect()
 }
