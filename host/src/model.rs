@@ -72,16 +72,20 @@ pub struct GroupRecord {
     pub created: UnixTime,
 }
 
-/// A receiver asks to be in a group.
+/// A receiver is to be in a group: it asks for that, or an operator proposes it, or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
     /// The receiver.
     pub receiver: ReceiverId,
     /// The group.
     pub group: GroupId,
+    /// Whether the receiver itself asks.
+    pub asked: bool,
+    /// The account that proposes it, if one does.
+    pub proposed: Option<String>,
     /// Why it was denied, in an admin's words; `None` while nobody has decided.
     pub denied: Option<String>,
-    /// When it asked last, or was denied.
+    /// When it asked last, or was proposed or denied.
     pub since: UnixTime,
 }
 

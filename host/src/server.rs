@@ -51,6 +51,7 @@ mod patience;
 mod people;
 mod plan;
 mod planner;
+mod proposing;
 mod rates;
 pub mod registry;
 pub mod releases;

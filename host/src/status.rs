@@ -164,7 +164,7 @@ pub struct GroupItem {
     pub sequence: u64,
 }
 
-/// A receiver that asks to be in a group.
+/// A receiver that asks to be in a group, or is proposed for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestItem {
     /// Name of the group.
@@ -173,6 +173,10 @@ pub struct RequestItem {
     pub receiver: String,
     /// The receiver's fingerprint.
     pub fingerprint: String,
+    /// Whether the receiver itself asks.
+    pub asked: bool,
+    /// The account that proposes it, or null.
+    pub proposed_by: Option<String>,
     /// Since when.
     #[serde(with = "rfc3339")]
     #[schemars(with = "Moment")]

@@ -123,9 +123,12 @@ fn the_other_items_have_the_fields_of_the_contract() {
         group: "shops".into(),
         receiver: "kiosk".into(),
         fingerprint: "ab".into(),
+        asked: true,
+        proposed_by: None,
         since: 0,
     };
-    assert_eq!(fields(&request), contract("group,receiver,fingerprint,since"));
+    let names = "group,receiver,fingerprint,asked,proposed_by,since";
+    assert_eq!(fields(&request), contract(names));
     let invite = InviteItem {
         code: "FC1-".into(),
         address: "192.0.2.7:7411".into(),

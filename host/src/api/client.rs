@@ -135,6 +135,12 @@ impl Client {
         }
     }
 
+    /// Proposes that a receiver be in a group.
+    pub fn propose_member(&self, group: &str, receiver: &str) -> Outcome<()> {
+        let path = format!("/groups/{}/requests/{}/propose", segment(group), segment(receiver));
+        self.post(&path, &())
+    }
+
     /// Denies a request.
     pub fn deny_request(&self, group: &str, receiver: &str, reason: &str) -> Outcome<()> {
         let path = format!("/groups/{}/requests/{}/deny", segment(group), segment(receiver));

@@ -25,6 +25,14 @@ pub(super) async fn list(
     Ok(Json(Items::new("requests", requests.await?)))
 }
 
+pub(super) async fn propose(
+    State(api): State<Api>,
+    actor: Actor,
+    Path((group, receiver)): Path<(String, String)>,
+) -> Answer<()> {
+    Ok(Json(api.run(move |node, _| node.propose_member(&actor, &group, &receiver)).await?))
+}
+
 pub(super) async fn deny(
     State(api): State<Api>,
     actor: Actor,

@@ -17,8 +17,9 @@ use super::{
 /// All routes below `/api/v1`: path, who may at least, handler, what it does.
 ///
 /// Members have to do with their own account only. Operators look at everything but
-/// contents, and change nothing. `post` and the like wait while the catalog is in doubt,
-/// unless they change nothing that it could lack.
+/// contents, and propose who is to be in a group, which changes nothing by itself. `post`
+/// and the like wait while the catalog is in doubt, unless they change nothing that it
+/// could lack.
 pub(super) fn table() -> Vec<Route> {
     [own(), fleet(), trust(), receiving(), sending(), accounts()].into_iter().flatten().collect()
 }
@@ -85,6 +86,12 @@ fn receiving() -> Vec<Route> {
         post("/groups/{group}/open", Admin, requests::open, "Open a group to all"),
         delete("/groups/{group}/open", Admin, requests::close, "Close it"),
         get("/requests", Operator, requests::list, "Requests to join that wait"),
+        post(
+            "/groups/{group}/requests/{receiver}/propose",
+            Operator,
+            requests::propose,
+            "Propose that a receiver be in a group",
+        ),
         post("/groups/{group}/requests/{receiver}/deny", Admin, requests::deny, "Deny a request"),
         get("/receivers", Operator, receivers::list, "All receivers"),
         get("/receivers/paths", Operator, receivers::paths, "By which path each would be reached"),

@@ -123,6 +123,8 @@ fn request(row: &SqliteRow) -> Result<RequestRecord, CatalogError> {
     Ok(RequestRecord {
         receiver: ReceiverId(bytes(row, "receiver")?),
         group: GroupId(bytes(row, "group_id")?),
+        asked: value(row, "asked")?,
+        proposed: value(row, "proposed")?,
         denied: denied.then_some(reason),
         since: number(row, "since")?,
     })

@@ -91,7 +91,9 @@ pub(super) fn request(receiver: u8, group: u8) -> RequestRecord {
     let (receiver, group) = (ReceiverId([receiver; 16]), GroupId([group; 16]));
     // A denial without a word is a denial all the same.
     let denied = (receiver.0[0] == 2).then(String::new);
-    RequestRecord { receiver, group, denied, since: 12 }
+    let proposed = (group.0[0] == 2).then(|| "otto".to_owned());
+    let asked = proposed.is_none();
+    RequestRecord { receiver, group, asked, proposed, denied, since: 12 }
 }
 
 pub(super) fn account(name: &str, role: Role) -> AccountRecord {

@@ -135,16 +135,19 @@ fn membership_gone(receiver: ReceiverId, group: GroupId) -> Statement {
 
 fn request(record: &RequestRecord) -> Statement {
     sqlx::query(
-        "INSERT INTO requests (receiver, group_id, state, reason, since) \
-         VALUES ($1, $2, $3, $4, $5) \
+        "INSERT INTO requests (receiver, group_id, state, reason, since, asked, proposed) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) \
          ON CONFLICT (receiver, group_id) DO UPDATE SET state = excluded.state, \
-         reason = excluded.reason, since = excluded.since",
+         reason = excluded.reason, since = excluded.since, asked = excluded.asked, \
+         proposed = excluded.proposed",
     )
     .bind(record.receiver.0.to_vec())
     .bind(record.group.0.to_vec())
     .bind(words::request_state(record.denied.is_some()))
     .bind(record.denied.clone().unwrap_or_default())
     .bind(record.since.cast_signed())
+    .bind(record.asked)
+    .bind(record.proposed.clone())
 }
 
 fn request_gone(receiver: ReceiverId, group: GroupId) -> Statement {

@@ -45,12 +45,20 @@ pub(super) enum Command {
         /// The group
         group: String,
     },
-    /// List the requests to join that wait
+    /// List the requests to join that wait, and what operators propose
     Requests {
         /// Only of this group
         group: Option<String>,
     },
-    /// Let a receiver in that has asked
+    /// Propose that receivers be in a group, for an admin to approve
+    Propose {
+        /// The group
+        group: String,
+        /// Names of receivers, or beginnings of their identities
+        #[arg(required = true)]
+        receivers: Vec<String>,
+    },
+    /// Let a receiver in that has asked, or was proposed
     Approve {
         /// The group
         group: String,
@@ -121,6 +129,9 @@ pub(super) fn run(context: &Context, command: Command) -> Outcome {
         }
         Command::Requests { group } => {
             return joining::requests(context, &client, group.as_deref());
+        }
+        Command::Propose { group, receivers } => {
+            return joining::propose(context, &client, &group, &receivers);
         }
         Command::Approve { group, receiver } => {
             return joining::approve(context, &client, &group, &receiver);

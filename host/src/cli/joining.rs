@@ -13,7 +13,7 @@ use crate::api::client::{Client, misunderstood};
 use crate::api::model::{Hex, NewMember, NewVoucher};
 use crate::error::Failure;
 use crate::keys::random;
-use crate::status::RequestItem;
+use crate::status::{ReceiverItem, ReceiverState, RequestItem};
 use crate::units::{format_time, now, printable, quoted};
 
 /// How long a group stays open: ten years. There is no "for ever" in a voucher.
@@ -26,14 +26,24 @@ pub(super) fn admit(
     group: &str,
     receivers: &[String],
 ) -> Result<(), Failure> {
+    // Before anybody is asked for a passphrase it is known that they are there.
+    client.next_release(group)?;
+    receivers.iter().try_for_each(|receiver| client.receiver(receiver).map(drop))?;
+    admit_by(&context.admin_key()?.signing(), client, group, receivers)
+}
+
+fn admit_by(
+    key: &SigningKey,
+    client: &Client,
+    group: &str,
+    receivers: &[String],
+) -> Result<(), Failure> {
     let next = client.next_release(group)?;
     let fleet = FleetId(next.fleet.array().ok_or_else(misunderstood)?);
     let id = GroupId(next.group.array().ok_or_else(misunderstood)?);
     // Each is known before the first is added.
     let known = receivers.iter().map(|receiver| client.receiver(receiver));
-    let known = known.collect::<Result<Vec<_>, _>>()?;
-    let key = context.admin_key()?.signing();
-    for receiver in known {
+    for receiver in known.collect::<Result<Vec<_>, _>>()? {
         let issued = now();
         let membership = Membership {
             fleet,
@@ -45,7 +55,7 @@ pub(super) fn admit(
             not_after: 0,
             voucher: None,
         };
-        let certificate = Hex(signed(&membership, Purpose::Membership, &key)?);
+        let certificate = Hex(signed(&membership, Purpose::Membership, key)?);
         let receiver = receiver.item.id;
         client.add_member(group, &NewMember { receiver, certificate })?;
     }
@@ -58,7 +68,24 @@ pub(super) fn requests(context: &Context, client: &Client, group: Option<&str>) 
     Ok(DONE)
 }
 
-/// Signs the membership that was asked for. Again is fine.
+/// Proposes memberships for an admin to sign. Again is fine.
+pub(super) fn propose(
+    context: &Context,
+    client: &Client,
+    group: &str,
+    receivers: &[String],
+) -> Outcome {
+    // Each is known before the first is proposed.
+    let known = receivers.iter().map(|receiver| client.receiver(receiver));
+    let known = known.collect::<Result<Vec<_>, _>>()?;
+    for receiver in &known {
+        client.propose_member(group, &receiver.item.id)?;
+    }
+    requests(context, client, Some(group))
+}
+
+/// Signs the membership that was asked for, or proposed. Again is fine. One that waits for
+/// approval is taken in by that: the list of requests shows its fingerprint.
 pub(super) fn approve(context: &Context, client: &Client, group: &str, receiver: &str) -> Outcome {
     let found = client.receiver(receiver)?.item;
     let waiting = client.requests(Some(group))?;
@@ -69,15 +96,14 @@ pub(super) fn approve(context: &Context, client: &Client, group: &str, receiver:
         if !is_member {
             return Err(no_request(&found.name, group));
         }
-        let request = RequestItem {
-            group: group.to_owned(),
-            receiver: found.name,
-            fingerprint: found.fingerprint,
-            since: now(),
-        };
-        return done(context, request, "approved");
+        return done(context, gone(group, found), "approved");
     };
-    admit(context, client, group, &[found.id])?;
+    // Whoever has no key to sign with takes nobody in.
+    let key = context.admin_key()?.signing();
+    if found.state == ReceiverState::Waiting {
+        client.approve_receiver(&found.id)?;
+    }
+    admit_by(&key, client, group, &[found.id])?;
     done(context, request, "approved")
 }
 
@@ -92,13 +118,19 @@ pub(super) fn deny(
     let waiting = client.requests(Some(group))?;
     let request = waiting.into_iter().find(|request| request.fingerprint == found.fingerprint);
     client.deny_request(group, &found.id, reason)?;
-    let request = request.unwrap_or_else(|| RequestItem {
+    done(context, request.unwrap_or_else(|| gone(group, found)), "denied")
+}
+
+/// What is left of a request that somebody has decided before.
+fn gone(group: &str, receiver: ReceiverItem) -> RequestItem {
+    RequestItem {
         group: group.to_owned(),
-        receiver: found.name,
-        fingerprint: found.fingerprint,
+        receiver: receiver.name,
+        fingerprint: receiver.fingerprint,
+        asked: false,
+        proposed_by: None,
         since: now(),
-    });
-    done(context, request, "denied")
+    }
 }
 
 fn done(context: &Context, request: RequestItem, what: &str) -> Outcome {
@@ -130,12 +162,16 @@ fn no_request(receiver: &str, group: &str) -> Failure {
 }
 
 fn table(requests: &[RequestItem]) -> Table {
-    let mut table = Table::new(&["GROUP", "RECEIVER", "SINCE", "FINGERPRINT"], "nobody asks");
+    let titles = ["GROUP", "RECEIVER", "SINCE", "ASKED BY", "FINGERPRINT"];
+    let mut table = Table::new(&titles, "nobody asks");
     for request in requests {
+        let asked = request.asked.then(|| "the receiver".to_owned());
+        let by: Vec<String> = asked.into_iter().chain(request.proposed_by.clone()).collect();
         table.row([
             request.group.clone(),
             request.receiver.clone(),
             format_time(request.since),
+            by.join(", "),
             request.fingerprint.clone(),
         ]);
     }

@@ -82,6 +82,8 @@ impl<A: Aead> ServerNode<A> {
         }
         match self.registry.request(receiver, group) {
             None => Relation::None,
+            // Only proposed by an operator, which is no business of the receiver's.
+            Some(request) if !request.asked => Relation::None,
             Some(request) if request.denied.is_some() => Relation::Denied,
             Some(_) => Relation::Asked,
         }
@@ -137,23 +139,33 @@ impl<A: Aead> ServerNode<A> {
 
     /// PROTOCOL G2: writes a request down, within bounds.
     fn ask(&mut self, id: ReceiverId, group: &GroupRecord) -> Answer<'static> {
-        let others: Vec<RequestRecord> =
-            self.registry.requests_of(id).filter(|r| r.group != group.id).cloned().collect();
-        let known = self.registry.request(id, group.id).is_some();
-        if !known && others.len() >= MAX_REQUESTS_EACH {
-            let denied = others.iter().filter(|other| other.denied.is_some());
-            let Some(oldest) = denied.min_by_key(|other| other.since) else { return Answer::Full };
-            self.registry.remove_request(id, oldest.group);
-        }
-        if !known && self.registry.requests().count() >= MAX_REQUESTS {
+        if !self.make_room(id, group.id, true) {
             return Answer::Full;
         }
-        let since = self.registry.time();
-        let record = RequestRecord { receiver: id, group: group.id, denied: None, since };
+        let proposed = self.registry.request(id, group.id).and_then(|r| r.proposed.clone());
+        let (group_id, since) = (group.id, self.registry.time());
+        let (receiver, asked, denied) = (id, true, None);
+        let record = RequestRecord { receiver, group: group_id, asked, proposed, denied, since };
         self.registry.put_request(record);
         let receiver = self.name_of(&id);
         self.registry.log(&receiver, "join-requested", &receiver, &group.name);
         Answer::Asked
+    }
+
+    /// Whether a request of a receiver may be kept besides the others; its oldest denied one
+    /// gives way, and to one that it `asks` for what is only proposed.
+    pub(super) fn make_room(&mut self, id: ReceiverId, group: GroupId, asks: bool) -> bool {
+        if self.registry.request(id, group).is_some() {
+            return true;
+        }
+        let others: Vec<RequestRecord> = self.registry.requests_of(id).cloned().collect();
+        if others.len() >= MAX_REQUESTS_EACH {
+            let yields = |other: &&RequestRecord| other.denied.is_some() || asks && !other.asked;
+            let oldest = others.iter().filter(yields).min_by_key(|other| other.since);
+            let Some(oldest) = oldest else { return false };
+            self.registry.remove_request(id, oldest.group);
+        }
+        self.registry.requests().count() < MAX_REQUESTS
     }
 
     /// Takes a membership or a request back.

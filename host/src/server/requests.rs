@@ -30,6 +30,8 @@ impl<A: Aead> ServerNode<A> {
                     group: self.registry.group(&request.group)?.name.clone(),
                     receiver: receiver.name.clone(),
                     fingerprint: Digest::of(&receiver.key.0).to_string(),
+                    asked: request.asked,
+                    proposed_by: request.proposed.clone(),
                     since: request.since,
                 })
             })
@@ -61,16 +63,26 @@ impl<A: Aead> ServerNode<A> {
         if request.denied.is_some() {
             return Ok(());
         }
-        let since = self.registry.time();
-        let denied = Some(reason.to_owned());
-        self.registry.put_request(RequestRecord { denied, since, ..request });
+        let asked = request.asked;
+        if asked {
+            let since = self.registry.time();
+            let denied = Some(reason.to_owned());
+            // What was proposed has been decided with it.
+            let proposed = None;
+            self.registry.put_request(RequestRecord { proposed, denied, since, ..request });
+        } else {
+            // Nobody there has asked: nobody there is told.
+            self.registry.remove_request(receiver.id, group.id);
+        }
         let result = if reason.is_empty() {
             group.name.clone()
         } else {
             format!("{}: {reason}", group.name)
         };
         self.registry.log(actor, "request-denied", &receiver.name, &result);
-        self.tell_answer(now, receiver.id, &group.name, Answer::Denied { reason });
+        if asked {
+            self.tell_answer(now, receiver.id, &group.name, Answer::Denied { reason });
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 
 mod people;
 mod pinned;
+mod proposals;
 mod remote;
 mod roles;
 mod strangers;

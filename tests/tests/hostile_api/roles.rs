@@ -22,8 +22,9 @@ const MEMBER: [&str; 8] = [
     "POST /me/tokens/{token}/revoke",
     "POST /logout",
 ];
-/// What an operator sees; of what changes something, only a ping is theirs.
-const OPERATOR: [&str; 22] = [
+/// What an operator sees; of what changes something, only a ping and a proposal are theirs.
+const OPERATOR: [&str; 23] = [
+    "POST /groups/{group}/requests/{receiver}/propose",
     "GET /authority",
     "GET /rate",
     "GET /receipts/authority",

@@ -97,6 +97,53 @@ fn releases_that_nobody_needs_are_forgotten_and_their_room_is_freed() {
     fleet.run(["log", "verify"]).done();
 }
 
+/// Fields of comma-separated values, by RFC 4180, section 2.
+fn fields(text: &str) -> Vec<Vec<String>> {
+    let (mut records, mut record, mut field) = (Vec::new(), Vec::new(), String::new());
+    let (mut quoted, mut rest) = (false, text.chars().peekable());
+    while let Some(c) = rest.next() {
+        match c {
+            '"' if quoted && rest.peek() == Some(&'"') => field.extend(rest.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => record.push(std::mem::take(&mut field)),
+            '\r' if !quoted && rest.peek() == Some(&'\n') => {
+                rest.next();
+                record.push(std::mem::take(&mut field));
+                records.push(std::mem::take(&mut record));
+            }
+            other => field.push(other),
+        }
+    }
+    assert_eq!((field.as_str(), record.len()), ("", 0), "the last record ends like the others");
+    records
+}
+
+fn csv_and_json_tell_the_same(fleet: &Fleet) {
+    // A result that has all that must be quoted.
+    let reason = "no, \"never\", says ann";
+    fleet.run(["groups", "create", "quoted"]).done();
+    fleet.run(["groups", "propose", "quoted", "a"]).done();
+    fleet.run(["groups", "deny", "quoted", "a", "--reason", reason]).done();
+    let csv = fleet.command_of_a_person(["log", "--csv"]).output().unwrap();
+    let records = fields(&String::from_utf8(csv.stdout).unwrap());
+    let (head, records) = records.split_first().unwrap();
+    let log = fleet.run(["log"]).done();
+    let items = log["items"].as_array().unwrap();
+    assert_eq!(records.len(), items.len());
+    for (record, item) in records.iter().zip(items) {
+        assert_eq!(record.len(), head.len(), "{record:?}");
+        for (name, value) in head.iter().zip(record) {
+            let expected = match &item[name] {
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            assert_eq!(*value, expected, "{name}");
+        }
+    }
+    let last = records.last().unwrap();
+    assert!(last.iter().any(|field| field.contains(reason)), "{last:?}");
+}
+
 #[test]
 fn receipts_are_taken_away_and_checked_without_a_server() {
     let mut fleet = Fleet::start();
@@ -115,8 +162,7 @@ fn receipts_are_taken_away_and_checked_without_a_server() {
     };
     assert_eq!(lines(&["--actor", "a", "--group", "g"]), 2, "a installed two of g");
     assert_eq!(lines(&["--receiver", "nobody"]), 0);
-    let csv = fleet.command(["log", "--csv"]).output().unwrap();
-    assert!(!csv.stdout.is_empty());
+    csv_and_json_tell_the_same(&fleet);
     fleet.stop_server(Signal::TERM);
     let verified = fleet.run(["receipts", "verify", path]).done();
     let authority = verified["item"]["authority"].as_str().unwrap();
