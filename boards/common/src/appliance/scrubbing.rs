@@ -55,8 +55,8 @@ impl<D: Disk> Appliance<'_, D> {
             Ok(ScrubStep::Sound) => {}
             Ok(ScrubStep::Damaged { release, .. }) => {
                 self.tell(Event::Damaged(release));
-                // PROTOCOL M7. Only what is in use is had again: nobody sends its
-                // predecessor any more.
+                // PROTOCOL M7
+                // Only what is in use is had again: nobody sends its predecessor any more.
                 if self.active().any(|active| active == release) {
                     self.mend(now, release);
                 }
