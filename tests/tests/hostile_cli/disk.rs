@@ -1,5 +1,6 @@
-//! A state directory on a disk that fills up.
+//! Disks that are full: under the state directory, and where output goes.
 
+use std::fs::OpenOptions;
 use std::process::Command;
 
 use fleetcast_tests::processes::program;
@@ -38,4 +39,22 @@ fn a_disk_that_is_nearly_full_is_shown_until_there_is_room_again() {
     command.args(["sh", "-c", SCRIPT, "sh"]).arg(place.path()).arg(program());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn what_cannot_be_written_to_stdout_is_a_failure() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = Command::new(program()).args(["completions", "bash"]).stdout(full).output();
+    let output = output.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("standard output") && told.contains("help:"), "{told}");
+}
+
+#[test]
+fn a_demo_of_a_file_that_is_not_there_says_so() {
+    let output = Command::new(program()).args(["demo", "no-such-file"]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("no-such-file") && !told.contains("it failed"), "{told}");
 }
