@@ -50,7 +50,10 @@ fn lacking_bits(chunks: &dyn ChunkStore, ids: &[u8]) -> Result<Vec<u8>, Failure>
     Ok(bits)
 }
 
-/// Takes a stream of frames; answers when all are verified, stored and durable.
+/// Takes a stream of frames; answers when all are verified and stored.
+///
+/// They are durable when a release that has them is accepted. The disk has begun with
+/// them by then, while the next ones came.
 pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> {
     let _kept = api.gate.read().await;
     let mut body = body;
@@ -84,10 +87,13 @@ pub(super) async fn store(State(api): State<Api>, body: Body) -> Answer<Stored> 
         if !intake.frames.is_empty() {
             return Err(malformed("the upload ends within a chunk"));
         }
-        chunks.sync()?;
         Ok(intake.stored)
     });
-    Ok(Json(stored.await?))
+    let stored = stored.await?;
+    let chunks = Arc::clone(&api.chunks);
+    // Nobody waits for it: the next sync tells how it went.
+    drop(tokio::task::spawn_blocking(move || chunks.sync_ahead()));
+    Ok(Json(stored))
 }
 
 /// A piece of an upload that is being verified and stored.

@@ -1,6 +1,7 @@
 //! Releases, their deliveries, and what waits.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use super::answer::{Answer, malformed};
 use super::caller::Actor;
+use super::chunks::blocking;
 use super::model::{Deliveries, Hex, NewRelease, ReleaseDocument, Submitted, TrafficItem};
 use super::state::Api;
 use crate::error::Failure;
@@ -117,6 +119,9 @@ pub(super) async fn submit(
     Json(release): Json<NewRelease>,
 ) -> Answer<Submitted> {
     let _kept = api.gate.read().await;
+    let chunks = Arc::clone(&api.chunks);
+    // Not on the data thread, which does not wait for disks.
+    blocking(move || Ok(chunks.sync()?)).await?;
     let submitted = api.run(move |node, now| {
         let options = SendOptions { terms: release.terms()?, queue: release.queue };
         let digest = digest_in(&release.document.0);

@@ -1,13 +1,15 @@
 //! A whole server behind its socket, and the client in front of it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::{Context, SigningKey};
 use fleetcast_core::digest::Digest;
-use fleetcast_core::ids::{FleetId, StaticKey, TokenId};
+use fleetcast_core::ids::{FleetId, GroupId, ReleaseOrder, StaticKey, TokenId};
 use fleetcast_core::limits::MAX_AUTHORITY;
 use fleetcast_core::trust::authority::{AuthorityDocument, Controller, TrustedAuthority};
 use fleetcast_core::trust::document::{add_signature, assemble};
@@ -21,7 +23,9 @@ use super::model::{Hex, NewRelease, NewSchedule, NewVoucher};
 use super::*;
 use crate::catalog::Catalog;
 use crate::driver::server::{Founding, ServeOptions, start};
-use crate::packs::{ChunkStore, MemoryChunks};
+use crate::ingest::tree::{Node, Sent, Tree};
+use crate::ingest::{ChunkSink, Encoding, ReleaseDraft};
+use crate::packs::{ChunkStore, MemoryChunks, StoreError};
 use crate::server::registry::Registry;
 
 const FLEET: FleetId = FleetId([7; 16]);
@@ -67,9 +71,8 @@ fn founding() -> Founding {
     }
 }
 
-async fn serve(folder: &Path) {
+async fn serve(folder: &Path, chunks: Arc<dyn ChunkStore>) {
     let catalog = Catalog::open(&folder.join("catalog.db")).await.unwrap();
-    let chunks: Arc<dyn ChunkStore> = Arc::new(MemoryChunks::default());
     let options = ServeOptions {
         listen: "127.0.0.1:0".parse().unwrap(),
         interface: Some("127.0.0.1".into()),
@@ -91,9 +94,13 @@ async fn serve(folder: &Path) {
 
 /// A server on a runtime of its own, and a client of it.
 fn fleet() -> (TempDir, Runtime, Client) {
+    fleet_with(Arc::new(MemoryChunks::default()))
+}
+
+fn fleet_with(chunks: Arc<dyn ChunkStore>) -> (TempDir, Runtime, Client) {
     let folder = tempfile::tempdir().unwrap();
     let runtime = Runtime::new().unwrap();
-    runtime.block_on(serve(folder.path()));
+    runtime.block_on(serve(folder.path(), chunks));
     let client = Client::new(&folder.path().join("fleetcast.sock")).unwrap();
     (folder, runtime, client)
 }
@@ -153,6 +160,101 @@ fn a_chunk_under_a_wrong_id_and_a_torn_upload_are_refused() {
     let mut torn = frame(b"whole");
     torn.extend(&frame(b"torn")[..40]);
     assert_eq!(client.store_chunks(torn).unwrap_err().code, "malformed");
+}
+
+/// The first release of a group: a directory, and its chunks go to the server.
+fn release(client: &Client, group: &str) -> NewRelease {
+    let node = Node::Directory { mtime: 1 };
+    let mut tree = Tree::default();
+    tree.merge([Sent { path: vec!["d".to_owned()], node }]).unwrap();
+    let next = client.next_release(group).unwrap();
+    let draft = ReleaseDraft {
+        fleet: FLEET,
+        authority: 1,
+        group: GroupId(next.group.array().unwrap()),
+        group_name: group,
+        order: ReleaseOrder { reset_epoch: 0, sequence: 1 },
+        created: 0,
+        expires: 0,
+        label: "first",
+    };
+    let unsigned = draft.build(&tree, Encoding::HOSTS, &mut Behind(client)).unwrap();
+    let document = Hex(unsigned.sign(&[&admin()]).unwrap().document);
+    let (rate, at, ready) = (None, None, None);
+    NewRelease { document, rate, full: false, priority: 0, at, ready, queue: false }
+}
+
+/// The store behind a client.
+struct Behind<'c>(&'c Client);
+
+impl ChunkSink for Behind<'_> {
+    fn lacks(&mut self, ids: &[Digest]) -> io::Result<Vec<bool>> {
+        self.0.lacking(ids).map_err(io::Error::other)
+    }
+
+    fn put(&mut self, id: Digest, record: &[u8]) -> io::Result<()> {
+        let frame = [&id.0, record].concat();
+        self.0.store_chunks(frame).map(drop).map_err(io::Error::other)
+    }
+}
+
+/// Durable only by [`ChunkStore::sync`], and not at all when the disk is broken.
+#[derive(Default)]
+struct Lazy {
+    memory: MemoryChunks,
+    synced: AtomicBool,
+    broken: AtomicBool,
+}
+
+impl ChunkStore for Lazy {
+    fn put(&self, id: Digest, record: &[u8]) -> Result<bool, StoreError> {
+        self.synced.store(false, Ordering::SeqCst);
+        self.memory.put(id, record)
+    }
+
+    fn record_len(&self, id: &Digest) -> Result<Option<usize>, StoreError> {
+        self.memory.record_len(id)
+    }
+
+    fn read(&self, id: &Digest, out: &mut [u8]) -> Result<usize, StoreError> {
+        self.memory.read(id, out)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            let (path, source) = ("1.pack".into(), io::Error::other("the disk is broken"));
+            return Err(StoreError::Io { path, source });
+        }
+        self.synced.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn sync_ahead(&self) {}
+
+    fn is_durable(&self, id: &Digest) -> Result<bool, StoreError> {
+        Ok(self.synced.load(Ordering::SeqCst) && self.memory.contains(id)?)
+    }
+
+    fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        self.memory.collect(keep)
+    }
+}
+
+#[test]
+fn a_release_is_taken_when_the_disk_has_all_its_chunks_and_not_before() {
+    let chunks = Arc::new(Lazy::default());
+    let (_folder, _runtime, client) = fleet_with(Arc::<Lazy>::clone(&chunks));
+    client.create_group("g", false).unwrap();
+    let release = release(&client, "g");
+    chunks.broken.store(true, Ordering::SeqCst);
+    let refused = client.submit(&release).unwrap_err();
+    assert!(refused.message.contains("the disk is broken"), "{refused:?}");
+    assert_eq!(client.releases(None).unwrap(), []);
+    chunks.broken.store(false, Ordering::SeqCst);
+    // It is taken; that nobody is in the group is all there is to say against it.
+    assert_eq!(client.submit(&release).unwrap_err().code, "group-empty");
+    assert!(chunks.synced.load(Ordering::SeqCst));
+    assert_eq!(client.releases(None).unwrap().len(), 1);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl<'c> Upload<'c> {
         self.dry.is_some()
     }
 
-    /// Sends what waits; on return all that was put is durable at the server.
+    /// Sends what waits; on return the server has all that was put.
     ///
     /// # Errors
     /// As the server says, such as `no-space`.

@@ -73,8 +73,20 @@ pub trait ChunkStore: Send + Sync {
     /// Makes all that was put durable.
     ///
     /// # Errors
-    /// `Io`: then what was put since the last success is forgotten, and must be put again.
+    /// `Io`: then what was put since the last success is forgotten, whoever put it,
+    /// and must be put again.
     fn sync(&self) -> Result<(), StoreError>;
+
+    /// The same, before somebody has to wait for it: what is put meanwhile is not
+    /// covered, nothing is done while a sync is under way, and a failure is told by
+    /// the next [`Self::sync`].
+    fn sync_ahead(&self);
+
+    /// Whether the chunk is stored, and no crash can take it away.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when an index cannot be read.
+    fn is_durable(&self, id: &Digest) -> Result<bool, StoreError>;
 
     /// Frees the room of chunks that `keep` does not name, where that is worth it;
     /// returns how many bytes.
@@ -124,6 +136,12 @@ impl ChunkStore for MemoryChunks {
 
     fn sync(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn sync_ahead(&self) {}
+
+    fn is_durable(&self, id: &Digest) -> Result<bool, StoreError> {
+        self.contains(id)
     }
 
     fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 
 use fleetcast_core::digest::Digest;
 use fleetcast_core::limits::{MAX_CHUNK, RECORD_HEADER};
@@ -40,12 +40,17 @@ impl Display for Recovered {
 /// Chunks in append-only files `NNNNNN.pack` of bounded size.
 ///
 /// One writer at a time, any number of readers; a reader holds the lock of the
-/// tables only while it looks up a place, and reads without it.
+/// tables only while it looks up a place, and reads without it. Who waits for the
+/// storage holds the turn alone, so that others write meanwhile. The locks are
+/// taken in the order turn, writer, tables.
 #[derive(Debug)]
 pub struct Packs {
     directory: PathBuf,
     limit: u64,
     recovered: Recovered,
+    /// One sync at a time: the kernel tells a failure only once. And a pack is
+    /// sealed in turn only, so that the active one stays the same during a sync.
+    turn: Mutex<()>,
     writer: Mutex<Writer>,
     tables: RwLock<Tables>,
 }
@@ -56,7 +61,16 @@ struct Writer {
     end: u64,
     /// What lies before is durable.
     synced: u64,
+    /// Why a sync that nobody waited for failed, until the next one tells it.
+    untold: Option<StoreError>,
     scratch: Vec<u8>,
+}
+
+impl Writer {
+    /// At the end of an active pack that is durable up to there.
+    const fn new(number: u32, end: u64) -> Self {
+        Self { number, end, synced: end, untold: None, scratch: Vec::new() }
+    }
 }
 
 #[derive(Debug)]
@@ -111,12 +125,12 @@ impl Packs {
         }
         let (active, scan) = open_active(&pack_path(directory, last), &mut recovered)?;
         let places = scan.entries.into_iter().collect();
-        let writer = Writer { number: last, end: scan.end, synced: scan.end, scratch: Vec::new() };
         Ok(Self {
             directory: directory.to_owned(),
             limit,
             recovered,
-            writer: Mutex::new(writer),
+            turn: Mutex::new(()),
+            writer: Mutex::new(Writer::new(last, scan.end)),
             tables: RwLock::new(Tables { sealed, active: Arc::new(active), places }),
         })
     }
@@ -145,6 +159,7 @@ impl Packs {
     /// pack stays as it is.
     pub fn collect(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, StoreError> {
         let sealed = {
+            let _turn = self.turn();
             let mut writer = self.writer();
             let wanted: u64 = {
                 let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
@@ -170,6 +185,7 @@ impl Packs {
 
     /// Writes a pack's wanted entries anew, durable, and then removes the pack.
     fn move_out(&self, pack: &Arc<Sealed>, entries: &[(Digest, Place)]) -> Result<(), StoreError> {
+        let _turn = self.turn();
         let mut writer = self.writer();
         let mut record = Vec::new();
         for (id, place) in entries {
@@ -185,9 +201,12 @@ impl Packs {
                 continue;
             }
             record::whole(&record)?;
+            if self.is_full(&writer, &record) {
+                self.seal(&mut writer)?;
+            }
             self.append(&mut writer, *id, &record)?;
         }
-        self.sync_active(&mut writer)?;
+        self.sync_all_written(&mut writer)?;
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.sealed.retain(|other| !Arc::ptr_eq(other, pack));
         drop(tables);
@@ -198,9 +217,17 @@ impl Packs {
         pack::sync_directory(&pack.path)
     }
 
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         // Every step leaves a true state behind: a panic elsewhere spoils nothing.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn active(&self) -> Arc<File> {
+        Arc::clone(&self.tables.read().unwrap_or_else(PoisonError::into_inner).active)
     }
 
     fn find(&self, id: &Digest) -> Result<Option<(Arc<File>, Place)>, StoreError> {
@@ -217,40 +244,65 @@ impl Packs {
         Ok(None)
     }
 
-    fn sync_active(&self, writer: &mut Writer) -> Result<(), StoreError> {
+    /// Makes durable what was written until now, while others write on; the turn is held.
+    fn sync_in_turn(&self) -> Result<(), StoreError> {
+        let (active, end) = {
+            let mut writer = self.writer();
+            if let Some(failure) = writer.untold.take() {
+                return Err(failure);
+            }
+            if writer.synced == writer.end {
+                return Ok(());
+            }
+            (self.active(), writer.end)
+        };
+        let synced = active.sync_data();
+        let mut writer = self.writer();
+        self.synced(&mut writer, end, synced)
+    }
+
+    /// Makes everything durable, while nobody writes; turn and writer are held.
+    fn sync_all_written(&self, writer: &mut Writer) -> Result<(), StoreError> {
         if writer.synced == writer.end {
             return Ok(());
         }
-        let active = {
-            let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&tables.active)
-        };
-        if let Err(error) = active.sync_data() {
-            // The kernel may have dropped the pages: only what is written again counts.
+        let end = writer.end;
+        self.synced(writer, end, self.active().sync_data())
+    }
+
+    /// Notes how a sync of what was written before `end` went.
+    fn synced(
+        &self,
+        writer: &mut Writer,
+        end: u64,
+        result: std::io::Result<()>,
+    ) -> Result<(), StoreError> {
+        if let Err(error) = result {
+            // The kernel may have dropped any page that waited, also one that was
+            // written meanwhile: only what is written again counts.
             let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
             tables.places.retain(|_, place| place.offset < writer.synced);
             writer.end = writer.synced;
             return Err(StoreError::io(&pack_path(&self.directory, writer.number))(error));
         }
-        writer.synced = writer.end;
+        writer.synced = end;
         Ok(())
     }
 
-    /// Writes an entry behind the last one, into the next pack where this one is full.
-    fn append(&self, writer: &mut Writer, id: Digest, record: &[u8]) -> Result<(), StoreError> {
+    /// Whether the active pack has no room for a record.
+    fn is_full(&self, writer: &Writer, record: &[u8]) -> bool {
         let size = (ENTRY_HEADER + record.len()) as u64;
-        if writer.end + size > self.limit && writer.end > MAGIC.len() as u64 {
-            self.seal(writer)?;
-        }
+        writer.end + size > self.limit && writer.end > MAGIC.len() as u64
+    }
+
+    /// Writes an entry behind the last one.
+    fn append(&self, writer: &mut Writer, id: Digest, record: &[u8]) -> Result<(), StoreError> {
         let mut scratch = std::mem::take(&mut writer.scratch);
         scratch.clear();
         pack::entry(&id, record, &mut scratch);
-        let active = {
-            let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&tables.active)
-        };
         // Written at the known end: a failed write leaves only bytes to write over.
-        let written = active.write_all_at(&scratch, writer.end);
+        let written = self.active().write_all_at(&scratch, writer.end);
+        let size = scratch.len() as u64;
         writer.scratch = scratch;
         written.map_err(StoreError::io(&pack_path(&self.directory, writer.number)))?;
         let offset = writer.end + ENTRY_HEADER as u64;
@@ -261,9 +313,9 @@ impl Packs {
         Ok(())
     }
 
-    /// Gives the active pack its index and begins the next one.
+    /// Gives the active pack its index and begins the next one; turn and writer are held.
     fn seal(&self, writer: &mut Writer) -> Result<(), StoreError> {
-        self.sync_active(writer)?;
+        self.sync_all_written(writer)?;
         let path = pack_path(&self.directory, writer.number);
         let index = index_path(&self.directory, writer.number);
         // Only the writer changes places, and its lock is held: they stay as they are.
@@ -292,12 +344,23 @@ impl Packs {
 impl ChunkStore for Packs {
     fn put(&self, id: Digest, record: &[u8]) -> Result<bool, StoreError> {
         record::whole(record)?;
-        let mut writer = self.writer();
-        if self.contains(&id)? {
-            return Ok(false);
+        loop {
+            let mut writer = self.writer();
+            if self.contains(&id)? {
+                return Ok(false);
+            }
+            if !self.is_full(&writer, record) {
+                self.append(&mut writer, id, record)?;
+                return Ok(true);
+            }
+            drop(writer);
+            let _turn = self.turn();
+            let mut writer = self.writer();
+            // Another one may have sealed it while we waited for the turn.
+            if self.is_full(&writer, record) {
+                self.seal(&mut writer)?;
+            }
         }
-        self.append(&mut writer, id, record)?;
-        Ok(true)
     }
 
     fn record_len(&self, id: &Digest) -> Result<Option<usize>, StoreError> {
@@ -315,8 +378,33 @@ impl ChunkStore for Packs {
         if record::whole(record).is_ok() { Ok(len) } else { Err(StoreError::Damaged(*id)) }
     }
 
+    fn is_durable(&self, id: &Digest) -> Result<bool, StoreError> {
+        let writer = self.writer();
+        let place = {
+            let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
+            tables.places.get(id).copied()
+        };
+        match place {
+            Some(place) => Ok(place.offset < writer.synced),
+            // A pack is durable before it is sealed.
+            None => self.contains(id),
+        }
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
-        self.sync_active(&mut self.writer())
+        let _turn = self.turn();
+        self.sync_in_turn()
+    }
+
+    fn sync_ahead(&self) {
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if let Err(failure) = self.sync_in_turn() {
+            self.writer().untold = Some(failure);
+        }
     }
 
     fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {

@@ -206,3 +206,96 @@ fn collection_moves_the_few_that_are_wanted_and_refuses_rot() {
     assert!(matches!(refused, Err(StoreError::Damaged(id)) if id == order[1]));
     assert_holds(&store, 20..30);
 }
+
+/// Puts the file at `path` in place of the active pack, and returns that one.
+fn exchange_active(store: &Packs, path: &str) -> Arc<File> {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    std::mem::replace(&mut store.tables.write().unwrap().active, Arc::new(file))
+}
+
+#[test]
+fn what_is_put_is_durable_after_a_sync_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    // Three entries of 50 bytes behind the heading of 16 fill a pack.
+    let store = Packs::open_with(folder.path(), 170).unwrap();
+    let durable = || (0..6).map(|n| store.is_durable(&text(n).0).unwrap()).collect::<Vec<_>>();
+    for (id, record) in (0..2).map(text) {
+        store.put(id, &record).unwrap();
+    }
+    assert_eq!(durable(), [false; 6]);
+    store.sync_ahead();
+    store.put(text(2).0, &text(2).1).unwrap();
+    assert_eq!(durable(), [true, true, false, false, false, false]);
+    // A full pack is made durable by whoever needs the next one.
+    store.put(text(3).0, &text(3).1).unwrap();
+    assert_eq!(pack_numbers(folder.path()).unwrap(), [1, 2]);
+    assert_eq!(durable(), [true, true, true, false, false, false]);
+    store.sync().unwrap();
+    assert_eq!(durable(), [true, true, true, true, false, false]);
+}
+
+#[test]
+fn a_failed_sync_is_told_and_forgets_what_everybody_had_put() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Packs::open(folder.path()).unwrap();
+    store.put(text(0).0, &text(0).1).unwrap();
+    store.sync().unwrap();
+    // The null device takes every write and refuses fdatasync (EINVAL).
+    let pack = exchange_active(&store, "/dev/null");
+    store.put(text(1).0, &text(1).1).unwrap();
+    store.sync_ahead();
+    // Another upload finds the chunk gone, puts one of its own, and hears of it.
+    assert!(!store.contains(&text(1).0).unwrap());
+    store.put(text(2).0, &text(2).1).unwrap();
+    let told = store.sync().unwrap_err();
+    assert!(told.to_string().contains("Invalid argument"), "{told}");
+    assert!(store.sync().is_err(), "nothing has become durable since");
+    assert!(!store.contains(&text(2).0).unwrap());
+    // The disk works again: all is put anew, where the lost entries lay.
+    store.tables.write().unwrap().active = pack;
+    for (id, record) in (1..3).map(text) {
+        assert!(store.put(id, &record).unwrap());
+    }
+    store.sync().unwrap();
+    drop(store);
+    let store = Packs::open(folder.path()).unwrap();
+    assert_eq!((store.recovered(), store.chunks()), (Recovered::default(), 3));
+    assert_holds(&store, 0..3);
+}
+
+#[test]
+fn others_put_and_read_while_somebody_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Packs::open(folder.path()).unwrap();
+    // What a sync holds while it waits.
+    let turn = store.turn();
+    store.put(text(0).0, &text(0).1).unwrap();
+    assert_holds(&store, 0..1);
+    // It does not queue up behind the one under way.
+    store.sync_ahead();
+    assert!(!store.is_durable(&text(0).0).unwrap());
+    drop(turn);
+    store.sync_ahead();
+    assert!(store.is_durable(&text(0).0).unwrap());
+}
+
+#[test]
+fn syncs_seals_and_collections_from_many_threads_never_wait_for_each_other_in_a_ring() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Packs::open_with(folder.path(), 2_048).unwrap();
+    thread::scope(|scope| {
+        let store = &store;
+        for part in 0..3 {
+            scope.spawn(move || {
+                for (id, record) in (part * 300..(part + 1) * 300).map(text) {
+                    store.put(id, &record).unwrap();
+                    store.sync_ahead();
+                }
+                store.sync().unwrap();
+            });
+        }
+        scope.spawn(move || (0..20).for_each(|_| assert_eq!(store.collect(|_| true).unwrap(), 0)));
+    });
+    assert!((0..900).all(|n| store.is_durable(&text(n).0).unwrap()));
+    assert_holds(&store, 0..900);
+}

@@ -34,7 +34,7 @@ impl<A: Aead> ServerNode<A> {
         Ok(ReleaseOrder { reset_epoch, sequence: above(&self.registry, group) + 1 })
     }
 
-    /// Takes a signed release whose chunks are all stored, and owes it to the
+    /// Takes a signed release whose chunks are all durable, and owes it to the
     /// group's members; returns the numbers of their deliveries. One that lacks
     /// signatures has none: it waits for them.
     ///
@@ -51,8 +51,9 @@ impl<A: Aead> ServerNode<A> {
         let contents = Contents::read(&document, &*self.chunks)
             .map_err(|fault| chunks_missing(&fault.to_string()))?;
         for chunk in contents.all_chunks() {
-            if !self.chunks.contains(&chunk.id).unwrap_or(false) {
-                return Err(chunks_missing(&format!("chunk {} is not stored", chunk.id)));
+            // Not merely there: a release outlives a crash, and so must what it needs.
+            if !self.chunks.is_durable(&chunk.id).unwrap_or(false) {
+                return Err(chunks_missing(&format!("chunk {} is not durable", chunk.id)));
             }
         }
         if record.state == ReleaseState::Unsigned {
