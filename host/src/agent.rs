@@ -21,6 +21,7 @@ mod freshness;
 pub mod gate;
 mod held;
 mod holding;
+mod judging;
 mod messages;
 mod person;
 mod pieces;
@@ -40,7 +41,7 @@ use fleetcast_core::receiver::{ReceiverConfig, ReceiverEndpoint, ReceiverEvent};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
-use fleetcast_core::wire::control::{Up, encode};
+use fleetcast_core::wire::control::{FailCode, Up, encode};
 use fleetcast_core::wire::transport::Sending;
 use fleetcast_core::wire::{chain, session};
 
@@ -59,6 +60,7 @@ use crate::disk::{Disk, DiskError};
 use crate::health::Health;
 use crate::install::recover;
 use crate::staging::area::Area;
+use crate::staging::sweep::Rootless;
 
 /// Bytes of staging work between two looks at the network.
 const WORK: u64 = 1024 * 1024;
@@ -140,7 +142,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         if let Some(enrolment) = config.enrolment.take() {
             let moved = state.enrolment.as_ref().is_none_or(|e| e.authority != enrolment.authority);
             if moved && state.authority.as_ref().is_none_or(|(d, _)| *d != enrolment.authority) {
-                state = State { boot: state.boot, ..State::default() };
+                // PROTOCOL T4: the orders too, since it may be the same fleet under another code.
+                let (boot, accepted) = (state.boot, std::mem::take(&mut state.accepted));
+                state = State { boot, accepted, ..State::default() };
             }
             state.enrolment = Some(enrolment);
         }
@@ -150,11 +154,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         state.save(&state_disk)?;
         let area = Area::open(&destination)?;
         // What it finishes is held now, and told with a receipt like all that is held.
-        recover(&area)?;
+        let recovered = recover(&area)?;
         let server_key = first_controller(&state, &enrolment);
         let endpoint_config = endpoint_config(&config, &enrolment, server_key, state.boot);
         let seeds = config.seed.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        Ok(Self {
+        let mut agent = Self {
             endpoint: ReceiverEndpoint::new(&endpoint_config, now),
             server_key,
             device: *StaticPair::from_secret(&config.secret).public(),
@@ -170,9 +174,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             queue: Queue::default(),
             delivery: None,
             holding: Holding::default(),
-            events: VecDeque::new(),
+            events: recovered.unfinished.into_iter().map(unfinished).collect(),
             unix: None,
-            work_at: None,
+            // There may be something to throw away.
+            work_at: Some(now),
             seeds,
             stats: AgentStats::default(),
             nonce: None,
@@ -181,7 +186,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             asking: Asking::default(),
             certified: BTreeSet::new(),
             login: config.login,
-        })
+        };
+        agent.sweep(Rootless::Remove);
+        Ok(agent)
     }
 
     // --- inputs ---
@@ -344,6 +351,12 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     fn save(&self) -> Result<(), DiskError> {
         self.state.save(&self.state_disk)
     }
+}
+
+/// An installation of an earlier run that cannot be finished now: the others go on.
+fn unfinished((stage, error): (String, DiskError)) -> AgentEvent {
+    let reason = format!("what was begun in {stage} cannot be finished: {error}");
+    AgentEvent::Failed { code: FailCode::Storage.word(), reason }
 }
 
 fn endpoint_config(

@@ -13,7 +13,6 @@ use fleetcast_core::session::receiver::{
 };
 use fleetcast_core::time::Instant;
 use fleetcast_core::tree::path::Component;
-use fleetcast_core::trust::release::Circumstances;
 use fleetcast_core::wire::control::{
     FailCode, Invitation, MAX_WANT_RUNS, ReleaseName, Up, WantRun,
 };
@@ -21,7 +20,6 @@ use fleetcast_core::wire::session::Header;
 use fleetcast_core::wire::transport::Sending;
 
 use super::delivery::{Delivery, Running, Session, Staged, add};
-use super::gate::TrustGate;
 use super::{Agent, AgentEvent, WANT_AGAIN};
 use crate::codec::Decoder;
 use crate::disk::{Disk, DiskError};
@@ -48,8 +46,9 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         }
         let other = self.delivery.as_ref().is_none_or(|delivery| delivery.release() != release);
         // Refused before the delivery that runs is touched.
-        let staging = match other.then(|| self.open_staging(release)).transpose() {
-            Ok(staging) => staging,
+        let staging = match other.then(|| self.begin(now, release)).transpose() {
+            Ok(Some(None)) => return,
+            Ok(staging) => staging.flatten(),
             Err(failure) => return self.refuse(now, release, &failure),
         };
         let seed = self.next_seed();
@@ -100,25 +99,26 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         fits.then(|| ReceiverConfig::invited(invitation, fleet, controller, seed))
     }
 
+    /// The storage of a release that is to be received; `None` when it turns out to be
+    /// installed but for its last steps, which are done then.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        release: ReleaseName,
+    ) -> Result<Option<Staged<D>>, Failure> {
+        if self.finish_begun(now, release)? {
+            return Ok(None);
+        }
+        self.open_staging(release).map(Some)
+    }
+
     /// The storage of a release: as it was left, where something of it is there.
-    pub(super) fn open_staging(&mut self, release: ReleaseName) -> Result<Staged<D>, Failure> {
+    fn open_staging(&mut self, release: ReleaseName) -> Result<Staged<D>, Failure> {
         if let Some(parked) = self.holding.unpark(&release) {
             return Ok(parked);
         }
-        let distrust =
-            |reason: &str| Failure { code: FailCode::NotTrusted, reason: reason.to_owned() };
-        let authority = self.authority.clone().ok_or_else(|| distrust("no authority document"))?;
-        let membership = self.state.membership(&authority, &self.device, release.group);
-        let membership =
-            membership.ok_or_else(|| distrust("not a member of the release's group"))?;
         let area = Area::open(&self.destination)?;
-        let held = area.held()?;
-        let circumstances = Circumstances {
-            highest: self.state.highest(release.group),
-            now: self.unix,
-            installed_before: held.iter().any(|held| held.release == release),
-        };
-        let gate = TrustGate { authority, membership, circumstances };
+        let gate = self.gate(&area, &release)?;
         let decoder = Decoder::new()
             .map_err(|error| Failure { code: FailCode::Storage, reason: error.to_string() })?;
         Ok(Staging::open(area, release, gate, decoder)?)
@@ -261,16 +261,20 @@ impl<D: Disk, A: Aead> Agent<D, A> {
 
     pub(super) fn drop_delivery(&mut self) {
         self.drop_sessions();
-        self.delivery = None;
-        // What else is to be installed is next.
-        self.work_at = self.holding.is_due().then_some(Instant::ZERO);
+        if let Some(delivery) = self.delivery.take() {
+            self.abandon_unproved(&delivery.staging);
+        }
+        // What else is to be installed is next, and what was thrown away.
+        self.work_at = Some(Instant::ZERO);
     }
 
     /// Makes room for another release.
     pub(super) fn put_aside(&mut self) {
         self.drop_sessions();
-        if let Some(delivery) = self.delivery.take().filter(|delivery| delivery.staged) {
-            self.holding.park(delivery.staging);
+        match self.delivery.take() {
+            Some(delivery) if delivery.staged => self.holding.park(delivery.staging),
+            Some(delivery) => self.abandon_unproved(&delivery.staging),
+            None => {}
         }
     }
 
@@ -280,9 +284,10 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             self.drop_delivery();
         }
         if let Ok(area) = Area::open(&self.destination) {
-            // What stays behind is listed again after the next start.
+            // What stays behind goes when a newer release is installed.
             let _ = area.abandon(release);
         }
+        self.work_at.get_or_insert(Instant::ZERO);
     }
 
     // --- staging and install ---
@@ -356,6 +361,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     /// Installs a whole release, or tells why that fails; `false`: it is not whole.
     pub(super) fn install_from(&mut self, now: Instant, staging: &mut Staged<D>) -> bool {
         let release = staging.release();
+        if let Err(failure) = self.judge_again(staging) {
+            self.refuse(now, release, &failure);
+            self.work_at.get_or_insert(now);
+            return true;
+        }
         let directory = staging.evidence().map(|checked| checked.directory().to_owned());
         let Some(directory) = directory else { return false };
         let Ok(group) = Component::parse(directory.as_bytes()) else { return false };
@@ -366,14 +376,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             state.save(disk).map_err(|_| NotPersisted)
         };
         match install(staging, group, &mut persist) {
-            Ok(installed) => {
-                self.confirm(now, release);
-                self.tell(AgentEvent::Installed {
-                    group: installed.directory,
-                    sequence: release.order.sequence,
-                    release: release.digest,
-                });
-            }
+            Ok(installed) => self.has_installed(now, installed),
             Err(InstallError::Incomplete) => return false,
             Err(error) => {
                 let code = match error {

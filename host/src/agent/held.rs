@@ -6,9 +6,9 @@ use fleetcast_core::wire::control::ReleaseName;
 use super::delivery::Staged;
 use crate::disk::Disk;
 
-/// Staged releases that are kept open at most: a further one is opened again from storage
-/// when its time comes.
-const MOST: usize = 64;
+/// Staged releases that are kept open at most, each with some eight handles: a further one
+/// is opened again from storage when its time comes.
+const MOST: usize = 32;
 
 /// What is held back, and what is to be installed as soon as there is time.
 pub(super) struct Holding<D: Disk> {
@@ -32,11 +32,6 @@ impl<D: Disk> Holding<D> {
         self.back.contains(release)
     }
 
-    /// Whether something is to be installed.
-    pub(super) fn is_due(&self) -> bool {
-        !self.due.is_empty()
-    }
-
     /// Notes a release that is to be installed, in place of others of its group.
     pub(super) fn make_due(&mut self, release: ReleaseName) {
         self.due.retain(|due| due.group != release.group);
@@ -50,6 +45,15 @@ impl<D: Disk> Holding<D> {
         self.parked.retain(|staged| staged.release() != *release);
     }
 
+    /// Forgets what a release that is installed now has overtaken: it would be refused.
+    pub(super) fn forget_overtaken(&mut self, installed: &ReleaseName) {
+        let overtaken =
+            |other: &ReleaseName| other.group == installed.group && other.order < installed.order;
+        self.back.retain(|held| !overtaken(held));
+        self.due.retain(|due| !overtaken(due));
+        self.parked.retain(|staged| !overtaken(&staged.release()));
+    }
+
     /// Forgets a group.
     pub(super) fn forget_group(&mut self, group: GroupId) {
         self.back.retain(|held| held.group != group);
@@ -58,7 +62,8 @@ impl<D: Disk> Holding<D> {
     }
 
     /// Keeps a staged release open while something else is received.
-    pub(super) fn park(&mut self, staged: Staged<D>) {
+    pub(super) fn park(&mut self, mut staged: Staged<D>) {
+        staged.rest();
         let release = staged.release();
         self.parked.retain(|other| other.release() != release);
         if self.parked.len() < MOST {

@@ -39,6 +39,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             // At once, whatever else is being received.
             if !self.install_from(now, &mut staged) {
                 self.holding.make_due(release);
+                self.make_way(now);
             }
         } else if self.is_member(&release) {
             self.holding.make_due(release);
@@ -92,8 +93,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             self.confirm(now, release);
             return true;
         }
-        match self.open_staging(release) {
-            Ok(staging) => self.delivery = Some(Delivery::new(staging)),
+        match self.begin(now, release) {
+            Ok(staging) => self.delivery = staging.map(Delivery::new),
             Err(failure) => self.refuse(now, release, &failure),
         }
         true

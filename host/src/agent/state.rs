@@ -163,11 +163,13 @@ impl State {
         instead.map_or(seen.order, |instead| instead.order)
     }
 
-    /// Notes a release as the highest accepted of its group, installed `at`.
+    /// Notes a release as the highest accepted of its group, installed `at`; never a lower
+    /// one than before.
     pub fn accept(&mut self, release: &ReleaseName, at: u64) {
         let ReleaseName { group, order, digest } = *release;
         let accepted = Accepted { group, order, digest, at };
         match self.accepted.iter_mut().find(|known| known.group == release.group) {
+            Some(known) if known.order > order => {}
             Some(known) => *known = accepted,
             None => self.accepted.push(accepted),
         }

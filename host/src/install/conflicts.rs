@@ -11,6 +11,9 @@ use crate::staging::area::{Area, Held};
 use crate::staging::seed::held_table;
 use crate::staging::table::{Entry, TOP, Table};
 
+/// What a mount point says when it is to be moved (EBUSY).
+const MOUNTED: DiskError = DiskError::Io(16);
+
 /// A local change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
@@ -51,7 +54,17 @@ pub(super) fn keep_aside<D: Disk>(
         return set_aside_whole(area, stage, old, new);
     };
     let mut search = Search::new(area, &table, new);
-    search.run(disk.open_dir(stage, old)?)?;
+    match disk.open_dir(stage, old).and_then(|top| search.run(top)) {
+        Ok(()) => {}
+        // Such as a directory of somebody else's that we may not look into, or move to
+        // another parent. The one around it is ours, and goes as a whole.
+        Err(DiskError::Denied | DiskError::Unsupported | MOUNTED) => {
+            let mut aside = set_aside_whole(area, stage, old, new)?;
+            aside.conflicts.splice(0..0, search.conflicts);
+            return Ok(aside);
+        }
+        Err(error) => return Err(error),
+    }
     let (conflicts, directory) = (search.conflicts, search.aside.map(|(name, _)| name));
     Ok(Aside { conflicts, directory, is_predecessor: true })
 }

@@ -1,6 +1,7 @@
 //! Behind the activation: local changes aside, the predecessor kept, the stage
 //! becomes the record of what is held. Can be begun again at any point.
 
+use fleetcast_core::ids::GroupId;
 use fleetcast_core::wire::control::ReleaseName;
 
 use super::conflicts::{self, Conflict};
@@ -43,16 +44,20 @@ pub(super) fn finish<D: Disk>(
         if absent(disk.stat(stage, old))? {
             continue;
         }
-        let record = disk.open_dir(&area.ours, held_name(group).as_bytes());
+        let owner = owner(area, stage, old)?.unwrap_or(group);
+        let record = disk.open_dir(&area.ours, held_name(owner).as_bytes());
         let aside = conflicts::keep_aside(area, stage, old, record.ok().as_ref(), held)?;
         installed.conflicts.extend(aside.conflicts);
         installed.kept_aside = aside.directory.or(installed.kept_aside);
-        if aside.is_predecessor {
+        if aside.is_predecessor && owner == group {
             let name = old_name(group);
             area.discard(&area.ours, name.as_bytes())?;
             disk.rename(stage, old, &area.ours, name.as_bytes())?;
+        } else if aside.is_predecessor {
+            area.discard(stage, old)?;
         }
     }
+    forget_others(area, held)?;
     disk.sync_dir(stage)?;
     disk.sync_dir(&area.ours)?;
     area.discard(&area.ours, held_name(group).as_bytes())?;
@@ -61,6 +66,26 @@ pub(super) fn finish<D: Disk>(
     disk.sync_dir(&area.ours)?;
     tidy_record(area, stage)?;
     Ok(installed)
+}
+
+/// The group whose release a directory was installed for, as the records say: it may have
+/// had the name before another group took it.
+fn owner<D: Disk>(area: &Area<D>, stage: &D::Dir, old: &[u8]) -> disk::Result<Option<GroupId>> {
+    let inode = area.disk.stat(stage, old)?.inode;
+    let records = area.records()?;
+    let owner = records.iter().find(|record| record.inode == inode);
+    Ok(owner.map(|record| record.release.group))
+}
+
+/// Removes the records of other groups that name this release's directory: theirs is gone.
+fn forget_others<D: Disk>(area: &Area<D>, held: &Held) -> disk::Result<()> {
+    for other in area.records()? {
+        let group = other.release.group;
+        if group != held.release.group && other.directory == held.directory {
+            area.discard(&area.ours, held_name(group).as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 /// Leaves in a record of what is held only what it is made of.

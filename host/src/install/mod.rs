@@ -20,7 +20,7 @@ mod recover;
 pub use self::conflicts::Conflict;
 pub use self::finish::Installed;
 use self::finish::finish;
-pub use self::recover::{Recovered, recover};
+pub use self::recover::{Recovered, finish_begun, recover};
 
 use fleetcast_core::tree::path::Component;
 use fleetcast_core::wire::control::ReleaseName;

@@ -3,6 +3,8 @@
 use crate::disk::{self, Disk, DiskError, Kind};
 use crate::staging::area::{Area, Held, PRIOR, RELEASE, TREE, absent, stage_name};
 
+use fleetcast_core::wire::control::ReleaseName;
+
 use super::finish::{Installed, finish, tidy_record};
 
 /// What recovery found.
@@ -13,6 +15,9 @@ pub struct Recovered {
     pub finished: Vec<Installed>,
     /// Stages that can go on: their names in our directory.
     pub stages: Vec<String>,
+    /// Stages that cannot be brought in order now, and why; nothing may be staged there
+    /// before [`finish_begun`] has succeeded.
+    pub unfinished: Vec<(String, DiskError)>,
 }
 
 /// Brings a destination in order; must run before anything is staged there.
@@ -20,13 +25,16 @@ pub struct Recovered {
 /// Can be interrupted at any point and run again.
 ///
 /// # Errors
-/// When the storage fails.
+/// When the storage fails. What fails for one stage alone is told with the rest: the
+/// others go on.
 pub fn recover<D: Disk>(area: &Area<D>) -> disk::Result<Recovered> {
     let disk = &area.disk;
     let mut recovered = Recovered::default();
     for name in disk.list(&area.ours)? {
         if name.starts_with(b"stage-") {
-            recover_stage(area, &name, &mut recovered)?;
+            if let Err(error) = recover_stage(area, &name, &mut recovered) {
+                recovered.unfinished.push((String::from_utf8_lossy(&name).into_owned(), error));
+            }
         } else if name.starts_with(b"held-") {
             match disk.open_dir(&area.ours, &name) {
                 Ok(record) => tidy_record(area, &record)?,
@@ -40,6 +48,25 @@ pub fn recover<D: Disk>(area: &Area<D>) -> disk::Result<Recovered> {
     Ok(recovered)
 }
 
+/// Finishes the installation of a release where it stopped behind its activation; `None`
+/// where there is nothing to finish. Must run before the release is staged again: what lies
+/// in its stage then is the directory that was visible before.
+///
+/// # Errors
+/// When the storage fails.
+pub fn finish_begun<D: Disk>(
+    area: &Area<D>,
+    release: &ReleaseName,
+) -> disk::Result<Option<Installed>> {
+    let name = stage_name(release);
+    if absent(area.disk.stat(&area.ours, name.as_bytes()))? {
+        return Ok(None);
+    }
+    let mut recovered = Recovered::default();
+    recover_stage(area, name.as_bytes(), &mut recovered)?;
+    Ok(recovered.finished.pop())
+}
+
 fn recover_stage<D: Disk>(
     area: &Area<D>,
     name: &[u8],
@@ -51,8 +78,12 @@ fn recover_stage<D: Disk>(
         Err(DiskError::Special) => return area.discard(&area.ours, name),
         Err(error) => return Err(error),
     };
-    let begun = Held::load(disk, &stage).ok();
-    let begun = begun.filter(|held| stage_name(&held.release).as_bytes() == name);
+    let begun = match Held::load(disk, &stage) {
+        Ok(held) => Some(held).filter(|held| stage_name(&held.release).as_bytes() == name),
+        Err(DiskError::NotFound | DiskError::Short) => None,
+        // Without the record nobody knows whose directory lies in the stage.
+        Err(error) => return Err(error),
+    };
     if let Some(held) = begun {
         if is_active(area, &stage, &held)? {
             recovered.finished.push(finish(area, &stage, &held)?);

@@ -62,21 +62,23 @@ impl<D: Disk> Area<D> {
     /// # Errors
     /// When the storage fails; records that cannot be read are left out.
     pub fn held(&self) -> disk::Result<Vec<Held>> {
-        let mut held = Vec::new();
-        for name in self.disk.list(&self.ours)? {
-            if !name.starts_with(b"held-") {
-                continue;
-            }
-            let record = self.disk.open_dir(&self.ours, &name);
-            if let Ok(record) = record.and_then(|dir| Held::load(&self.disk, &dir)) {
-                let found = self.disk.stat(&self.root, record.directory.as_bytes());
-                if found.is_ok_and(|stat| stat.kind == Kind::Directory) {
-                    held.push(record);
-                }
-            }
-        }
+        let mut held = self.records()?;
+        held.retain(|record| {
+            let found = self.disk.stat(&self.root, record.directory.as_bytes());
+            found.is_ok_and(|stat| stat.kind == Kind::Directory)
+        });
         held.sort_by_key(|record| record.release.group);
         Ok(held)
+    }
+
+    /// The records of what was installed, in no order; those that cannot be read are left out.
+    pub(crate) fn records(&self) -> disk::Result<Vec<Held>> {
+        let names = self.disk.list(&self.ours)?.into_iter();
+        let records = names.filter(|name| name.starts_with(b"held-")).filter_map(|name| {
+            let record = self.disk.open_dir(&self.ours, &name);
+            record.and_then(|dir| Held::load(&self.disk, &dir)).ok()
+        });
+        Ok(records.collect())
     }
 
     /// Gives up a release that was being staged: one overtaken or cancelled.
@@ -101,17 +103,22 @@ impl<D: Disk> Area<D> {
     /// installation and after [`Self::abandon`]. With many files it is slow.
     ///
     /// # Errors
-    /// When the storage fails.
+    /// When something cannot be removed; all else is then.
     pub fn empty_trash(&self, files: u32) -> disk::Result<bool> {
         let mut left = files;
+        let mut emptied = Ok(true);
         for name in self.disk.list(&self.ours)? {
-            if name.starts_with(b"trash-")
-                && !remove_some(&self.disk, &self.ours, &name, &mut left)?
-            {
-                return Ok(false);
+            if !name.starts_with(b"trash-") {
+                continue;
+            }
+            match remove_some(&self.disk, &self.ours, &name, &mut left) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                // What cannot be removed must not keep the rest.
+                Err(error) => emptied = Err(error),
             }
         }
-        Ok(true)
+        emptied
     }
 
     /// A name of ours that is not taken: the prefix and the next number.

@@ -74,7 +74,7 @@ impl<D: Disk> Build<D> {
                 }
                 Stage::Links { .. } => self.enter(Stage::Room),
                 Stage::Room => {
-                    check_room(disk, &content.table)?;
+                    check_room(area, &content.table)?;
                     self.enter(Stage::Files { next: 0 })
                 }
                 Stage::Files { next } if next < total => {
@@ -216,8 +216,17 @@ fn make_file<D: Disk>(disk: &D, content: &mut Content<D>, number: u32) -> disk::
 }
 
 /// Free space before the first content byte: what the files still to be made
-/// will allocate, and one unit for each entry.
-fn check_room<D: Disk>(disk: &D, table: &Table) -> Result<(), Failure> {
+/// will allocate, and one unit for each entry. What is on its way out goes first
+/// where there is not enough.
+fn check_room<D: Disk>(area: &Area<D>, table: &Table) -> Result<(), Failure> {
+    has_room(&area.disk, table).or_else(|_| {
+        // What cannot be removed takes room like anything else.
+        let _ = area.empty_trash(u32::MAX);
+        has_room(&area.disk, table)
+    })
+}
+
+fn has_room<D: Disk>(disk: &D, table: &Table) -> Result<(), Failure> {
     let space = disk.space()?;
     let to_make = table.entries.iter().filter(|entry| entry.is_file && !entry.made);
     let needed = to_make.fold(0_u64, |sum, entry| {

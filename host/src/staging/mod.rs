@@ -37,9 +37,11 @@ mod journal;
 mod old_index;
 mod places;
 mod predecessors;
+mod resting;
 mod run;
 mod scratch;
 pub(crate) mod seed;
+pub mod sweep;
 pub(crate) mod table;
 
 use fleetcast_core::ids::Ordinal;

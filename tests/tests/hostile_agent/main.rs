@@ -12,3 +12,4 @@ mod messages;
 mod people;
 mod releases;
 mod standing;
+mod storage;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod local;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use fleetcast::disk::{Disk, DiskError};
@@ -362,53 +364,6 @@ fn a_disk_without_room_is_told_before_the_first_content_byte() {
     // 400,000 bytes are 98 units of 4,096, and one for the file itself.
     assert!(failure.reason.starts_with("405504 bytes needed, "), "{}", failure.reason);
     assert_eq!(staging.progress().0, next.index.iter().map(|c| c.len() as u64).sum::<u64>());
-}
-
-#[test]
-fn local_changes_are_kept_aside_and_told() {
-    let disk = with_old(ALL);
-    disk.tamper("kiosks/app/run", b"edited here");
-    disk.tamper("kiosks/app/notes", b"mine");
-    let (installed, _) = deliver(&disk, &release(2, &new_tree())).unwrap();
-    assert_eq!(visible(&disk), Some(new_tree()));
-    let mut told: Vec<_> =
-        installed.conflicts.iter().map(|c| (c.path.as_str(), c.changed)).collect();
-    told.sort_unstable();
-    assert_eq!(told, [("app/notes", false), ("app/run", true)]);
-    let aside = read_tree(&disk, &ours(&disk), &installed.kept_aside.unwrap()).unwrap();
-    assert_eq!(aside["app/run"], Node::File(true, 7_777_777, b"edited here".to_vec()));
-    assert_eq!(aside["app/notes"], file(7_777_777, b"mine"));
-}
-
-#[test]
-fn a_power_cut_never_loses_a_local_change() {
-    let base = with_old(ALL);
-    base.tamper("kiosks/app/run", b"edited here");
-    base.tamper("kiosks/notes", b"mine");
-    let before = visible(&base);
-    let next = release(2, &new_tree());
-    let run = base.fork();
-    run.set_fault(None);
-    deliver(&run, &next).unwrap();
-    for fault in cuts(run.calls()) {
-        for seed in 0..SEEDS {
-            let disk = base.fork();
-            disk.set_fault(Some(fault));
-            let _ = deliver(&disk, &next);
-            disk.reboot(seed);
-            let seen = visible(&disk);
-            assert!(seen == before || seen == Some(new_tree()), "{fault:?} {seed}: {seen:?}");
-            deliver_after(&disk, &next, seen == Some(new_tree()));
-            let everything = read_tree(&disk, &disk.root().unwrap(), ".fleetcast").unwrap();
-            for lost in [&b"edited here"[..], b"mine"] {
-                let kept = everything.iter().any(|(path, node)| {
-                    path.starts_with("conflicts-")
-                        && matches!(node, Node::File(_, _, bytes) if bytes == lost)
-                });
-                assert!(kept, "{fault:?} {seed}: {everything:?}");
-            }
-        }
-    }
 }
 
 #[test]
