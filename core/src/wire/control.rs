@@ -12,6 +12,7 @@ use super::Malformed;
 pub use super::body::{check_body, decode, decode_body, encode};
 pub use super::codecs::{CODEC_LZ4, CODEC_PATCH, CODEC_ZSTD, GIVES_UP, HOLDS_BACK};
 use super::people::{AccountAnswer, Answer, Available, MAX_LISTED};
+pub use super::refusal::{FailCode, RefusedWhy};
 use crate::digest::Digest;
 use crate::ids::{BlockIndex, Epoch, GroupId, ReceiverId, ReleaseOrder, SessionId, VerifyingKey};
 
@@ -78,53 +79,6 @@ pub enum Standing {
     Member,
     /// Not wanted any more.
     Revoked,
-}
-
-/// Why an enrolment is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum RefusedWhy {
-    /// The invitation has expired.
-    Expired,
-    /// The invitation has been used as often as it may be.
-    Used,
-    /// The invitation was taken back.
-    Revoked,
-    /// Too many receivers wait for approval.
-    Full,
-    /// The server does not know this receiver any more.
-    Unknown,
-}
-
-/// Why a receiver could not install a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum FailCode {
-    /// The disk has no room for it.
-    NoSpace,
-    /// Reading or writing the disk failed.
-    Storage,
-    /// Signatures, membership or order do not allow it.
-    NotTrusted,
-    /// The tree breaks a rule of PROTOCOL R1.
-    BadTree,
-    /// First installation after its expiry.
-    Expired,
-    /// Larger or deeper than this receiver can hold.
-    TooLarge,
-}
-
-impl FailCode {
-    /// Its name, for people and scripts.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::NoSpace => "no-space",
-            Self::Storage => "storage-failed",
-            Self::NotTrusted => "not-trusted",
-            Self::BadTree => "bad-tree",
-            Self::Expired => "expired",
-            Self::TooLarge => "too-large",
-        }
-    }
 }
 
 /// An invitation to a session (PROTOCOL §5).
@@ -318,9 +272,17 @@ pub enum Up<'a> {
         /// The password from now on.
         new: &'a [u8],
     },
+    /// What was noticed when a release was installed; said only where there is something.
+    Findings {
+        /// The release.
+        release: ReleaseName,
+        /// Files and directories of the one before that somebody had changed or added here;
+        /// they are kept aside.
+        changes: u32,
+        /// Whether the new directory took the place of the old one in one step.
+        atomic: bool,
+    },
     /// The number is kept for another message; nobody sends this.
-    Kept20,
-    /// As [`Self::Kept20`].
     Kept21,
     /// I trust this version of the authority document, durably.
     Trusts {

@@ -12,6 +12,7 @@ pub mod datagram;
 pub mod handshake;
 pub mod nack;
 pub mod people;
+mod refusal;
 pub mod segment;
 pub mod session;
 pub mod transport;

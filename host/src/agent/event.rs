@@ -76,6 +76,20 @@ pub enum AgentEvent {
         /// Its digest.
         release: Digest,
     },
+    /// What was noticed when a release was installed, where there was something.
+    Findings {
+        /// The group's name.
+        group: String,
+        /// Its number in the group.
+        sequence: u64,
+        /// Files and directories that somebody had changed or added, by their paths; they
+        /// are kept.
+        changes: Vec<String>,
+        /// Where, below the destination.
+        kept: Option<String>,
+        /// Whether the new directory took the place of the old one in one step.
+        atomic: bool,
+    },
     /// The server has named a release that is newer than what is installed.
     Behind {
         /// The group's name where it is known, else its identity.

@@ -3,7 +3,7 @@
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::release::Circumstances;
-use fleetcast_core::wire::control::{FailCode, ReleaseName};
+use fleetcast_core::wire::control::{FailCode, ReleaseName, Up};
 
 use super::delivery::Staged;
 use super::gate::TrustGate;
@@ -66,12 +66,29 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let release = installed.release;
         self.confirm(now, release);
         self.tell(AgentEvent::Installed {
-            group: installed.directory,
+            group: installed.directory.clone(),
             sequence: release.order.sequence,
             release: release.digest,
         });
+        if !installed.conflicts.is_empty() || !installed.atomic {
+            self.tell_findings(now, installed);
+        }
         self.holding.forget_overtaken(&release);
         self.sweep(Rootless::Keep);
+    }
+
+    fn tell_findings(&mut self, now: Instant, installed: Installed) {
+        // PROTOCOL M8
+        let Installed { release, directory, conflicts, kept_aside, atomic } = installed;
+        let changes = u32::try_from(conflicts.len()).unwrap_or(u32::MAX);
+        self.say(now, &Up::Findings { release, changes, atomic });
+        self.tell(AgentEvent::Findings {
+            group: directory,
+            sequence: release.order.sequence,
+            changes: conflicts.into_iter().map(|conflict| conflict.path).collect(),
+            kept: kept_aside.map(|name| format!(".fleetcast/{name}")),
+            atomic,
+        });
     }
 
     /// Removes stages of releases that can never be installed any more.

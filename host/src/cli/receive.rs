@@ -391,6 +391,7 @@ fn release_words(event: &AgentEvent) -> Option<Words> {
             json!({ "group": group, "sequence": sequence, "release": release.to_string() }),
             format!("installed {}#{sequence}", printable(group)),
         ),
+        AgentEvent::Findings { .. } => return findings(event),
         AgentEvent::Failed { code, reason } => (
             "failed",
             json!({ "code": code, "reason": reason }),
@@ -398,6 +399,37 @@ fn release_words(event: &AgentEvent) -> Option<Words> {
         ),
         _ => return None,
     })
+}
+
+/// Paths of local changes that a person is shown at most.
+const SHOWN: usize = 5;
+
+/// Words for what was noticed at an installation.
+fn findings(event: &AgentEvent) -> Option<Words> {
+    let AgentEvent::Findings { group, sequence, changes, kept, atomic } = event else {
+        return None;
+    };
+    let body = json!({
+        "group": group,
+        "sequence": sequence,
+        "changes": changes,
+        "kept": kept,
+        "atomic": atomic,
+    });
+    let mut lines = Vec::new();
+    if let (Some(kept), false) = (kept, changes.is_empty()) {
+        let shown = changes.iter().take(SHOWN).map(|path| printable(path));
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        let more = changes.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        lines.push(format!("local changes of {} kept in {kept}: {shown}{more}", printable(group)));
+    }
+    if !atomic {
+        let group = printable(group);
+        let why = "this file system cannot exchange directories";
+        lines.push(format!("{group}#{sequence} was activated in two steps: {why}"));
+    }
+    Some(("findings", body, lines.join("\n")))
 }
 
 fn unwell(condition: Condition, subject: &str) -> Words {

@@ -59,8 +59,13 @@ pub(super) fn keep_aside<D: Disk>(
         // Such as a directory of somebody else's that we may not look into, or move to
         // another parent. The one around it is ours, and goes as a whole.
         Err(DiskError::Denied | DiskError::Unsupported | MOUNTED) => {
+            let (found, begun) = (search.conflicts, search.aside);
+            if let Some((name, _)) = begun.filter(|_| found.is_empty()) {
+                // Empty, but for directories that were made for what could not be moved.
+                area.discard(&area.ours, name.as_bytes())?;
+            }
             let mut aside = set_aside_whole(area, stage, old, new)?;
-            aside.conflicts.splice(0..0, search.conflicts);
+            aside.conflicts.splice(0..0, found);
             return Ok(aside);
         }
         Err(error) => return Err(error),

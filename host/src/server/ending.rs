@@ -59,6 +59,31 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
+    /// What a receiver noticed when it installed a release that it holds.
+    pub(super) fn on_findings(
+        &mut self,
+        now: Instant,
+        id: ReceiverId,
+        release: &ReleaseName,
+        changes: u32,
+        atomic: bool,
+    ) {
+        // PROTOCOL M8
+        let held = self.registry.held(id, release.group).map(|held| held.release);
+        if held != Some(*release) || !self.patience.lines.take(now, &id) {
+            return;
+        }
+        let (name, title) = (self.name_of(&id), self.registry.release_title(release));
+        if changes > 0 {
+            let kept = format!("{changes} kept aside at the receiver");
+            self.registry.log(&name, "local-changes", &title, &kept);
+        }
+        if !atomic {
+            let why = "its file system cannot exchange directories";
+            self.registry.log(&name, "activated-in-two-steps", &title, why);
+        }
+    }
+
     /// Whether a receipt is its receiver's. The one that is known is repeated on every
     /// channel, and not checked again; others cost time, and nobody has more of them than
     /// groups.

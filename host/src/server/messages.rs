@@ -77,6 +77,9 @@ impl<A: Aead> ServerNode<A> {
             }
             Up::Failed { release, code, reason } => self.on_failed(now, id, &release, code, reason),
             Up::Staged { release } => self.on_staged(now, (slot, id), &release),
+            Up::Findings { release, changes, atomic } => {
+                self.on_findings(now, id, &release, changes, atomic);
+            }
             Up::Evidence { release, offset, total, bytes } => {
                 let (offset, total) = (offset.into(), total.into());
                 self.on_evidence(now, (slot, id), Piece { release, offset, total, bytes });

@@ -184,6 +184,31 @@ fn who_was_removed_is_heard_no_more() {
     assert_eq!(fleet.node().batch_of_changes(), before, "the removal, and nothing after it");
 }
 
+// PROTOCOL M8
+#[test]
+fn what_a_receiver_noticed_stands_in_the_log_in_bounded_number_and_for_what_it_holds_only() {
+    let mut fleet = Fleet::new(28);
+    let (mut liar, _, group) = member(&mut fleet);
+    let (name, _) = send(&mut fleet, group, 1, true);
+    let findings = |release, atomic| Up::Findings { release, changes: 3, atomic };
+    let lines = |fleet: &mut Fleet, action: &str| {
+        let log = fleet.node().registry().recent_log();
+        log.filter(|line| line.action == action).map(|line| line.result.clone()).collect::<Vec<_>>()
+    };
+    liar.say(&mut fleet, &findings(name, true));
+    assert_eq!(lines(&mut fleet, "local-changes"), [""; 0], "it does not hold that");
+    liar.say(&mut fleet, &claims(name));
+    liar.say(&mut fleet, &findings(name, false));
+    assert_eq!(lines(&mut fleet, "local-changes"), ["3 kept aside at the receiver"]);
+    let steps = lines(&mut fleet, "activated-in-two-steps");
+    assert_eq!(steps, ["its file system cannot exchange directories"]);
+    for _ in 0..1_000 {
+        liar.say(&mut fleet, &findings(name, true));
+    }
+    let lines = lines(&mut fleet, "local-changes").len();
+    assert!((2..100).contains(&lines), "{lines}");
+}
+
 #[test]
 fn nothing_of_a_deleted_group_stays_but_the_log() {
     let mut fleet = Fleet::new(26);

@@ -11,7 +11,7 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::ReleaseOrder;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::trust::release::ReleaseRoot;
-use fleetcast_core::wire::control::{Down, Invitation, ReleaseName};
+use fleetcast_core::wire::control::{Down, Invitation, ReleaseName, Up};
 use fleetcast_tests::admin::{Admin, EPOCH};
 use fleetcast_tests::disk::{Abilities, Fault, Node, SimDisk, read_tree};
 use fleetcast_tests::random::Random;
@@ -110,6 +110,33 @@ fn an_error_at_any_call_is_made_good_by_another_attempt_in_the_same_run() {
         );
     }
     assert!(met > 10 && finished > 3, "faults met: {met}, behind the exchange: {finished}");
+}
+
+// PROTOCOL M8
+#[test]
+fn local_changes_are_told_to_the_person_and_to_the_server() {
+    let (mut captor, admin) = captor(66);
+    captor.offer_good(&admin, 1, 1);
+    let findings = |captor: &Captor| captor.times_said(|up| matches!(up, Up::Findings { .. }));
+    assert_eq!(findings(&captor), 0, "there was nothing to find");
+    captor.destination.tamper("kiosks/notes", b"mine");
+    captor.destination.tamper("kiosks/more", b"mine too");
+    captor.offer_good(&admin, 2, 2);
+    captor.offer_good(&admin, 3, 3);
+    assert_eq!(captor.installed(), [1, 2, 3]);
+    let second = admin.sign_root(&root(&admin, 2)).0;
+    let said = Up::Findings { release: second, changes: 2, atomic: true };
+    assert_eq!((findings(&captor), captor.times_said(|up| *up == said)), (1, 1));
+    let told = captor.events.iter().find_map(|event| match event {
+        AgentEvent::Findings { sequence: 2, changes, kept, .. } => Some((changes, kept)),
+        _ => None,
+    });
+    let (changes, kept) = told.expect("the person is told");
+    let mut changes = changes.clone();
+    changes.sort();
+    assert_eq!(changes, ["more", "notes"]);
+    let kept = kept.as_ref().and_then(|kept| kept.strip_prefix(".fleetcast/"));
+    assert_eq!(captor.ours("conflicts-"), [kept.expect("where they are")]);
 }
 
 // Safety S7
