@@ -44,6 +44,7 @@ mod logins;
 mod member;
 mod messages;
 mod newest;
+mod overtaking;
 #[cfg(test)]
 mod patch_tests;
 mod patches;

@@ -52,6 +52,7 @@ impl<A: Aead> ServerNode<A> {
         if self.settle_delivery(id, release, DeliveryState::Installed, "", "") {
             self.registry.log(&name, "installed", &title, "ok");
         }
+        self.take_place(now, id, release);
         self.leave_sessions(&id, release);
         // A receipt is repeated on every new channel: that ends nothing.
         if self.busy_delivery(&id).is_some_and(|busy| busy.release == *release) {

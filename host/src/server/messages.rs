@@ -400,13 +400,14 @@ impl<A: Aead> ServerNode<A> {
             let at = self.registry.time();
             self.registry.put_held(HeldRecord { receiver: id, release, at, receipt: Vec::new() });
             self.settle_delivery(id, &release, DeliveryState::Installed, "", "");
+            self.take_place(now, id, &release);
         }
         if !more {
             if let Some(link) = self.links.get_mut(&slot) {
                 link.ready = true;
             }
-            self.release_to(now, id);
             self.owe_current(now, id);
+            self.release_to(now, id);
         }
     }
 

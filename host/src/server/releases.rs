@@ -2,7 +2,7 @@
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
-use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder};
+use fleetcast_core::ids::{ReceiverId, ReleaseOrder};
 use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::document::SignedDocument;
@@ -63,7 +63,7 @@ impl<A: Aead> ServerNode<A> {
         Ok(self.publish(now, actor, record, options.queue))
     }
 
-    /// Makes a release the current one of its group, and owes it to the members.
+    /// Makes a release the newest of its group, and owes it to the members.
     pub(super) fn publish(
         &mut self,
         now: Instant,
@@ -72,7 +72,6 @@ impl<A: Aead> ServerNode<A> {
         queue: bool,
     ) -> Vec<u64> {
         let name = record.name;
-        self.supersede(name.group);
         let title = self.registry.release_title(&name);
         self.registry.log(actor, "release-sent", &title, &record.label);
         if record.terms.is_scheduled() {
@@ -91,6 +90,7 @@ impl<A: Aead> ServerNode<A> {
                 self.owe(now, member, name, hold);
             }
         }
+        self.outdate(&name);
         self.forget_contents();
         (first..self.registry.next_delivery()).collect()
     }
@@ -130,20 +130,6 @@ impl<A: Aead> ServerNode<A> {
         })
     }
 
-    fn supersede(&mut self, group: GroupId) {
-        let current: Vec<ReleaseRecord> = self
-            .registry
-            .releases()
-            .filter(|r| r.name.group == group && r.state == ReleaseState::Current)
-            .cloned()
-            .collect();
-        for release in current {
-            let state = ReleaseState::Superseded;
-            self.scheduled.remove(&release.name.digest);
-            self.registry.put_release(ReleaseRecord { state, ..release });
-        }
-    }
-
     /// Takes a delivery that waits back.
     ///
     /// # Errors
@@ -162,8 +148,8 @@ impl<A: Aead> ServerNode<A> {
     /// `delivery-unknown`, `release-superseded`.
     pub fn retry_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
         let delivery = self.registry.delivery(id).cloned().ok_or_else(|| unknown_delivery(id))?;
-        let current = self.registry.current_release(delivery.release.group);
-        if current.is_none_or(|current| current.name != delivery.release) {
+        let release = delivery.release;
+        if self.is_outdated(&release) || self.is_overtaken(delivery.receiver, &release) {
             // Owing it again would take the place of the newer one.
             let message = format!("delivery {id} is of a release that is not its group's newest");
             let hint = "the newest release contains everything: fleetcast pending list";

@@ -40,14 +40,7 @@ impl<A: Aead> ServerNode<A> {
         }
         self.scheduled.remove(digest);
         self.registry.put_release(ReleaseRecord { state: ReleaseState::Cancelled, ..release });
-        let before = self.registry.current_release(name.group).cloned();
-        if let Some(before) = before.filter(|before| before.state == ReleaseState::Superseded) {
-            if before.terms.is_scheduled() {
-                // It waits for its time again.
-                self.scheduled.insert(before.name.digest);
-            }
-            self.registry.put_release(ReleaseRecord { state: ReleaseState::Current, ..before });
-        }
+        self.reinstate(name.group);
         let title = self.registry.release_title(&name);
         self.registry.log(actor, "release-cancelled", &title, "ok");
         self.forget_contents();

@@ -134,6 +134,7 @@ impl<A: Aead> ServerNode<A> {
         let signatures = signed
             .map_or(0, |document| document.signers().filter(|key| admins.contains(key)).count());
         let state = match release.state {
+            ReleaseState::Current if self.is_waiting(&release.name) => "waiting",
             ReleaseState::Current => "current",
             ReleaseState::Superseded => "superseded",
             ReleaseState::Cancelled => "cancelled",
