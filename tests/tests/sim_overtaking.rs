@@ -237,6 +237,29 @@ fn what_would_be_switched_to_no_earlier_than_something_newer_is_over_at_once() {
 }
 
 #[test]
+fn a_time_that_is_over_by_the_servers_clock_is_refused() {
+    let mut world = gathered(88);
+    let (group, name) = world.groups[0].clone();
+    let clock = time(&world);
+    let mut submit = |seconds: u64| {
+        let node = world.server.node.as_mut().unwrap();
+        let order = node.next_order(&name).unwrap();
+        let chunks = &world.server.chunks;
+        let signed = world.admin.release(group, &name, order, &noise(1), chunks);
+        let terms = Terms { at: Some(clock - seconds), ..AT_ONCE };
+        let options = SendOptions { terms, queue: false };
+        node.submit_release(world.now, "admin", signed.document.clone(), options)
+    };
+    let refused = submit(100).unwrap_err();
+    assert_eq!(refused.code, "time-over");
+    let times = [clock - 100, clock].map(fleetcast::units::format_time);
+    assert!(times.iter().all(|time| refused.message.contains(time)), "{refused:?}");
+    // Clocks differ a little: what is just over is due now.
+    submit(40).unwrap();
+    wait(&mut world, 20, |world| all_show(world, 1));
+}
+
+#[test]
 fn what_failed_is_tried_again_while_what_is_newer_waits() {
     let mut world = gathered(86);
     send(&mut world, 1, slowly());

@@ -145,6 +145,10 @@ pub struct NextRelease {
     /// Whether any of them is a constrained device.
     pub constrained: bool,
 }
+    /// What the server's clock shows; null of an older server.
+    #[serde(default, with = "maybe_time")]
+    #[schemars(with = "Option<Moment>")]
+    pub time: Option<UnixTime>,
 
 /// `GET /receivers/{receiver}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -12,7 +12,10 @@ use super::ServerNode;
 use super::contents::Contents;
 use super::doubt::above;
 use crate::error::Failure;
-use crate::model::{DeliveryRecord, DeliveryState, Hold, ReleaseRecord, ReleaseState, Terms};
+use crate::model::{
+    DeliveryRecord, DeliveryState, Hold, ReleaseRecord, ReleaseState, Terms, UnixTime,
+};
+use crate::units::format_time;
 
 /// How a release is to be sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +42,7 @@ impl<A: Aead> ServerNode<A> {
     /// signatures has none: it waits for them.
     ///
     /// # Errors
-    /// `not-trusted`, `group-unknown`, `out-of-order`, `chunks-missing`.
+    /// `time-over`, `not-trusted`, `group-unknown`, `out-of-order`, `chunks-missing`.
     pub fn submit_release(
         &mut self,
         now: Instant,
@@ -47,6 +50,7 @@ impl<A: Aead> ServerNode<A> {
         document: Vec<u8>,
         options: SendOptions,
     ) -> Result<Vec<u64>, Failure> {
+        check_time(options.terms.at, self.registry.time(), "")?;
         let record = ReleaseRecord { terms: options.terms, ..self.check_release(&document)? };
         let contents = Contents::read(&document, &*self.chunks)
             .map_err(|fault| chunks_missing(&fault.to_string()))?;
@@ -185,6 +189,24 @@ impl<A: Aead> ServerNode<A> {
         let found = self.registry.delivery(id).filter(|delivery| !delivery.state.is_final());
         found.cloned().ok_or_else(|| unknown_delivery(id))
     }
+}
+
+/// Seconds by which a moment may be over: clocks differ, and words are on their way.
+const OVER: UnixTime = 60;
+
+/// Refuses a moment of activation that is over by the server's clock, which shows `now`: who
+/// names one means a time to come, and what was to be staged before would be installed at
+/// once. `also` goes on where that clock is told.
+///
+/// # Errors
+/// `time-over`.
+pub fn check_time(at: Option<UnixTime>, now: UnixTime, also: &str) -> Result<(), Failure> {
+    let Some(at) = at.filter(|at| at.saturating_add(OVER) < now) else { return Ok(()) };
+    let (at, now) = (format_time(at), format_time(now));
+    let message = format!("{at} is over: the server's clock shows {now}{also}");
+    let hint = "name a time to come (--at 18:00, --at 90m), or leave --at out to send at once; \
+        if a clock is wrong, put it right";
+    Err(Failure::failed("time-over", message, hint))
 }
 
 /// A document that does not count.

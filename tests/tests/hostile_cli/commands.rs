@@ -126,6 +126,42 @@ fn usage_errors_exit_with_two() {
 
 #[test]
 fn what_destroys_asks_first_and_does_nothing_without_an_answer() {
+#[test]
+fn a_fleet_that_is_there_keeps_its_seal_and_whoever_wants_another_is_told() {
+    let mut fleet = Fleet::start();
+    fleet.stop_server(rustix::process::Signal::TERM);
+    let command = fleet.serve_command(&fleet.state());
+    let mut again = std::process::Command::new(command.get_program());
+    let other = |word| if word == "file" { "passphrase".as_ref() } else { word };
+    again.args(command.get_args().map(other)).args(["--listen", "127.0.0.1:0"]);
+    let answer = Child::start("serve", again).wait(SLOW);
+    answer.refused(2, "seal-differs");
+    let hint = answer.failure()["hint"].to_string();
+    assert!(hint.contains("fleetcast admin seal passphrase"), "{hint}");
+    // The seal that it has is no contradiction.
+    fleet.start_server();
+}
+
+#[test]
+fn a_time_that_is_over_is_refused_with_the_clocks_and_sends_nothing() {
+    let fleet = Fleet::start();
+    let receiver = fleet.receiver("r");
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    let path = file.to_str().unwrap();
+    let answer = fleet.run(["send", path, "--to", "g", "--at", "2020-01-01T00:00:00Z"]);
+    answer.refused(1, "time-over");
+    let message = answer.failure()["message"].to_string();
+    for word in ["2020-01-01T00:00:00Z", "the server's clock shows 2", "this machine's 2"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert_eq!(fleet.run(["releases", "list"]).done()["items"], serde_json::json!([]));
+    // What is just over is due now: clocks differ a little.
+    let now = fleetcast::units::format_time(fleetcast::units::now() - 10);
+    fleet.send(&file, &["--at", &now]);
+    assert_eq!(fs::read(receiver.file("file")).unwrap(), b"x");
+}
+
     let fleet = Fleet::start();
     let _receiver = fleet.receiver("r");
     let cases: [&[&str]; 2] = [&["groups", "delete", "g"], &["receivers", "remove", "r"]];
