@@ -83,7 +83,7 @@ fn deliveries_releases_and_files_that_are_not_there_are_named() {
 #[test]
 fn usage_errors_exit_with_two() {
     let fleet = Fleet::start();
-    let cases: [&[&str]; 16] = [
+    let cases: [&[&str]; 18] = [
         &[],
         &["fly"],
         &["groups"],
@@ -96,6 +96,8 @@ fn usage_errors_exit_with_two() {
         &["send", "x", "--to", "g", "--wait=soon"],
         &["invite", "--uses", "0"],
         &["invite", "--expires", "never"],
+        &["invite", "--expires", "0s"],
+        &["invite", "--expires", "900ms"],
         &["invite", "--address", "nowhere"],
         &["pending", "cancel", "one"],
         &["log", "--since", "tomorrow"],
@@ -124,8 +126,6 @@ fn usage_errors_exit_with_two() {
     }
 }
 
-#[test]
-fn what_destroys_asks_first_and_does_nothing_without_an_answer() {
 #[test]
 fn a_fleet_that_is_there_keeps_its_seal_and_whoever_wants_another_is_told() {
     let mut fleet = Fleet::start();
@@ -162,6 +162,8 @@ fn a_time_that_is_over_is_refused_with_the_clocks_and_sends_nothing() {
     assert_eq!(fs::read(receiver.file("file")).unwrap(), b"x");
 }
 
+#[test]
+fn what_destroys_asks_first_and_does_nothing_without_an_answer() {
     let fleet = Fleet::start();
     let _receiver = fleet.receiver("r");
     let cases: [&[&str]; 2] = [&["groups", "delete", "g"], &["receivers", "remove", "r"]];
@@ -205,6 +207,10 @@ fn a_second_server_does_not_disturb_the_first() {
         again
     };
     Child::start("third server", command).wait(SLOW).refused(1, "interface-unknown");
+    for state in [fleet.path("other"), nowhere] {
+        assert!(!state.join("catalog.db").exists(), "no fleet was made in {state:?}");
+        assert!(!state.join("keys/admin.key").exists(), "and no key");
+    }
     let file = fleet.path("file");
     fs::write(&file, "x").unwrap();
     fleet.send(&file, &[]);
