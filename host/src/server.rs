@@ -39,6 +39,7 @@ mod holding;
 mod hours;
 pub mod invitations;
 mod lanes;
+mod letterbox;
 mod live;
 mod logins;
 mod member;
@@ -100,6 +101,7 @@ use self::hours::Hours;
 use self::live::LiveSession;
 use self::logins::Logins;
 use self::patches::Patches;
+use self::letterbox::Letterbox;
 use self::patience::Patience;
 use self::registry::Registry;
 use self::shown::Shown;
@@ -192,7 +194,7 @@ struct Wanted {
 /// The server machine.
 pub struct ServerNode<A: Aead> {
     config: NodeConfig,
-    endpoint: ServerEndpoint<A, Vec<Peer<A>>, Vec<HalfOpen>>,
+    endpoint: ServerEndpoint<A, Vec<Peer<A, Letterbox>>, Vec<HalfOpen>, Letterbox>,
     registry: Registry,
     chunks: Arc<dyn ChunkStore>,
     authority: TrustedAuthority,
@@ -246,7 +248,8 @@ impl<A: Aead> ServerNode<A> {
         rng.fill_bytes(&mut chain_seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
         let spare = (config.max_receivers / 8).clamp(16, 1_024);
-        let peers = (0..config.max_receivers + spare).map(|_| Peer::vacant()).collect();
+        let peers = (0..config.max_receivers + spare).map(|_| Peer::over(Letterbox::default()));
+        let peers = peers.collect();
         // Small places, and many: a whole fleet may begin at once.
         let half_open = config.max_receivers.clamp(16, MAX_HALF_OPEN);
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
