@@ -53,6 +53,7 @@ mod patience;
 mod people;
 mod plan;
 mod planner;
+mod presence;
 mod proposing;
 mod rates;
 pub mod registry;
@@ -60,6 +61,7 @@ pub mod releases;
 mod requests;
 mod retention;
 mod running;
+mod savings;
 mod sharing;
 mod shown;
 mod signatures;
@@ -94,16 +96,19 @@ use fleetcast_core::wire::{chain as asking, session};
 
 use self::chain::Chain;
 use self::clones::Clones;
+use self::conditions::NetworkSince;
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::hours::Hours;
+use self::letterbox::Letterbox;
 use self::live::LiveSession;
 use self::logins::Logins;
 use self::patches::Patches;
-use self::letterbox::Letterbox;
 use self::patience::Patience;
+use self::presence::Presence;
 use self::registry::Registry;
+use self::savings::Savings;
 use self::shown::Shown;
 use self::slow::Slow;
 use crate::health::Health;
@@ -228,6 +233,10 @@ pub struct ServerNode<A: Aead> {
     logins: Logins,
     clones: Clones,
     hours: Hours,
+    presence: Presence,
+    savings: Savings,
+    /// Since when the network is as it should not be.
+    network: NetworkSince,
 }
 
 impl<A: Aead> ServerNode<A> {
@@ -286,6 +295,9 @@ impl<A: Aead> ServerNode<A> {
             logins: Logins::default(),
             clones: Clones::default(),
             hours: Hours::default(),
+            presence: Presence::default(),
+            savings: Savings::default(),
+            network: NetworkSince::default(),
         };
         node.recall_schedule();
         node
@@ -325,6 +337,8 @@ impl<A: Aead> ServerNode<A> {
             session.handle_timeout(now);
         }
         self.follow_hours();
+        self.note_presence();
+        self.watch_network();
         self.invite_again(now);
         self.settle(now);
     }

@@ -285,7 +285,7 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// Whether a release is what a receiver has of its group, as far as we know.
-    fn is_held(&self, receiver: ReceiverId, release: &ReleaseName) -> bool {
+    pub(super) fn is_held(&self, receiver: ReceiverId, release: &ReleaseName) -> bool {
         let held = self.registry.held(receiver, release.group);
         held.is_some_and(|held| held.release == *release)
     }

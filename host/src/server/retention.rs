@@ -99,6 +99,7 @@ impl<A: Aead> ServerNode<A> {
     pub(super) fn forget_traces(&mut self, name: &ReleaseName) {
         self.contents.remove(&name.digest);
         self.traffic.remove(&name.digest);
+        self.savings.forget(&name.digest);
         self.scheduled.remove(&name.digest);
         self.wanted.retain(|(_, release), _| *release != name.digest);
     }

@@ -224,8 +224,6 @@ impl<A: Aead> ServerNode<A> {
         let mut totals = self.total;
         self.sessions.iter().for_each(|session| add_running(&mut totals, session));
         let wire = totals.multicast + totals.unicast;
-        let delivered = self.registry.deliveries().filter(|d| d.state == DeliveryState::Installed);
-        let delivered: u64 = delivered.map(|delivery| delivery.bytes).sum();
         let count = |standing: Standing, here: bool| {
             let receivers = self.registry.receivers().filter(|r| r.standing == standing);
             receivers.filter(|r| self.is_here(&r.id) == here).count() as u64
@@ -243,7 +241,7 @@ impl<A: Aead> ServerNode<A> {
             totals: TotalsItem {
                 payload_bytes: totals.payload,
                 wire_bytes: wire,
-                saved_bytes: delivered.saturating_sub(wire),
+                saved_bytes: self.savings.total(),
             },
             health: self.health().items(),
         }
