@@ -17,13 +17,13 @@ use self::admission::{Admission, Reply};
 pub use self::config::{Directory, ServerConfig};
 pub use self::event::{Lost, ServerEvent};
 pub use self::half_open::HalfOpen;
-pub use self::peer::Peer;
 use self::peer::Use;
+pub use self::peer::{MESSAGES, Peer};
 use self::table::Table;
 use crate::channel::{Pulse, Received, SendError};
 use crate::crypto::aead::Aead;
 use crate::ids::PeerSlot;
-use crate::lent::Lent;
+use crate::lent::{Bytes, Lent};
 use crate::limits::MAX_DATAGRAM;
 use crate::time::{Duration, Instant};
 use crate::transmit::Transmit;
@@ -46,9 +46,9 @@ const TICK: Duration = Duration::from_millis(20);
 ///   [`poll_transmit`](Self::poll_transmit), [`poll_timeout`](Self::poll_timeout)
 /// * getters: [`address`](Self::address), [`address_confirmed`](Self::address_confirmed),
 ///   [`room`](Self::room), [`connected`](Self::connected)
-pub struct ServerEndpoint<A, P, H> {
+pub struct ServerEndpoint<A, P, H, M = [u8; MESSAGES]> {
     admission: Admission<H>,
-    table: Table<A, P>,
+    table: Table<A, P, M>,
     /// No timer runs out before this.
     wake: Instant,
     /// When timers were last looked at, and from which place on they are still to be.
@@ -57,7 +57,13 @@ pub struct ServerEndpoint<A, P, H> {
     events: Deque<ServerEvent, EVENTS>,
 }
 
-impl<A: Aead, P: Lent<Peer<A>>, H: Lent<HalfOpen>> ServerEndpoint<A, P, H> {
+impl<A, M, P, H> ServerEndpoint<A, P, H, M>
+where
+    A: Aead,
+    M: Bytes,
+    P: Lent<Peer<A, M>>,
+    H: Lent<HalfOpen>,
+{
     /// A server without receivers.
     ///
     /// `peers` has a place for every receiver that may be connected at a time, and

@@ -120,6 +120,8 @@ pub struct Agent<D: Disk, A: Aead> {
     nonce: Option<[u8; 16]>,
     health: Health,
     member: bool,
+    /// It waits for an admin's approval, as it was told on this channel.
+    waits: bool,
     asking: Asking,
     /// Groups whose membership the server has shown on this channel (PROTOCOL G6).
     certified: BTreeSet<GroupId>,
@@ -183,6 +185,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             nonce: None,
             health: Health::default(),
             member: false,
+            waits: false,
             asking: Asking::default(),
             certified: BTreeSet::new(),
             login: config.login,

@@ -39,11 +39,13 @@ mod holding;
 mod hours;
 pub mod invitations;
 mod lanes;
+mod letterbox;
 mod live;
 mod logins;
 mod member;
 mod messages;
 mod newest;
+mod overtaking;
 #[cfg(test)]
 mod patch_tests;
 mod patches;
@@ -51,6 +53,7 @@ mod patience;
 mod people;
 mod plan;
 mod planner;
+mod presence;
 mod proposing;
 mod rates;
 pub mod registry;
@@ -58,6 +61,7 @@ pub mod releases;
 mod requests;
 mod retention;
 mod running;
+mod savings;
 mod sharing;
 mod shown;
 mod signatures;
@@ -92,15 +96,19 @@ use fleetcast_core::wire::{chain as asking, session};
 
 use self::chain::Chain;
 use self::clones::Clones;
+use self::conditions::NetworkSince;
 use self::contents::Contents;
 use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::hours::Hours;
+use self::letterbox::Letterbox;
 use self::live::LiveSession;
 use self::logins::Logins;
 use self::patches::Patches;
 use self::patience::Patience;
+use self::presence::Presence;
 use self::registry::Registry;
+use self::savings::Savings;
 use self::shown::Shown;
 use self::slow::Slow;
 use crate::health::Health;
@@ -191,7 +199,7 @@ struct Wanted {
 /// The server machine.
 pub struct ServerNode<A: Aead> {
     config: NodeConfig,
-    endpoint: ServerEndpoint<A, Vec<Peer<A>>, Vec<HalfOpen>>,
+    endpoint: ServerEndpoint<A, Vec<Peer<A, Letterbox>>, Vec<HalfOpen>, Letterbox>,
     registry: Registry,
     chunks: Arc<dyn ChunkStore>,
     authority: TrustedAuthority,
@@ -225,6 +233,10 @@ pub struct ServerNode<A: Aead> {
     logins: Logins,
     clones: Clones,
     hours: Hours,
+    presence: Presence,
+    savings: Savings,
+    /// Since when the network is as it should not be.
+    network: NetworkSince,
 }
 
 impl<A: Aead> ServerNode<A> {
@@ -245,7 +257,8 @@ impl<A: Aead> ServerNode<A> {
         rng.fill_bytes(&mut chain_seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
         let spare = (config.max_receivers / 8).clamp(16, 1_024);
-        let peers = (0..config.max_receivers + spare).map(|_| Peer::vacant()).collect();
+        let peers = (0..config.max_receivers + spare).map(|_| Peer::over(Letterbox::default()));
+        let peers = peers.collect();
         // Small places, and many: a whole fleet may begin at once.
         let half_open = config.max_receivers.clamp(16, MAX_HALF_OPEN);
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
@@ -282,6 +295,9 @@ impl<A: Aead> ServerNode<A> {
             logins: Logins::default(),
             clones: Clones::default(),
             hours: Hours::default(),
+            presence: Presence::default(),
+            savings: Savings::default(),
+            network: NetworkSince::default(),
         };
         node.recall_schedule();
         node
@@ -321,6 +337,8 @@ impl<A: Aead> ServerNode<A> {
             session.handle_timeout(now);
         }
         self.follow_hours();
+        self.note_presence();
+        self.watch_network();
         self.invite_again(now);
         self.settle(now);
     }

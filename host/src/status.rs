@@ -432,7 +432,9 @@ pub struct TotalsItem {
     pub payload_bytes: u64,
     /// Bytes of IP packets with their headers.
     pub wire_bytes: u64,
-    /// Bytes that one copy per receiver would have cost more.
+    /// Bytes that did not have to be sent: those of the releases that receivers have installed
+    /// since the server started, less what was sent for them. Known, and fixed, when nothing is
+    /// sent for a release any more; it never shrinks.
     pub saved_bytes: u64,
 }
 

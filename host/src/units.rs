@@ -55,7 +55,7 @@ const TIME: &str = "time such as 2026-11-30T18:00:00Z";
 /// Characters that are shown of a name that is longer than any may be.
 const BEGINNING: usize = 60;
 /// Last second of the year 9999, the last that RFC 3339 can write.
-const LAST_TIME: UnixTime = 253_402_300_799;
+pub(crate) const LAST_TIME: UnixTime = 253_402_300_799;
 
 /// Reads a rate in bytes per second: `50MB/s`, `400Mbit/s`, `8MiB/s`, or plain bytes.
 ///

@@ -92,7 +92,9 @@ async fn found(home: &Path) -> Fleet {
     };
     let catalog = Catalog::open(&home.join("catalog.db")).await.unwrap();
     let chunks = Arc::new(MemoryChunks::default());
-    let server = server::start(&options, founding, chunks.clone(), catalog).unwrap();
+    let server =
+        server::start(server::bind(&options).unwrap(), &options, founding, chunks.clone(), catalog)
+            .unwrap();
     let enrolment = Enrolment {
         server: server.address,
         server_key: exchange,

@@ -12,7 +12,7 @@ use crate::channel::verify;
 use crate::crypto::aead::Aead;
 use crate::digest::Digest;
 use crate::ids::{PeerSlot, StaticKey};
-use crate::lent::Lent;
+use crate::lent::{Bytes, Lent};
 use crate::limits::MAX_DATAGRAM;
 use crate::time::Instant;
 use crate::wire::datagram::RESPONSE;
@@ -59,13 +59,13 @@ impl<H: Lent<HalfOpen>> Admission<H> {
     }
 
     /// Takes an initiation.
-    pub(super) fn handle_initiation<A: Aead, P: Lent<Peer<A>>>(
+    pub(super) fn handle_initiation<A: Aead, M: Bytes, P: Lent<Peer<A, M>>>(
         &mut self,
         now: Instant,
         from: SocketAddr,
         datagram: &[u8],
         directory: &dyn Directory,
-        table: &mut Table<A, P>,
+        table: &mut Table<A, P, M>,
     ) {
         match self.greeter.judge(now, from, datagram, directory) {
             Verdict::Ignore => {}
@@ -90,13 +90,13 @@ impl<H: Lent<HalfOpen>> Admission<H> {
     }
 
     /// Turns a handshake whose first packet has verified into a receiver.
-    pub(super) fn confirm<A: Aead, P: Lent<Peer<A>>>(
+    pub(super) fn confirm<A: Aead, M: Bytes, P: Lent<Peer<A, M>>>(
         &mut self,
         now: Instant,
         from: SocketAddr,
         at: usize,
         directory: &mut dyn Directory,
-        table: &mut Table<A, P>,
+        table: &mut Table<A, P, M>,
     ) -> Option<Confirmed> {
         let pending = self.waiting.take(at)?;
         let Pending { slot, key, mut payload, .. } = pending;
@@ -123,10 +123,10 @@ impl<H: Lent<HalfOpen>> Admission<H> {
     }
 
     /// Forgets handshakes that nobody confirmed in time.
-    pub(super) fn forget_expired<A: Aead, P: Lent<Peer<A>>>(
+    pub(super) fn forget_expired<A: Aead, M: Bytes, P: Lent<Peer<A, M>>>(
         &mut self,
         now: Instant,
-        table: &mut Table<A, P>,
+        table: &mut Table<A, P, M>,
     ) {
         while let Some(at) = self.waiting.expired(now) {
             self.forget(at, table);
@@ -145,12 +145,12 @@ impl<H: Lent<HalfOpen>> Admission<H> {
 
     /// Keeps a handshake and answers it; nothing else happens before its first
     /// packet verifies (PROTOCOL H5). `None` when there is no place for it.
-    fn welcome<A: Aead, P: Lent<Peer<A>>>(
+    fn welcome<A: Aead, M: Bytes, P: Lent<Peer<A, M>>>(
         &mut self,
         now: Instant,
         from: SocketAddr,
         guest: Guest,
-        table: &mut Table<A, P>,
+        table: &mut Table<A, P, M>,
     ) -> Option<()> {
         if let Some(at) = self.waiting.find(from, &guest.key) {
             // A copy, or one that was overtaken, must not displace the newer.
@@ -184,15 +184,19 @@ impl<H: Lent<HalfOpen>> Admission<H> {
         self.reply = Some(Reply { to, bytes, len: datagram.len() });
     }
 
-    fn forget<A: Aead, P: Lent<Peer<A>>>(&mut self, at: usize, table: &mut Table<A, P>) {
+    fn forget<A: Aead, M: Bytes, P: Lent<Peer<A, M>>>(
+        &mut self,
+        at: usize,
+        table: &mut Table<A, P, M>,
+    ) {
         if let Some(pending) = self.waiting.take(at) {
             table.release(pending.slot);
         }
     }
 
-    fn forget_oldest<A: Aead, P: Lent<Peer<A>>>(
+    fn forget_oldest<A: Aead, M: Bytes, P: Lent<Peer<A, M>>>(
         &mut self,
-        table: &mut Table<A, P>,
+        table: &mut Table<A, P, M>,
     ) -> Option<usize> {
         let at = self.waiting.oldest()?;
         self.forget(at, table);

@@ -10,8 +10,8 @@ use crate::limits::{MAX_MESSAGE, SEND_WINDOW};
 
 /// Unreliable messages that may wait for one receiver.
 const LOOSE: usize = 1;
-/// Memory for messages: only their number is ever a bound.
-const MESSAGES: usize = (SEND_WINDOW + LOOSE) * MAX_MESSAGE;
+/// Bytes of memory for the messages of one receiver: only their number is ever a bound.
+pub const MESSAGES: usize = (SEND_WINDOW + LOOSE) * MAX_MESSAGE;
 /// No place: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
 
@@ -26,15 +26,16 @@ pub(super) enum Use {
     Live,
 }
 
-/// A place for one receiver: about 6 KiB, most of it its outbox.
+/// A place for one receiver: about 6 KiB, most of it memory for messages that wait; with
+/// memory of the caller's kind, which may come with the first message, a tenth of that.
 #[derive(Clone)]
-pub struct Peer<A: Aead = ChaCha> {
+pub struct Peer<A: Aead = ChaCha, M = [u8; MESSAGES]> {
     pub(super) used: Use,
     /// What the receiver addresses this place by; meaningless while free.
     pub(super) index: u32,
     pub(super) key: StaticKey,
     pub(super) path: Path,
-    pub(super) channel: Channel<A, [u8; MESSAGES], LOOSE>,
+    pub(super) channel: Channel<A, M, LOOSE>,
     pub(super) links: Links,
 }
 
@@ -53,16 +54,25 @@ pub(super) struct Links {
 }
 
 impl<A: Aead> Peer<A> {
-    /// An unused place.
+    /// An unused place with memory of its own.
     #[must_use]
     pub fn vacant() -> Self {
+        Self::over([0; MESSAGES])
+    }
+}
+
+impl<A: Aead, M: Bytes> Peer<A, M> {
+    /// An unused place that keeps messages in `memory`, of [`MESSAGES`] bytes; it is written
+    /// for the first time when a message waits.
+    #[must_use]
+    pub fn over(memory: M) -> Self {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Self {
             used: Use::Free,
             index: 0,
             key: StaticKey([0; 32]),
             path: Path::new(nowhere, false),
-            channel: Channel::idle([0; MESSAGES]),
+            channel: Channel::idle(memory),
             links: Links {
                 next_free: NONE,
                 next_due: NONE,

@@ -11,12 +11,12 @@ use super::peer::{NONE, Path, Peer, Use};
 use crate::crypto::aead::Aead;
 use crate::digest::Digest;
 use crate::ids::{PeerSlot, StaticKey};
-use crate::lent::Lent;
+use crate::lent::{Bytes, Lent};
 
 /// The table of peers, in memory that the caller lends.
-pub(super) struct Table<A, P> {
+pub(super) struct Table<A, P, M> {
     peers: P,
-    cipher: PhantomData<A>,
+    kind: PhantomData<(A, M)>,
     free: u32,
     due_first: u32,
     due_last: u32,
@@ -30,7 +30,7 @@ pub(super) struct Table<A, P> {
     pub(super) looked_at: usize,
 }
 
-impl<A: Aead, P: Lent<Peer<A>>> Table<A, P> {
+impl<A: Aead, M: Bytes, P: Lent<Peer<A, M>>> Table<A, P, M> {
     /// Takes the places over; whatever was in them is forgotten.
     pub(super) fn new(mut peers: P, bucket_secret: [u8; 32]) -> Self {
         debug_assert!(peers.len() <= 1 << 24, "places are numbered with 24 bits");
@@ -45,7 +45,7 @@ impl<A: Aead, P: Lent<Peer<A>>> Table<A, P> {
         }
         Self {
             peers,
-            cipher: PhantomData,
+            kind: PhantomData,
             free,
             due_first: NONE,
             due_last: NONE,
@@ -67,11 +67,11 @@ impl<A: Aead, P: Lent<Peer<A>>> Table<A, P> {
         self.live
     }
 
-    pub(super) fn get(&self, slot: PeerSlot) -> Option<&Peer<A>> {
+    pub(super) fn get(&self, slot: PeerSlot) -> Option<&Peer<A, M>> {
         self.peers.get(slot.0 as usize).filter(|peer| peer.used == Use::Live)
     }
 
-    pub(super) fn get_mut(&mut self, slot: PeerSlot) -> Option<&mut Peer<A>> {
+    pub(super) fn get_mut(&mut self, slot: PeerSlot) -> Option<&mut Peer<A, M>> {
         self.peers.get_mut(slot.0 as usize).filter(|peer| peer.used == Use::Live)
     }
 
@@ -117,7 +117,7 @@ impl<A: Aead, P: Lent<Peer<A>>> Table<A, P> {
         slot: PeerSlot,
         key: StaticKey,
         path: Path,
-    ) -> Option<&mut Peer<A>> {
+    ) -> Option<&mut Peer<A, M>> {
         let bucket = self.bucket(&key);
         let first = self.peers.get(bucket)?.links.bucket;
         let peer = self.peers.get_mut(slot.0 as usize)?;

@@ -369,6 +369,12 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let directory = staging.evidence().map(|checked| checked.directory().to_owned());
         let Some(directory) = directory else { return false };
         let Ok(group) = Component::parse(directory.as_bytes()) else { return false };
+        // PROTOCOL T3: judged when it was opened, and something newer may have come since.
+        if self.state.highest(release.group).is_some_and(|(order, _)| order > release.order) {
+            let reason = "something newer of its group is installed".to_owned();
+            self.refuse(now, release, &Failure { code: FailCode::NotTrusted, reason });
+            return true;
+        }
         let (state, disk, at) = (&mut self.state, &self.state_disk, self.unix.unwrap_or(0));
         let mut persist = |release: ReleaseName| {
             // PROTOCOL T4

@@ -108,6 +108,7 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     }
 
     fn on_welcome(&mut self, id: ReceiverId, name: &str, standing: Standing) {
+        self.waits = standing == Standing::Waiting;
         if standing == Standing::Waiting {
             self.note_removal();
         }
@@ -170,6 +171,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         let code = match why {
             RefusedWhy::Expired => "invite-expired",
             RefusedWhy::Used => "invite-used",
+            // It was shown to an admin, who did not want it.
+            RefusedWhy::Revoked if self.waits => "receiver-denied",
             RefusedWhy::Revoked => "invite-revoked",
             RefusedWhy::Full => "waiting-list-full",
             RefusedWhy::Unknown => "receiver-unknown",

@@ -104,6 +104,7 @@ pub(super) async fn next(State(api): State<Api>, Path(group): Path<String>) -> A
             current: registry.current_release(group.id).map(|r| Hex(r.document.clone())),
             receivers,
             constrained,
+            time: Some(registry.time()),
         })
     });
     Ok(Json(next.await?))

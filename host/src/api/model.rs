@@ -4,6 +4,7 @@
 
 pub mod authority;
 mod remote;
+mod signed_time;
 
 use std::borrow::Cow;
 
@@ -144,6 +145,10 @@ pub struct NextRelease {
     pub receivers: u64,
     /// Whether any of them is a constrained device.
     pub constrained: bool,
+    /// What the server's clock shows; null of an older server.
+    #[serde(default, with = "maybe_time")]
+    #[schemars(with = "Option<Moment>")]
+    pub time: Option<UnixTime>,
 }
 
 /// `GET /receivers/{receiver}`.
@@ -345,7 +350,10 @@ pub struct ReceiptItem {
     pub sequence: u64,
     /// Digest of the release's root.
     pub release: Hex,
-    /// When it was installed, by the device's clock in seconds since 1970; 0 without one.
+    /// When it was installed, by the device's clock, RFC 3339; null for a device without one.
+    /// (The seconds since 1970 as a number, from a clock that shows a year after 9999.)
+    #[serde(with = "signed_time")]
+    #[schemars(with = "Option<Moment>")]
     pub installed: u64,
     /// The device's signature.
     pub signature: Hex,

@@ -25,7 +25,7 @@ use crate::keys::random;
 use crate::model::UnixTime;
 use crate::net::find_interface;
 use crate::status::{InvitationItem, InviteItem};
-use crate::units::{format_time, now, parse_duration, quoted};
+use crate::units::{BadUnit, format_time, now, parse_duration, quoted};
 
 /// Options of `invite`.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ pub(super) struct Options {
     uses: u32,
     /// How long it counts
     #[arg(long, value_name = "DURATION", default_value = "24h", conflicts_with = "no_token",
-          value_parser = parse_duration)]
+          value_parser = parse_life)]
     expires: std::time::Duration,
     /// Without a secret: receivers wait until an admin approves each
     #[arg(long)]
@@ -61,6 +61,12 @@ pub(super) struct Options {
     /// The address that receivers are told, HOST:PORT
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
+}
+
+/// How long a code counts: one that never did would be a mistake, found at a receiver.
+fn parse_life(text: &str) -> Result<std::time::Duration, BadUnit> {
+    let life = parse_duration(text)?;
+    if life.as_secs() == 0 { Err(BadUnit::Range(text.into())) } else { Ok(life) }
 }
 
 pub(super) fn run(context: &Context, options: &Options) -> Outcome {

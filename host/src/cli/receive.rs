@@ -452,6 +452,10 @@ fn refusal(code: &'static str) -> Failure {
             "an admin has taken the code back, or turned this receiver away",
             "ask the admin for a new code",
         ),
+        "receiver-denied" => (
+            "an admin has turned this receiver away while it waited for approval",
+            "ask the admin; it waits again when it is started once more",
+        ),
         "receiver-removed" => ("an admin has removed this receiver from the fleet", REMOVED),
         "authority-mismatch" => (
             "the server does not show the authority document that the code names",

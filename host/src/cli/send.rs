@@ -30,6 +30,7 @@ use crate::files::{FileError, Walk, check_given, walk};
 use crate::ingest::{Encoding, IngestError, Ingested, ingest};
 use crate::localtime::Zone;
 use crate::model::UnixTime;
+use crate::server::releases::check_time;
 use crate::status::ReceiverState;
 use crate::units::{format_time, now, parse_duration, parse_moment, parse_rate};
 
@@ -129,6 +130,9 @@ fn send(context: &Context, options: &Options, queue: bool) -> Outcome {
     let targets = groups.iter().map(|group| Target::of(&client, group));
     let targets = targets.collect::<Result<Vec<_>, _>>()?;
     let walked = walk(&options.paths, options.skip_special).map_err(file_failure)?;
+    // Before the work, and by the clock that counts.
+    let clock = targets.first().and_then(|target| target.next.time).unwrap_or_else(now);
+    check_time(options.at, clock, &format!(", this machine's {}", format_time(now())))?;
     for path in &walked.skipped {
         printer::say(context, &format!("left out: {}", path.display()));
     }
@@ -153,7 +157,10 @@ fn send(context: &Context, options: &Options, queue: bool) -> Outcome {
     let active = active_receivers(&client)?;
     let mut submitted = Vec::new();
     for target in targets {
-        submitted.push(submit(&job, target, &ingested, (options, queue), &key, &mut sink)?);
+        let mut terms = terms(options, queue);
+        // What comes up while files are read is due at once.
+        terms.at = terms.at.map(|at| at.max(clock.saturating_add(begin.elapsed().as_secs())));
+        submitted.push(submit(&job, target, &ingested, &terms, &key, &mut sink)?);
     }
     if queue {
         return report::queued(context, submitted);
@@ -163,12 +170,19 @@ fn send(context: &Context, options: &Options, queue: bool) -> Outcome {
     report::sent(context, &client, &submitted, begin, ingest_seconds, options.wait.is_some())
 }
 
+/// How a release is to be sent; it is filled in later.
+fn terms(options: &Options, queue: bool) -> NewRelease {
+    let (document, full) = (Hex::default(), options.no_delta);
+    let Options { rate, priority, at, ready, .. } = *options;
+    NewRelease { document, rate, full, priority, at, ready, queue }
+}
+
 /// Makes a group's release and submits it; anew when another one came between.
 fn submit(
     job: &build::Job<'_>,
     mut target: Target,
     ingested: &Ingested,
-    (options, queue): (&Options, bool),
+    terms: &NewRelease,
     key: &fleetcast_core::crypto::sign::SigningKey,
     sink: &mut Upload<'_>,
 ) -> Result<Submitted, Failure> {
@@ -176,9 +190,7 @@ fn submit(
     loop {
         let release = build::release(job, &target, &ingested.sent, key, sink)?;
         sink.flush()?;
-        let (document, full) = (Hex(release.document), options.no_delta);
-        let Options { rate, priority, at, ready, .. } = *options;
-        let new = NewRelease { document, rate, full, priority, at, ready, queue };
+        let new = NewRelease { document: Hex(release.document), ..terms.clone() };
         let answer = job.client.submit(&new);
         match answer {
             Err(failure) if failure.code == "out-of-order" && attempt < ATTEMPTS => attempt += 1,

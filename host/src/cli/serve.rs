@@ -18,7 +18,7 @@ use super::login::own_address;
 use super::printer;
 use crate::api::remote::{self, RemoteOptions};
 use crate::api::{Api, socket};
-use crate::driver::server::{ServeOptions, Server, ServerHandle, start};
+use crate::driver::server::{ServeOptions, Server, ServerHandle, bind, start};
 use crate::error::Failure;
 use crate::health::Condition;
 use crate::localtime::Zone;
@@ -121,6 +121,17 @@ impl FromStr for Remote {
     }
 }
 
+/// What is asked of the keys.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    /// The seal of a new fleet's admin key, by option or settings.
+    seal: Option<SealBy>,
+    /// The same where the option names it.
+    asked: Option<SealBy>,
+    /// Whether a lost controller key gets a successor.
+    new_controller: bool,
+}
+
 /// A range of multicast addresses, and a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pool {
@@ -166,7 +177,7 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
             return Err(Failure::usage("settings-malformed", message, "correct fleetcast.toml"));
         }
     };
-    let beginning = (seal, options.new_controller);
+    let beginning = Beginning { seal, asked: options.seal, new_controller: options.new_controller };
     let outcome = runtime.block_on(serve_until_told(context, &serve, beginning, remote));
     // What blocks on the disk has had its time.
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -236,7 +247,7 @@ fn init_log(context: &Context) {
 async fn serve_until_told(
     context: &Context,
     options: &ServeOptions,
-    beginning: (Option<SealBy>, bool),
+    beginning: Beginning,
     remote: Remote,
 ) -> Outcome {
     let io = |error: std::io::Error| Failure::io("signals", &error);
@@ -278,11 +289,16 @@ async fn begin(
     context: &Context,
     options: &ServeOptions,
     state: &StateDir,
-    (seal, new_controller): (Option<SealBy>, bool),
+    beginning: Beginning,
 ) -> Result<(Server, Api, bool), Failure> {
+    // First: options that are wrong found no fleet.
+    let socket = bind(options)?;
     let catalog = open_catalog(state).await?;
-    let founded = found(state, &catalog, seal, new_controller).await?;
+    let founded = found(state, &catalog, beginning.seal, beginning.new_controller).await?;
     let Founded { founding, conditions, new, recovery } = founded;
+    if let Some(wanted) = beginning.asked.filter(|_| !new) {
+        check_seal(context, wanted, &conditions)?;
+    }
     if new {
         let directory = state.path().display();
         printer::say(context, &format!("made a new fleet; its keys are in {directory}/keys"));
@@ -294,7 +310,7 @@ async fn begin(
     let repaired = packs.recovered();
     let chunks: Arc<dyn ChunkStore> = Arc::new(packs);
     let (schedule, zone) = schedule(context)?;
-    let server = start(options, founding, Arc::clone(&chunks), catalog.clone())?;
+    let server = start(socket, options, founding, Arc::clone(&chunks), catalog.clone())?;
     let note = move |node: &mut crate::driver::server::Node, _| {
         conditions.into_iter().for_each(|condition| node.note_condition(condition, "server"));
         if repaired != Recovered::default() {
@@ -306,6 +322,26 @@ async fn begin(
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
     let api = api.in_directory(state.clone());
     Ok((server, api, new))
+}
+
+/// A fleet that is there keeps its seal: whoever asks for another one must know that.
+///
+/// # Errors
+/// Usage failure `seal-differs` when the key here is sealed otherwise.
+fn check_seal(context: &Context, wanted: SealBy, conditions: &[Condition]) -> Result<(), Failure> {
+    if !conditions.contains(&Condition::ServerHoldsAdminKey) {
+        let told = "--seal is for a new fleet: there is no admin key here that it could seal";
+        printer::say(context, told);
+        return Ok(());
+    }
+    let unsealed = conditions.contains(&Condition::KeyUnsealed);
+    let (is, hint) = match (unsealed, wanted) {
+        (true, SealBy::File) | (false, SealBy::Passphrase) => return Ok(()),
+        (true, _) => ("its file's mode only", "`fleetcast admin seal passphrase` changes that"),
+        (false, _) => ("a passphrase", "`fleetcast admin seal file` changes that"),
+    };
+    let message = format!("--seal counts for a new fleet; the key of this one is sealed by {is}");
+    Err(Failure::usage("seal-differs", message, hint))
 }
 
 fn tell_ready(context: &Context, server: &Server, state: &StateDir, api: Option<&ApiItem>) {

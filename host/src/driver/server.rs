@@ -147,19 +147,28 @@ impl Server {
     }
 }
 
-/// Binds the socket and starts the machine's thread.
+/// Binds a server's socket. Before anything is made that a wrong option would leave behind.
 ///
 /// # Errors
 /// `address-in-use`, `interface-unknown`, `interface-no-multicast`.
+pub fn bind(options: &ServeOptions) -> Result<BatchSocket, Failure> {
+    let interface = find_interface(options.interface.as_deref())?;
+    let mut socket = BatchSocket::server(options.listen, &interface, options.ttl, options.pool)?;
+    socket.mark_sessions(options.dscp);
+    Ok(socket)
+}
+
+/// Starts the machine's thread on a socket that was bound with the same options.
+///
+/// # Errors
+/// `io` when the system gives no thread.
 pub fn start(
+    socket: BatchSocket,
     options: &ServeOptions,
     founding: Founding,
     chunks: Arc<dyn ChunkStore>,
     catalog: Catalog,
 ) -> Result<Server, Failure> {
-    let interface = find_interface(options.interface.as_deref())?;
-    let mut socket = BatchSocket::server(options.listen, &interface, options.ttl, options.pool)?;
-    socket.mark_sessions(options.dscp);
     let address = socket.local_addr()?;
     let config = NodeConfig {
         exchange_secret: founding.exchange_secret,

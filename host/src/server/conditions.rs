@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fleetcast_core::crypto::aead::Aead;
-use fleetcast_core::ids::ReceiverId;
+use fleetcast_core::ids::{ReceiverId, SessionId};
 
 use super::ServerNode;
 use super::hearing::Hears;
@@ -18,6 +18,14 @@ const NEAR: UnixTime = 30 * 86_400;
 const QUARTER: UnixTime = 4;
 /// What was put right at the start is shown for a day.
 const PUT_RIGHT: UnixTime = 86_400;
+
+/// Since when a condition of the network, or of a session in it, has been there without a
+/// break; and the second that was looked at last.
+#[derive(Debug, Default)]
+pub(super) struct NetworkSince(
+    BTreeMap<(Condition, Option<SessionId>), UnixTime>,
+    Option<UnixTime>,
+);
 
 impl<A: Aead> ServerNode<A> {
     /// Adds a condition that only the driver can know, such as an unsealed key.
@@ -57,15 +65,10 @@ impl<A: Aead> ServerNode<A> {
 
     fn network_conditions(&self, health: &mut Health) {
         let now = self.registry.time();
-        let ready = self.links.values().filter(|link| link.ready).count();
-        let ready_links = || self.links.values().filter(|link| link.ready);
-        let deaf = ready_links().filter(|link| link.hears.is_deaf()).count();
-        if deaf * 10 > ready {
-            health.raise(Condition::MulticastBlocked, &format!("{deaf} of {ready} receivers"), now);
-        }
-        let small = ready_links().filter(|link| link.hears == Hears::Small).count();
-        if small > 0 {
-            health.raise(Condition::SmallDatagrams, &format!("{small} of {ready} receivers"), now);
+        for (condition, session, subject) in self.network_now() {
+            // What has come up within this second was not looked at yet.
+            let since = self.network.0.get(&(condition, session)).copied().unwrap_or(now);
+            health.raise(condition, &subject, since);
         }
         for link in self.links.values() {
             if let (Some(slow), Some(id)) = (link.slow, link.receiver) {
@@ -75,13 +78,48 @@ impl<A: Aead> ServerNode<A> {
         }
         for session in &self.sessions {
             let subject = format!("session {}", session.id());
-            if session.sender().is_unbearable() {
-                health.raise(Condition::LossTooHigh, &subject, now);
-            }
             if let Some(since) = session.strict_since {
                 health.raise(Condition::Poisoned, &subject, since);
             }
         }
+    }
+
+    /// Looks, once a second, since when the network is as it should not be.
+    pub(super) fn watch_network(&mut self) {
+        let time = self.registry.time();
+        if self.network.1.replace(time) == Some(time) {
+            return;
+        }
+        let before = std::mem::take(&mut self.network.0);
+        let found = self.network_now().into_iter().map(|(condition, session, _)| {
+            let key = (condition, session);
+            (key, before.get(&key).copied().unwrap_or(time))
+        });
+        self.network.0 = found.collect();
+    }
+
+    /// What is wrong with the network now: with which session, and what is told of it.
+    fn network_now(&self) -> Vec<(Condition, Option<SessionId>, String)> {
+        let mut found = Vec::new();
+        let (mut ready, mut deaf, mut small) = (0, 0, 0);
+        for link in self.links.values().filter(|link| link.ready) {
+            ready += 1;
+            deaf += usize::from(link.hears.is_deaf());
+            small += usize::from(link.hears == Hears::Small);
+        }
+        if deaf * 10 > ready {
+            let subject = format!("{deaf} of {ready} receivers");
+            found.push((Condition::MulticastBlocked, None, subject));
+        }
+        if small > 0 {
+            let subject = format!("{small} of {ready} receivers");
+            found.push((Condition::SmallDatagrams, None, subject));
+        }
+        for session in self.sessions.iter().filter(|session| session.sender().is_unbearable()) {
+            let id = session.id();
+            found.push((Condition::LossTooHigh, Some(id), format!("session {id}")));
+        }
+        found
     }
 
     fn delivery_conditions(&self, health: &mut Health) {

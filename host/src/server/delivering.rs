@@ -23,12 +23,12 @@ const MAX_ROUNDS: u32 = 50;
 const MOST_RUNS: usize = 32 * 1_024;
 
 /// Code of a delivery that ended because its receiver left the group.
-const LEFT: &str = "left-group";
+pub(super) const LEFT: &str = "left-group";
 
 impl<A: Aead> ServerNode<A> {
     // --- owing ---
 
-    /// Queues a release for a receiver, in place of older ones of its group.
+    /// Queues a release for a receiver; in place of older ones of its group, if it is let go.
     pub(super) fn owe(
         &mut self,
         now: Instant,
@@ -37,8 +37,8 @@ impl<A: Aead> ServerNode<A> {
         hold: Hold,
     ) {
         let open = self.registry.open_deliveries(receiver);
-        let older = open.filter(|d| d.release.group == release.group);
-        for delivery in older.cloned().collect::<Vec<_>>() {
+        // The same once more is one delivery.
+        for delivery in open.filter(|d| d.release == release).cloned().collect::<Vec<_>>() {
             self.withdraw(now, delivery, DeliveryState::Superseded);
         }
         let time = self.registry.time();
@@ -55,30 +55,17 @@ impl<A: Aead> ServerNode<A> {
             created: time,
             updated: time,
         };
+        self.displace(now, &record);
         self.registry.put_delivery(record);
         self.plan_soon(now, MERGE);
     }
 
-    /// Queues the current release of every group of a receiver that it lacks.
+    /// Queues what a receiver lacks of what the members of its groups are to have.
     pub(super) fn owe_current(&mut self, now: Instant, receiver: ReceiverId) {
         let groups: Vec<GroupId> =
             self.registry.memberships_of(receiver).map(|membership| membership.group).collect();
         for group in groups {
-            let Some(release) = self.registry.current_release(group).map(|r| r.name) else {
-                continue;
-            };
-            // Never back: a release that was taken back may be installed here and there.
-            let held = self.registry.held(receiver, group).map(|held| held.release);
-            let has = held.is_some_and(|held| held == release || held.order > release.order);
-            let owed = self.registry.delivery_of(receiver, &release.digest);
-            // What ended only because it left the group is owed again.
-            let decided = |d: &DeliveryRecord| match d.state {
-                DeliveryState::Cancelled => d.code != LEFT,
-                state => !state.is_final() || state == DeliveryState::Failed,
-            };
-            let open = owed.is_some_and(decided);
-            if !has && !open {
-                let hold = self.hold_of_new(&release.digest);
+            for (release, hold) in self.lacking(receiver, group) {
                 self.owe(now, receiver, release, hold);
             }
         }
@@ -298,7 +285,7 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// Whether a release is what a receiver has of its group, as far as we know.
-    fn is_held(&self, receiver: ReceiverId, release: &ReleaseName) -> bool {
+    pub(super) fn is_held(&self, receiver: ReceiverId, release: &ReleaseName) -> bool {
         let held = self.registry.held(receiver, release.group);
         held.is_some_and(|held| held.release == *release)
     }

@@ -78,8 +78,8 @@ impl<A: Aead> ServerNode<A> {
         self.take_up(now);
         let here: Vec<ReceiverId> = self.connected.keys().copied().collect();
         for receiver in here {
-            self.release_to(now, receiver);
             self.owe_current(now, receiver);
+            self.release_to(now, receiver);
         }
         self.plan_soon(now, MERGE);
     }

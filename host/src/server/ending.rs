@@ -31,6 +31,7 @@ impl<A: Aead> ServerNode<A> {
         let Some(record) = self.registry.receiver(&id) else { return };
         let (device, signing) = (record.key, record.signing);
         let receipt = receipt.to_vec();
+        let before = self.is_held(id, release);
         let held = HeldRecord { receiver: id, release: *release, at, receipt: receipt.clone() };
         self.note_holds(slot, release);
         let news = self.registry.put_held(held) && self.registry.release(&release.digest).is_some();
@@ -51,7 +52,11 @@ impl<A: Aead> ServerNode<A> {
         }
         if self.settle_delivery(id, release, DeliveryState::Installed, "", "") {
             self.registry.log(&name, "installed", &title, "ok");
+            if !before {
+                self.note_saving(release);
+            }
         }
+        self.take_place(now, id, release);
         self.leave_sessions(&id, release);
         // A receipt is repeated on every new channel: that ends nothing.
         if self.busy_delivery(&id).is_some_and(|busy| busy.release == *release) {
@@ -82,6 +87,13 @@ impl<A: Aead> ServerNode<A> {
             let why = "its file system cannot exchange directories";
             self.registry.log(&name, "activated-in-two-steps", &title, why);
         }
+    }
+
+    /// A receiver has a release that was on its way to it, for the first time.
+    pub(super) fn note_saving(&mut self, release: &ReleaseName) {
+        let bytes = self.registry.release(&release.digest).map_or(0, |release| release.bytes);
+        self.savings.installed(release.digest, bytes);
+        self.reckon_savings(&release.digest);
     }
 
     /// Whether a receipt is its receiver's. The one that is known is repeated on every

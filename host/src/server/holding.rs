@@ -5,6 +5,8 @@
 //! (PROTOCOL M4); those that have it whole are *staged*, and switch together when
 //! the time has come or enough of them are staged. Others get it then.
 
+use std::cmp::Reverse;
+
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{PeerSlot, ReceiverId};
@@ -13,6 +15,7 @@ use fleetcast_core::wire::control::{Down, HOLDS_BACK, ReleaseName};
 
 use super::ServerNode;
 use super::delivering::MERGE;
+use super::overtaking::newest_first;
 use crate::error::Failure;
 use crate::model::{DeliveryRecord, DeliveryState, Hold, ReleaseRecord, ReleaseState, Terms};
 
@@ -38,17 +41,22 @@ impl<A: Aead> ServerNode<A> {
             let queued = self.registry.deliveries().filter(|d| !d.state.is_final());
             chosen.extend(queued.filter(|d| d.hold == Hold::Send).cloned());
         }
-        for delivery in &chosen {
-            let was = delivery.hold;
-            self.registry.put_delivery(DeliveryRecord { hold: Hold::Free, ..delivery.clone() });
+        let ids = chosen.iter().map(|delivery| delivery.id).collect();
+        for DeliveryRecord { id, .. } in newest_first(chosen) {
+            // A newer one may have taken its place a moment ago.
+            let Ok(delivery) = self.open_delivery(id) else { continue };
+            let (was, receiver, release) = (delivery.hold, delivery.receiver, delivery.release);
+            self.registry.put_delivery(DeliveryRecord { hold: Hold::Free, ..delivery });
+            self.take_place(now, receiver, &release);
+            self.outdate(&release);
             if was == Hold::Activation || was.is_staged() {
-                self.tell_activate(now, delivery.receiver, delivery.release);
+                self.tell_activate(now, receiver, release);
             }
-            let what = self.delivery_title(delivery.id);
-            self.registry.log(actor, "delivery-sent", &delivery.id.to_string(), &what);
+            let what = self.delivery_title(id);
+            self.registry.log(actor, "delivery-sent", &id.to_string(), &what);
         }
         self.plan_soon(now, MERGE);
-        Ok(chosen.into_iter().map(|delivery| delivery.id).collect())
+        Ok(ids)
     }
 
     /// Stops a delivery until it is resumed; again is fine.
@@ -83,10 +91,14 @@ impl<A: Aead> ServerNode<A> {
             Hold::Free | Hold::Send | Hold::Activation | Hold::Staged => return Ok(()),
         };
         let (receiver, release) = (delivery.receiver, delivery.release);
-        self.registry.put_delivery(DeliveryRecord { hold, state, ..delivery });
-        if hold == Hold::Staged && !self.registry.terms(&release.digest).is_scheduled() {
-            // It was activated in the meantime.
-            self.tell_activate(now, receiver, release);
+        let resumed = DeliveryRecord { hold, state, ..delivery };
+        self.registry.put_delivery(resumed.clone());
+        if self.is_let_go(&resumed) {
+            self.take_place(now, receiver, &release);
+            if hold == Hold::Staged {
+                // It was activated in the meantime.
+                self.tell_activate(now, receiver, release);
+            }
         }
         let what = self.delivery_title(id);
         self.registry.log(actor, "delivery-resumed", &id.to_string(), &what);
@@ -128,7 +140,9 @@ impl<A: Aead> ServerNode<A> {
         match delivery.hold {
             Hold::Free => true,
             // PROTOCOL M4: the others would install it at once.
-            Hold::Activation => self.holds_back(&delivery.receiver),
+            Hold::Activation => {
+                self.holds_back(&delivery.receiver) && !self.has_staged_before(delivery)
+            }
             Hold::Send | Hold::Resume | Hold::Staged => false,
             Hold::ResumeToSend | Hold::ResumeStaged => false,
         }
@@ -148,13 +162,17 @@ impl<A: Aead> ServerNode<A> {
         if self.in_doubt().is_some() {
             return;
         }
-        let open = self.registry.open_deliveries(receiver);
-        for delivery in open.cloned().collect::<Vec<_>>() {
+        let open = self.registry.open_deliveries(receiver).cloned().collect();
+        for DeliveryRecord { id, .. } in newest_first(open) {
+            let Ok(delivery) = self.open_delivery(id) else { continue };
             let release = delivery.release;
             match delivery.hold {
                 Hold::Send => {
                     let hold = self.hold_of_new(&release.digest);
-                    self.registry.put_delivery(DeliveryRecord { hold, ..delivery });
+                    let going = DeliveryRecord { hold, ..delivery };
+                    self.displace(now, &going);
+                    self.registry.put_delivery(going);
+                    self.outdate(&release);
                 }
                 Hold::Staged if !self.registry.terms(&release.digest).is_scheduled() => {
                     self.tell_activate(now, receiver, release);
@@ -214,8 +232,10 @@ impl<A: Aead> ServerNode<A> {
             terms.at.is_some_and(|at| at <= time)
                 || terms.ready.is_some_and(|share| node.is_ready(digest, share))
         };
-        let chosen: Vec<Digest> =
+        let mut chosen: Vec<Digest> =
             self.scheduled.iter().filter(|digest| due(self, digest)).copied().collect();
+        // The newest of a group first: it takes the place of the others.
+        chosen.sort_by_key(|digest| self.registry.release(digest).map(|r| Reverse(r.name.order)));
         for digest in chosen {
             self.activate(now, &digest);
         }
@@ -234,16 +254,18 @@ impl<A: Aead> ServerNode<A> {
         let name = release.name;
         let current = release.state == ReleaseState::Current;
         self.registry.put_release(ReleaseRecord { terms, ..release });
-        if !current {
+        let open: Vec<DeliveryRecord> = self.registry.open_deliveries_of(digest).cloned().collect();
+        // One that was superseded is still owed to whom nothing newer was let go.
+        if !current && open.is_empty() {
             return;
         }
         let title = self.registry.release_title(&name);
         self.registry.log("server", "release-activated", &title, "ok");
-        let open = self.registry.open_deliveries_of(digest);
-        for delivery in open.cloned().collect::<Vec<_>>() {
+        for delivery in open {
             let receiver = delivery.receiver;
             match delivery.hold {
                 Hold::Activation => {
+                    self.take_place(now, receiver, &name);
                     let hold = Hold::Free;
                     self.registry.put_delivery(DeliveryRecord { hold, ..delivery });
                     // One that is being received is installed as soon as it is whole.
@@ -252,10 +274,14 @@ impl<A: Aead> ServerNode<A> {
                     }
                 }
                 // Who is away is told when it is back.
-                Hold::Staged => self.tell_activate(now, receiver, name),
+                Hold::Staged => {
+                    self.take_place(now, receiver, &name);
+                    self.tell_activate(now, receiver, name);
+                }
                 _ => {}
             }
         }
+        self.outdate(&name);
         self.plan_soon(now, MERGE);
     }
 

@@ -400,16 +400,19 @@ impl<A: Aead> ServerNode<A> {
         let known: Vec<ReleaseName> = releases.iter().filter(known).copied().collect();
         for release in known {
             self.note_holds(slot, &release);
-            let at = self.registry.time();
+            let (at, before) = (self.registry.time(), self.is_held(id, &release));
             self.registry.put_held(HeldRecord { receiver: id, release, at, receipt: Vec::new() });
-            self.settle_delivery(id, &release, DeliveryState::Installed, "", "");
+            if self.settle_delivery(id, &release, DeliveryState::Installed, "", "") && !before {
+                self.note_saving(&release);
+            }
+            self.take_place(now, id, &release);
         }
         if !more {
             if let Some(link) = self.links.get_mut(&slot) {
                 link.ready = true;
             }
-            self.release_to(now, id);
             self.owe_current(now, id);
+            self.release_to(now, id);
         }
     }
 

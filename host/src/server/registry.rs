@@ -299,7 +299,7 @@ impl Registry {
     }
 
     /// Releases of a group, the newest last.
-    pub fn releases_of(&self, group: GroupId) -> impl Iterator<Item = &ReleaseRecord> {
+    pub fn releases_of(&self, group: GroupId) -> impl DoubleEndedIterator<Item = &ReleaseRecord> {
         self.releases.of(group)
     }
 
@@ -365,6 +365,12 @@ impl Registry {
     #[must_use]
     pub fn readiness(&self, release: &Digest) -> (u64, u64) {
         self.deliveries.readiness(release)
+    }
+
+    /// Whether deliveries of a release wait for `pending send`.
+    #[must_use]
+    pub fn is_queued(&self, release: &Digest) -> bool {
+        self.deliveries.is_queued(release)
     }
 
     /// A delivery by its number.

@@ -2,7 +2,7 @@
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::crypto::sign::Context;
-use fleetcast_core::ids::{GroupId, ReceiverId, ReleaseOrder};
+use fleetcast_core::ids::{ReceiverId, ReleaseOrder};
 use fleetcast_core::limits::MAX_ROOT;
 use fleetcast_core::time::Instant;
 use fleetcast_core::trust::document::SignedDocument;
@@ -12,7 +12,10 @@ use super::ServerNode;
 use super::contents::Contents;
 use super::doubt::above;
 use crate::error::Failure;
-use crate::model::{DeliveryRecord, DeliveryState, Hold, ReleaseRecord, ReleaseState, Terms};
+use crate::model::{
+    DeliveryRecord, DeliveryState, Hold, ReleaseRecord, ReleaseState, Terms, UnixTime,
+};
+use crate::units::format_time;
 
 /// How a release is to be sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,7 +42,7 @@ impl<A: Aead> ServerNode<A> {
     /// signatures has none: it waits for them.
     ///
     /// # Errors
-    /// `not-trusted`, `group-unknown`, `out-of-order`, `chunks-missing`.
+    /// `time-over`, `not-trusted`, `group-unknown`, `out-of-order`, `chunks-missing`.
     pub fn submit_release(
         &mut self,
         now: Instant,
@@ -47,6 +50,7 @@ impl<A: Aead> ServerNode<A> {
         document: Vec<u8>,
         options: SendOptions,
     ) -> Result<Vec<u64>, Failure> {
+        check_time(options.terms.at, self.registry.time(), "")?;
         let record = ReleaseRecord { terms: options.terms, ..self.check_release(&document)? };
         let contents = Contents::read(&document, &*self.chunks)
             .map_err(|fault| chunks_missing(&fault.to_string()))?;
@@ -64,7 +68,7 @@ impl<A: Aead> ServerNode<A> {
         Ok(self.publish(now, actor, record, options.queue))
     }
 
-    /// Makes a release the current one of its group, and owes it to the members.
+    /// Makes a release the newest of its group, and owes it to the members.
     pub(super) fn publish(
         &mut self,
         now: Instant,
@@ -73,7 +77,6 @@ impl<A: Aead> ServerNode<A> {
         queue: bool,
     ) -> Vec<u64> {
         let name = record.name;
-        self.supersede(name.group);
         let title = self.registry.release_title(&name);
         self.registry.log(actor, "release-sent", &title, &record.label);
         if record.terms.is_scheduled() {
@@ -92,6 +95,7 @@ impl<A: Aead> ServerNode<A> {
                 self.owe(now, member, name, hold);
             }
         }
+        self.outdate(&name);
         self.forget_contents();
         (first..self.registry.next_delivery()).collect()
     }
@@ -131,20 +135,6 @@ impl<A: Aead> ServerNode<A> {
         })
     }
 
-    fn supersede(&mut self, group: GroupId) {
-        let current: Vec<ReleaseRecord> = self
-            .registry
-            .releases()
-            .filter(|r| r.name.group == group && r.state == ReleaseState::Current)
-            .cloned()
-            .collect();
-        for release in current {
-            let state = ReleaseState::Superseded;
-            self.scheduled.remove(&release.name.digest);
-            self.registry.put_release(ReleaseRecord { state, ..release });
-        }
-    }
-
     /// Takes a delivery that waits back.
     ///
     /// # Errors
@@ -163,8 +153,8 @@ impl<A: Aead> ServerNode<A> {
     /// `delivery-unknown`, `release-superseded`.
     pub fn retry_delivery(&mut self, now: Instant, actor: &str, id: u64) -> Result<(), Failure> {
         let delivery = self.registry.delivery(id).cloned().ok_or_else(|| unknown_delivery(id))?;
-        let current = self.registry.current_release(delivery.release.group);
-        if current.is_none_or(|current| current.name != delivery.release) {
+        let release = delivery.release;
+        if self.is_outdated(&release) || self.is_overtaken(delivery.receiver, &release) {
             // Owing it again would take the place of the newer one.
             let message = format!("delivery {id} is of a release that is not its group's newest");
             let hint = "the newest release contains everything: fleetcast pending list";
@@ -200,6 +190,24 @@ impl<A: Aead> ServerNode<A> {
         let found = self.registry.delivery(id).filter(|delivery| !delivery.state.is_final());
         found.cloned().ok_or_else(|| unknown_delivery(id))
     }
+}
+
+/// Seconds by which a moment may be over: clocks differ, and words are on their way.
+const OVER: UnixTime = 60;
+
+/// Refuses a moment of activation that is over by the server's clock, which shows `now`: who
+/// names one means a time to come, and what was to be staged before would be installed at
+/// once. `also` goes on where that clock is told.
+///
+/// # Errors
+/// `time-over`.
+pub fn check_time(at: Option<UnixTime>, now: UnixTime, also: &str) -> Result<(), Failure> {
+    let Some(at) = at.filter(|at| at.saturating_add(OVER) < now) else { return Ok(()) };
+    let (at, now) = (format_time(at), format_time(now));
+    let message = format!("{at} is over: the server's clock shows {now}{also}");
+    let hint = "name a time to come (--at 18:00, --at 90m), or leave --at out to send at once; \
+        if a clock is wrong, put it right";
+    Err(Failure::failed("time-over", message, hint))
 }
 
 /// A document that does not count.

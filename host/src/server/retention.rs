@@ -40,14 +40,7 @@ impl<A: Aead> ServerNode<A> {
         }
         self.scheduled.remove(digest);
         self.registry.put_release(ReleaseRecord { state: ReleaseState::Cancelled, ..release });
-        let before = self.registry.current_release(name.group).cloned();
-        if let Some(before) = before.filter(|before| before.state == ReleaseState::Superseded) {
-            if before.terms.is_scheduled() {
-                // It waits for its time again.
-                self.scheduled.insert(before.name.digest);
-            }
-            self.registry.put_release(ReleaseRecord { state: ReleaseState::Current, ..before });
-        }
+        self.reinstate(name.group);
         let title = self.registry.release_title(&name);
         self.registry.log(actor, "release-cancelled", &title, "ok");
         self.forget_contents();
@@ -106,6 +99,7 @@ impl<A: Aead> ServerNode<A> {
     pub(super) fn forget_traces(&mut self, name: &ReleaseName) {
         self.contents.remove(&name.digest);
         self.traffic.remove(&name.digest);
+        self.savings.forget(&name.digest);
         self.scheduled.remove(&name.digest);
         self.wanted.retain(|(_, release), _| *release != name.digest);
     }

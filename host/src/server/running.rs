@@ -158,6 +158,9 @@ impl<A: Aead> ServerNode<A> {
 
     fn close_session(&mut self, now: Instant, session: &LiveSession<A>) {
         self.account(session);
+        for release in session.releases() {
+            self.reckon_savings(&release.digest);
+        }
         for (&member, state) in session.members() {
             if let Some(&slot) = self.connected.get(&member) {
                 self.tell(now, slot, &Down::Ended { session: session.id() });
@@ -182,6 +185,17 @@ impl<A: Aead> ServerNode<A> {
         add(&mut self.total);
         if let Some(release) = session.releases().first() {
             add(self.traffic.entry(release.digest).or_default());
+            self.savings.sent(release.digest, stats.wire_bytes);
+        }
+    }
+
+    /// What was saved of a release is known when nothing is sent for it any more.
+    pub(super) fn reckon_savings(&mut self, release: &Digest) {
+        let sends = |session: &LiveSession<A>| {
+            session.releases().iter().any(|sent| sent.digest == *release)
+        };
+        if !self.sessions.iter().any(sends) {
+            self.savings.reckon(release);
         }
     }
 

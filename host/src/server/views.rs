@@ -134,6 +134,7 @@ impl<A: Aead> ServerNode<A> {
         let signatures = signed
             .map_or(0, |document| document.signers().filter(|key| admins.contains(key)).count());
         let state = match release.state {
+            ReleaseState::Current if self.is_waiting(&release.name) => "waiting",
             ReleaseState::Current => "current",
             ReleaseState::Superseded => "superseded",
             ReleaseState::Cancelled => "cancelled",
@@ -223,8 +224,6 @@ impl<A: Aead> ServerNode<A> {
         let mut totals = self.total;
         self.sessions.iter().for_each(|session| add_running(&mut totals, session));
         let wire = totals.multicast + totals.unicast;
-        let delivered = self.registry.deliveries().filter(|d| d.state == DeliveryState::Installed);
-        let delivered: u64 = delivered.map(|delivery| delivery.bytes).sum();
         let count = |standing: Standing, here: bool| {
             let receivers = self.registry.receivers().filter(|r| r.standing == standing);
             receivers.filter(|r| self.is_here(&r.id) == here).count() as u64
@@ -242,7 +241,7 @@ impl<A: Aead> ServerNode<A> {
             totals: TotalsItem {
                 payload_bytes: totals.payload,
                 wire_bytes: wire,
-                saved_bytes: delivered.saturating_sub(wire),
+                saved_bytes: self.savings.total(),
             },
             health: self.health().items(),
         }

@@ -83,7 +83,7 @@ fn deliveries_releases_and_files_that_are_not_there_are_named() {
 #[test]
 fn usage_errors_exit_with_two() {
     let fleet = Fleet::start();
-    let cases: [&[&str]; 16] = [
+    let cases: [&[&str]; 18] = [
         &[],
         &["fly"],
         &["groups"],
@@ -96,6 +96,8 @@ fn usage_errors_exit_with_two() {
         &["send", "x", "--to", "g", "--wait=soon"],
         &["invite", "--uses", "0"],
         &["invite", "--expires", "never"],
+        &["invite", "--expires", "0s"],
+        &["invite", "--expires", "900ms"],
         &["invite", "--address", "nowhere"],
         &["pending", "cancel", "one"],
         &["log", "--since", "tomorrow"],
@@ -122,6 +124,42 @@ fn usage_errors_exit_with_two() {
         assert_eq!(answer.code, 2, "{options:?}: {answer:?}");
         let _ = answer.failure();
     }
+}
+
+#[test]
+fn a_fleet_that_is_there_keeps_its_seal_and_whoever_wants_another_is_told() {
+    let mut fleet = Fleet::start();
+    fleet.stop_server(rustix::process::Signal::TERM);
+    let command = fleet.serve_command(&fleet.state());
+    let mut again = std::process::Command::new(command.get_program());
+    let other = |word| if word == "file" { "passphrase".as_ref() } else { word };
+    again.args(command.get_args().map(other)).args(["--listen", "127.0.0.1:0"]);
+    let answer = Child::start("serve", again).wait(SLOW);
+    answer.refused(2, "seal-differs");
+    let hint = answer.failure()["hint"].to_string();
+    assert!(hint.contains("fleetcast admin seal passphrase"), "{hint}");
+    // The seal that it has is no contradiction.
+    fleet.start_server();
+}
+
+#[test]
+fn a_time_that_is_over_is_refused_with_the_clocks_and_sends_nothing() {
+    let fleet = Fleet::start();
+    let receiver = fleet.receiver("r");
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    let path = file.to_str().unwrap();
+    let answer = fleet.run(["send", path, "--to", "g", "--at", "2020-01-01T00:00:00Z"]);
+    answer.refused(1, "time-over");
+    let message = answer.failure()["message"].to_string();
+    for word in ["2020-01-01T00:00:00Z", "the server's clock shows 2", "this machine's 2"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert_eq!(fleet.run(["releases", "list"]).done()["items"], serde_json::json!([]));
+    // What is just over is due now: clocks differ a little.
+    let now = fleetcast::units::format_time(fleetcast::units::now() - 10);
+    fleet.send(&file, &["--at", &now]);
+    assert_eq!(fs::read(receiver.file("file")).unwrap(), b"x");
 }
 
 #[test]
@@ -169,6 +207,10 @@ fn a_second_server_does_not_disturb_the_first() {
         again
     };
     Child::start("third server", command).wait(SLOW).refused(1, "interface-unknown");
+    for state in [fleet.path("other"), nowhere] {
+        assert!(!state.join("catalog.db").exists(), "no fleet was made in {state:?}");
+        assert!(!state.join("keys/admin.key").exists(), "and no key");
+    }
     let file = fleet.path("file");
     fs::write(&file, "x").unwrap();
     fleet.send(&file, &[]);

@@ -30,6 +30,17 @@ fn try_to_enrol(fleet: &Fleet, name: &str, code: &str) -> Answer {
 }
 
 #[test]
+fn who_is_turned_away_while_it_waits_ends_with_a_word_of_its_own() {
+    let fleet = Fleet::start();
+    let code = fleet.invite(&["--no-token"]);
+    let mut receiver = fleet.absent("r");
+    receiver.start(&["--name", "r", "--enrol", &code]);
+    receiver.process().wait_for("waiting");
+    fleet.run(["--yes", "receivers", "deny", "r"]).done();
+    receiver.process().wait(SLOW).refused(1, "receiver-denied");
+}
+
+#[test]
 fn malformed_codes_are_usage_errors_and_leave_nothing_behind() {
     let fleet = Fleet::start();
     let code = fleet.invite(&["--group", "g"]);

@@ -175,6 +175,9 @@ fn receipts_are_taken_away_and_checked_without_a_server() {
     let other = "0".repeat(64);
     fleet.run([&strict[..], &[&other]].concat()).refused(1, "not-trusted");
     let text = fs::read_to_string(&file).unwrap();
+    // Times are RFC 3339, also those that devices have signed as numbers.
+    let written = text.matches("\"installed\":\"20").count();
+    assert_eq!(written, 4, "{text}");
     // Who holds the server's keys makes no receipt of a device, nor a member of a stranger.
     let mut parts: serde_json::Value = serde_json::from_str(&text).unwrap();
     parts["items"][0]["certificate"] = json!("");

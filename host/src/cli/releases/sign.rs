@@ -80,7 +80,7 @@ fn before(
 ) -> Result<Option<(ReleaseItem, Tree)>, Failure> {
     let releases = client.releases(Some(root.group_name))?;
     let counts = |item: &ReleaseItem| {
-        matches!(item.state.as_str(), "current" | "superseded") && item.release != digest
+        !matches!(item.state.as_str(), "cancelled" | "unsigned") && item.release != digest
     };
     let newest = releases.into_iter().filter(counts).max_by_key(|item| item.sequence);
     newest.map(|item| send::tree_of(client, &item.release)).transpose()

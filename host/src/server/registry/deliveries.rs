@@ -30,6 +30,8 @@ struct OfRelease {
     wanted: u64,
     /// Those of them that are staged or installed.
     ready: u64,
+    /// Open ones that wait for `pending send`.
+    queued: u64,
 }
 
 impl Deliveries {
@@ -68,6 +70,11 @@ impl Deliveries {
         self.releases.get(release).map_or((0, 0), |of| (of.ready, of.wanted))
     }
 
+    /// Whether some of a release wait for `pending send`.
+    pub(super) fn is_queued(&self, release: &Digest) -> bool {
+        self.releases.get(release).is_some_and(|of| of.queued > 0)
+    }
+
     /// Writes one.
     pub(super) fn put(&mut self, record: DeliveryRecord) {
         self.remove(record.id);
@@ -76,6 +83,7 @@ impl Deliveries {
         of.all += 1;
         of.wanted += u64::from(is_wanted(&record));
         of.ready += u64::from(is_ready(&record));
+        of.queued += u64::from(is_queued(&record));
         if !record.state.is_final() {
             of.open.insert(id);
             self.open.insert((record.receiver, id));
@@ -102,6 +110,7 @@ impl Deliveries {
             of.all -= 1;
             of.wanted -= u64::from(is_wanted(&record));
             of.ready -= u64::from(is_ready(&record));
+            of.queued -= u64::from(is_queued(&record));
             of.open.remove(&id);
             if of.all == 0 {
                 self.releases.remove(&record.release.digest);
@@ -122,6 +131,11 @@ impl FromIterator<DeliveryRecord> for Deliveries {
 /// Whether it counts among those that are to have their release.
 fn is_wanted(record: &DeliveryRecord) -> bool {
     !record.state.is_final() || record.state == DeliveryState::Installed
+}
+
+/// Whether it waits for `pending send`, paused or not.
+fn is_queued(record: &DeliveryRecord) -> bool {
+    !record.state.is_final() && matches!(record.hold, Hold::Send | Hold::ResumeToSend)
 }
 
 /// Whether its receiver has the release whole.
@@ -182,6 +196,8 @@ mod tests {
             let (ready, wanted) = deliveries.readiness(&release);
             assert_eq!(wanted, of().filter(|d| is_wanted(d)).count() as u64);
             assert_eq!(ready, of().filter(|d| is_ready(d)).count() as u64);
+            let waits = |d: &DeliveryRecord| matches!(d.hold.word(), "send") && !d.state.is_final();
+            assert_eq!(deliveries.is_queued(&release), of().any(waits));
         }
     }
 
@@ -198,7 +214,7 @@ mod tests {
             let state = STATES[number(5) as usize];
             // A number never changes its receiver or release.
             let mut delivery = record(id, (id % 4) as u8, (id / 4 % 3) as u8, state);
-            delivery.hold = if number(4) == 0 { Hold::Staged } else { Hold::Free };
+            delivery.hold = [Hold::Staged, Hold::Send, Hold::Free, Hold::Free][number(4) as usize];
             deliveries.put(delivery);
             if step % 400 == 399 {
                 let gone = Digest([number(3) as u8; 32]);
