@@ -214,6 +214,8 @@ pub struct ServerNode<A: Aead> {
     traffic: BTreeMap<Digest, Traffic>,
     total: Traffic,
     plan_at: Option<Instant>,
+    /// While patches are to be made.
+    patch_at: Option<Instant>,
     batches: Batches,
     rng: ChaCha20Rng,
     started: Instant,
@@ -274,6 +276,7 @@ impl<A: Aead> ServerNode<A> {
             traffic: BTreeMap::new(),
             total: Traffic::default(),
             plan_at: None,
+            patch_at: None,
             batches,
             rng,
             started: now,
@@ -322,6 +325,7 @@ impl<A: Aead> ServerNode<A> {
         }
         self.follow_hours();
         self.invite_again(now);
+        self.make_patches(now);
         self.settle(now);
     }
 
@@ -382,7 +386,8 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.iter().filter_map(LiveSession::poll_timeout);
-        sessions.chain(self.endpoint.poll_timeout()).chain(self.plan_at).min()
+        let own = self.plan_at.into_iter().chain(self.patch_at);
+        sessions.chain(self.endpoint.poll_timeout()).chain(own).min()
     }
 
     fn on_event(&mut self, now: Instant, event: ServerEvent, datagram: &[u8]) {
