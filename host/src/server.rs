@@ -222,6 +222,8 @@ pub struct ServerNode<A: Aead> {
     traffic: BTreeMap<Digest, Traffic>,
     total: Traffic,
     plan_at: Option<Instant>,
+    /// While patches are to be made.
+    patch_at: Option<Instant>,
     batches: Batches,
     rng: ChaCha20Rng,
     started: Instant,
@@ -287,6 +289,7 @@ impl<A: Aead> ServerNode<A> {
             traffic: BTreeMap::new(),
             total: Traffic::default(),
             plan_at: None,
+            patch_at: None,
             batches,
             rng,
             started: now,
@@ -340,6 +343,7 @@ impl<A: Aead> ServerNode<A> {
         self.note_presence();
         self.watch_network();
         self.invite_again(now);
+        self.make_patches(now);
         self.settle(now);
     }
 
@@ -400,7 +404,8 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.iter().filter_map(LiveSession::poll_timeout);
-        sessions.chain(self.endpoint.poll_timeout()).chain(self.plan_at).min()
+        let own = self.plan_at.into_iter().chain(self.patch_at);
+        sessions.chain(self.endpoint.poll_timeout()).chain(own).min()
     }
 
     fn on_event(&mut self, now: Instant, event: ServerEvent, datagram: &[u8]) {

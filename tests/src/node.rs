@@ -3,14 +3,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fleetcast::agent::{Agent, AgentConfig, AgentError, AgentEvent, Enrolment};
 use fleetcast::model::Change;
-use fleetcast::packs::MemoryChunks;
+use fleetcast::packs::{ChunkStore, MemoryChunks, StoreError};
 use fleetcast::server::registry::Registry;
 use fleetcast::server::{NodeConfig, ServerNode};
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::SigningKey;
+use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{ReceiverId, StaticKey};
 use fleetcast_core::time::{Duration, Instant};
 
@@ -147,6 +149,32 @@ impl Receiver {
     }
 }
 
+/// The chunk store of a server, and how often it was read.
+struct CountedChunks(Arc<MemoryChunks>, Arc<AtomicU64>);
+
+impl ChunkStore for CountedChunks {
+    fn put(&self, id: Digest, record: &[u8]) -> Result<bool, StoreError> {
+        self.0.put(id, record)
+    }
+
+    fn record_len(&self, id: &Digest) -> Result<Option<usize>, StoreError> {
+        self.0.record_len(id)
+    }
+
+    fn read(&self, id: &Digest, out: &mut [u8]) -> Result<usize, StoreError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read(id, out)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+
+    fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        self.0.collect(keep)
+    }
+}
+
 /// The server: its machine while it is up, and all that outlives a crash.
 pub struct Server {
     /// The machine; `None` while it is down.
@@ -161,6 +189,9 @@ pub struct Server {
     pub boots: u32,
     /// How far its clock is off, in seconds.
     pub clock: i64,
+    /// Chunks that it read at most between two looks at what has come.
+    pub most_reads: u64,
+    reads: Arc<AtomicU64>,
     rate: u64,
     receivers: usize,
     random: Random,
@@ -177,6 +208,8 @@ impl Server {
             boots_at: None,
             boots: 0,
             clock: 0,
+            most_reads: 0,
+            reads: Arc::default(),
             rate,
             receivers,
             random,
@@ -200,7 +233,8 @@ impl Server {
         let registry = Registry::load(self.catalog.snapshot());
         let (document, trusted) = admin.authority.clone();
         let chain = vec![(1, document)];
-        let chunks = Arc::<MemoryChunks>::clone(&self.chunks);
+        let chunks = CountedChunks(Arc::clone(&self.chunks), Arc::clone(&self.reads));
+        let chunks = Arc::new(chunks);
         let mut node = ServerNode::new(config, registry, chunks, trusted, chain, now);
         node.set_time(unix(now).saturating_add_signed(self.clock));
         self.node = Some(node);
@@ -211,6 +245,15 @@ impl Server {
         if let Some(node) = &mut self.node {
             node.set_time(unix(now).saturating_add_signed(self.clock));
         }
+    }
+
+    /// The time told by `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let before = self.reads.load(Ordering::Relaxed);
+        if let Some(node) = &mut self.node {
+            node.handle_timeout(now);
+        }
+        self.most_reads = self.most_reads.max(self.reads.load(Ordering::Relaxed) - before);
     }
 
     /// It stops dead: only what is durable stays.

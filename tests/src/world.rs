@@ -297,9 +297,7 @@ impl World {
             self.server.boot(now, &self.admin);
         }
         self.server.tell_time(now);
-        if let Some(node) = &mut self.server.node {
-            node.handle_timeout(now);
-        }
+        self.server.handle_timeout(now);
         self.server_turn();
     }
 

@@ -266,6 +266,19 @@ fn a_byte_in_front_of_a_file_cut_at_fixed_places_costs_a_fleet_a_few_kilobytes()
 }
 
 #[test]
+fn a_server_that_makes_patches_goes_on_with_all_else_in_between() {
+    let mut world = sending(7, 4, |bytes| bytes.insert(0, 1));
+    world.server.most_reads = 0;
+    assert!(until(&mut world, 20, |world| world.behind().is_none()), "{:?}", world.behind());
+    let (payload, _) = sent(&world);
+    // 49 chunks of 8 KiB, each made of two; 64 KiB at a time are three of them, and there are
+    // the lists of both releases.
+    assert!(payload < 10_000, "{payload}");
+    let most = world.server.most_reads;
+    assert!((3..=16).contains(&most), "{most} chunks read at a time");
+}
+
+#[test]
 fn a_changed_page_costs_a_fleet_of_eight_less_than_40_kilobytes_of_everything() {
     let mut world =
         sending(5, 8, |bytes| bytes[100_000..104_096].copy_from_slice(&noise(6, 4_096)));

@@ -1,6 +1,7 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
 mod headers;
+mod overview;
 mod repairs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,8 @@ use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 
-use super::lanes::{Follows, Limiter, Pace, few, usual_loss};
+use self::overview::Overview;
+use super::lanes::{Limiter, Pace};
 use super::member::Member;
 use super::plan::{SessionPlan, Shape};
 use super::spoiled::Spoiled;
@@ -32,8 +34,6 @@ const REPORT_LEAST_MS: u32 = 50;
 /// Reports that all receivers of a session together send per second: the rate is steered
 /// once per interval of theirs, so that it rises within seconds for 1,000 receivers too.
 const REPORTS_PER_SECOND: u32 = 1_000;
-/// How often to look whether those who were behind have caught up.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// When a new key is used although not everybody has confirmed it.
 const REKEY_PATIENCE: Duration = Duration::from_secs(1);
 /// How often invitations are said again while data waits for members.
@@ -95,6 +95,10 @@ pub(super) struct LiveSession<A> {
     shared_for: u64,
     /// Blocks that members found poisoned.
     spoiled: Spoiled,
+    /// Members that have not said that the session can give them nothing more.
+    unfinished: u32,
+    /// What the members are like together.
+    overview: Overview,
     /// When it went over to strict mode.
     pub(super) strict_since: Option<UnixTime>,
 }
@@ -134,6 +138,7 @@ impl<A: Aead> LiveSession<A> {
         };
         let members: BTreeMap<ReceiverId, Member> = config.members.iter().map(member).collect();
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
+        let unfinished = members.len() as u32;
         Self {
             shared_for: config.pace.unwrap_or(u64::MAX),
             config,
@@ -148,6 +153,8 @@ impl<A: Aead> LiveSession<A> {
             awaited,
             report_ms,
             spoiled: Spoiled::default(),
+            unfinished,
+            overview: Overview::default(),
             strict_since: None,
         }
     }
@@ -258,21 +265,24 @@ impl<A: Aead> LiveSession<A> {
         let taken = Tally::new(self.sender.counter());
         let flow = &self.config.shape.flow;
         let member = Member::new(slot, self.epoch, taken, false, flow, now);
-        if self.members.insert(id, member).is_none() {
-            self.invited += 1;
-            self.tell_members();
-        }
+        let before = self.members.insert(id, member);
+        before.iter().for_each(|member| self.overview.left(member));
+        self.invited += u32::from(before.is_none());
+        self.unfinished += u32::from(before.is_none_or(|member| member.finished));
+        self.sender.members(self.unfinished);
     }
 
     /// A member hears the session, or has the key of an epoch.
     pub(super) fn joined(&mut self, now: Instant, id: &ReceiverId, epoch: Epoch) {
         let Some(member) = self.members.get_mut(id) else { return };
         member.epoch = epoch;
+        let was = *member;
         if !std::mem::replace(&mut member.joined, true) {
             let sent = self.sender.counter();
             member.taken = (Tally::new(sent), now);
             member.pace = Pace::new(now, sent, &self.config.shape.flow);
             self.awaited -= u32::from(member.awaited);
+            self.overview.changed(&was, member);
             self.sender.joined(now, self.awaited);
         }
     }
@@ -280,8 +290,11 @@ impl<A: Aead> LiveSession<A> {
     /// A member can be given nothing more.
     pub(super) fn finished(&mut self, id: &ReceiverId) {
         if let Some(member) = self.members.get_mut(id) {
+            let was = *member;
             member.finished = true;
-            self.tell_members();
+            self.unfinished -= u32::from(!was.finished);
+            self.overview.changed(&was, member);
+            self.sender.members(self.unfinished);
         }
     }
 
@@ -289,7 +302,9 @@ impl<A: Aead> LiveSession<A> {
     pub(super) fn leave(&mut self, id: &ReceiverId) -> bool {
         let Some(gone) = self.members.remove(id) else { return false };
         self.awaited -= u32::from(gone.awaited && !gone.joined);
-        self.tell_members();
+        self.unfinished -= u32::from(!gone.finished);
+        self.overview.left(&gone);
+        self.sender.members(self.unfinished);
         true
     }
 
@@ -343,6 +358,7 @@ impl<A: Aead> LiveSession<A> {
     ) -> Option<u64> {
         let sent = self.sender.counter();
         let member = self.members.get_mut(id)?;
+        let was = *member;
         let before = member.taken.0.counter();
         let believed = member.taken.0.take(sent, came, counter);
         member.pace.report(now, believed, sent);
@@ -351,8 +367,9 @@ impl<A: Aead> LiveSession<A> {
             member.taken.1 = now;
         }
         // Who gets nothing at all is not slow: its silence tells.
-        let leaves = self.compare(now, id).filter(|_| believed.received > 0);
-        self.sender.handle_progress(now, Some(believed).filter(|_| self.steers(id)));
+        let leaves = self.compare(now, id, &was).filter(|_| believed.received > 0);
+        let steers = self.steers(id);
+        self.sender.handle_progress(now, Some(believed).filter(|_| steers));
         self.wait_for_members(now);
         leaves
     }
@@ -374,35 +391,6 @@ impl<A: Aead> LiveSession<A> {
     pub(super) fn redirect(&mut self, to: SocketAddr) {
         self.config.to = to;
         self.sender.redirect(to);
-    }
-
-    /// Whether a member's reports steer the rate: it follows, as far as that can be told.
-    fn steers(&self, id: &ReceiverId) -> bool {
-        let mut others = self.members.iter().filter(|(other, m)| *other != id && m.receives());
-        let Some(member) = self.members.get(id) else { return false };
-        let known = |member: &Member| member.pace.loss().is_some();
-        // The first to report may be the one that loses what nobody else does.
-        let alone = others.clone().next().is_none();
-        member.pace.follows() && (alone || known(member) && others.any(|(_, m)| known(m)))
-    }
-
-    /// How well a member follows, beside the others that receive; its pace if it has
-    /// to leave.
-    fn compare(&mut self, now: Instant, id: &ReceiverId) -> Option<u64> {
-        let others = || self.members.iter().filter(|(other, m)| *other != id && m.receives());
-        let usual = usual_loss(others().filter_map(|(_, m)| m.pace.loss()).collect());
-        let dear = others().filter(|(_, m)| m.pace.is_dear()).count();
-        let alone = !self.is_multicast() || !others().any(|(_, m)| m.pace.follows());
-        let room = dear < few(others().count() + 1);
-        let datagram = self.datagram();
-        let member = self.members.get_mut(id)?;
-        let follows = match member.pace.compare(usual.unwrap_or(0)) {
-            _ if alone || usual.is_none() || !member.joined => Follows::Well,
-            Follows::Dearly if !room => Follows::Well,
-            follows => follows,
-        };
-        let leaves = member.pace.note(now, follows);
-        leaves.then(|| member.pace.bytes_per_second(now, datagram))
     }
 
     /// The time told by `poll_timeout` has come.
@@ -451,27 +439,5 @@ impl<A: Aead> LiveSession<A> {
             // Counters begin anew with a key.
             self.members.values_mut().for_each(|member| member.taken.0 = Tally::default());
         }
-    }
-
-    /// Holds new data while more than a tenth are behind but moving: what they lack must
-    /// still be in their windows. Who stopped, or is hopelessly behind, goes to catch-up.
-    fn wait_for_members(&mut self, now: Instant) {
-        let (mut all, mut behind) = (0, 0);
-        let sent = self.sender.counter();
-        let interval = Duration::from_millis(self.report_ms.into());
-        let flow = &self.config.shape.flow;
-        let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls();
-        for member in self.members.values().filter(waited_for) {
-            all += 1;
-            behind += u32::from(member.is_behind(now, sent, interval, flow));
-        }
-        let held = behind * 10 > all;
-        self.sender.hold(held);
-        self.look_again = held.then_some(now + LOOK_AGAIN);
-    }
-
-    fn tell_members(&mut self) {
-        let unfinished = self.members.values().filter(|member| !member.finished).count();
-        self.sender.members(unfinished as u32);
     }
 }

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::slice;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
@@ -23,7 +25,7 @@ use super::planner::{Planned, plan_sessions};
 use crate::codec::{Decoder, patch};
 use crate::files::walk;
 use crate::ingest::{ChunkSink, Encoding, ReleaseDraft, Tree, ingest};
-use crate::packs::{ChunkStore, MemoryChunks};
+use crate::packs::{ChunkStore, MemoryChunks, StoreError};
 
 const MIB: usize = 1 << 20;
 
@@ -95,7 +97,21 @@ impl Versions {
         }
     }
 
+    /// Plans, makes the patches that are wanted, and plans again.
     fn plan(&mut self, needs: Vec<Need>) -> Vec<Planned> {
+        loop {
+            let planned = self.plan_once(needs.clone());
+            if planned.iter().all(|session| !session.waits) {
+                self.patches.served();
+                return planned;
+            }
+            while self.patches.is_behind() {
+                self.patches.step(&*self.chunks);
+            }
+        }
+    }
+
+    fn plan_once(&mut self, needs: Vec<Need>) -> Vec<Planned> {
         plan_sessions(needs, &self.chunks, &mut self.patches).unwrap()
     }
 
@@ -300,4 +316,100 @@ fn a_patch_is_made_once_and_predecessors_that_are_gone_make_none() {
     versions.patches = Patches::default();
     let plain = versions.plan(vec![need]);
     assert!(plain[0].plan.payload() > before[0].plan.payload() && plain[0].bases.is_empty());
+}
+
+/// A store that counts the bytes that are read.
+struct Counting(Arc<dyn ChunkStore>, AtomicUsize);
+
+impl ChunkStore for Counting {
+    fn put(&self, id: Digest, record: &[u8]) -> Result<bool, StoreError> {
+        self.0.put(id, record)
+    }
+
+    fn record_len(&self, id: &Digest) -> Result<Option<usize>, StoreError> {
+        self.0.record_len(id)
+    }
+
+    fn read(&self, id: &Digest, out: &mut [u8]) -> Result<usize, StoreError> {
+        self.1.fetch_add(out.len(), Ordering::Relaxed);
+        self.0.read(id, out)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+
+    fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {
+        self.0.collect(keep)
+    }
+}
+
+#[test]
+fn a_plan_makes_no_patch_and_each_step_only_a_few() {
+    let mut lots = Lots(11);
+    let old = lots.noise(8 * MIB);
+    let new = edited(&old, 1_000, &mut lots);
+    let mut versions = Versions::of(&[&old, &new]);
+    let need = vec![versions.need(1, &[0])];
+    let counting = Arc::new(Counting(Arc::clone(&versions.chunks), AtomicUsize::new(0)));
+    versions.chunks = Arc::<Counting>::clone(&counting);
+    let read = || counting.1.swap(0, Ordering::Relaxed);
+    assert!(versions.plan_once(need.clone())[0].waits);
+    assert_eq!(read(), 0);
+    let (mut steps, mut all) = (0, 0);
+    while versions.patches.is_behind() {
+        versions.patches.step(&*counting);
+        let read = read();
+        // A chunk is 64 KiB at most, and has at most four predecessors.
+        assert!(read <= 6 * 65_536 + 5 * 64, "{read}");
+        (steps, all) = (steps + 1, all + read);
+    }
+    // Each new chunk once, and what it was made of.
+    assert!(all > 16 * MIB && steps > all / (6 * 65_536), "{all} bytes in {steps} steps");
+    let planned = versions.plan_once(need);
+    assert!(!planned[0].waits && planned[0].plan.payload() < 1_000_000);
+    assert_eq!(read(), 0);
+}
+
+#[test]
+fn what_is_beyond_the_bound_crosses_as_it_is_and_is_not_asked_for_for_ever() {
+    let mut lots = Lots(12);
+    // More than 1,100 chunks of 16 KiB, nearly each of them changed.
+    let old = lots.noise(20 * MIB);
+    let new = edited(&old, 7_500, &mut lots);
+    let mut versions = Versions::of(&[&old, &new]);
+    let need = versions.need(1, &[0]);
+    let mut planned = versions.plan(vec![need]);
+    let (ids, patches) = versions.received(&mut planned[0], &versions.ids(&[0]));
+    assert_eq!(ids, versions.lacking(&[0]));
+    assert!((900..=1_024).contains(&patches) && ids.len() > 1_060, "{patches} of {}", ids.len());
+}
+
+// nightly
+#[ignore = "a measurement"]
+#[test]
+fn what_planning_patches_costs() {
+    let mut lots = Lots(10);
+    for (mib, edits) in [(32, 100), (32, 6_000), (256, 100), (256, 40_000)] {
+        let old = lots.noise(mib * MIB);
+        let new = edited(&old, edits, &mut lots);
+        let mut versions = Versions::of(&[&old, &new]);
+        let need = versions.need(1, &[0]);
+        let begin = Instant::now();
+        versions.plan_once(vec![Need { patches: false, ..need.clone() }]);
+        let plain = begin.elapsed();
+        versions.plan_once(vec![need]);
+        let first = begin.elapsed() - plain;
+        let (mut steps, mut longest, mut all) = (0, Duration::ZERO, Duration::ZERO);
+        while versions.patches.is_behind() {
+            let begin = Instant::now();
+            versions.patches.step(&*versions.chunks);
+            let took = begin.elapsed();
+            (steps, longest, all) = (steps + 1, longest.max(took), all + took);
+        }
+        println!(
+            "{mib} MiB, {edits} edits: plain {plain:.1?}, first {first:.1?}, {steps} steps in \
+             {all:.1?}, the longest {longest:.1?}"
+        );
+    }
 }

@@ -1,6 +1,14 @@
 //! Patches that sessions send, made once and remembered.
+//!
+//! A patch takes its maker a good part of a millisecond, and a plan may want a thousand. So
+//! a plan only says which it wants; they are made one after the other between all else that
+//! a server does, and then the plan is made again.
+//!
+//! ```text
+//! plan ── wants ──▶ queue ── step, step, … ──▶ made ──▶ the plan again, now with all of them
+//! ```
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use fleetcast_core::digest::Digest;
@@ -12,13 +20,15 @@ use super::contents::Contents;
 use crate::codec::{Decoder, patch};
 use crate::packs::ChunkStore;
 
-/// Patches that are tried in one plan: some tenths of a second. What changed more than that
-/// crosses as it is.
-const TRIES: u32 = 1_024;
+/// Patches that wait to be made at most: some tenths of a second. What changed more than
+/// that crosses as it is.
+const TRIES: usize = 1_024;
 /// After so many tries in a row that brought nothing only one of [`SELDOM`] is made.
-const MISSES: u32 = 48;
+const MISSES: usize = 48;
 /// See [`MISSES`].
-const SELDOM: u32 = 16;
+const SELDOM: usize = 16;
+/// Bytes of chunks that are read in one step, if it is not a single patch that takes more.
+const STEP: u32 = 64 * 1024;
 /// A patch is worth its predecessors' reading when it takes at most this share of the
 /// record, in percent.
 const WORTHWHILE: usize = 75;
@@ -30,6 +40,20 @@ const ENTRY: usize = 128;
 const PAIRS: usize = 8;
 /// Releases that a session's patches are made of at most.
 const MOST_BASES: usize = 3;
+
+/// A new chunk and its first predecessor.
+type Pair = (Digest, Digest);
+
+/// What is known of a patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Its record.
+    Made(Arc<[u8]>),
+    /// It is made by and by.
+    Later,
+    /// There is none, or none that is worth it.
+    Nothing,
+}
 
 /// Receivers that hold the same releases.
 #[derive(Clone)]
@@ -43,38 +67,77 @@ pub(super) struct Class {
 /// What patches are made with, kept from plan to plan.
 #[derive(Default)]
 pub(super) struct Patches {
-    /// By the new chunk and its first predecessor; `None`: not worth it.
-    made: HashMap<(Digest, Digest), Option<Arc<[u8]>>>,
+    /// Those that were tried; `None`: not worth it.
+    made: HashMap<Pair, Option<Arc<[u8]>>>,
     /// About how many bytes `made` takes.
     taken: usize,
     /// By the digests of the older and the newer release.
     alignments: HashMap<(Digest, Digest), Arc<Alignment>>,
-    tries: u32,
-    misses: u32,
+    /// To be made, in the order in which plans want them: chunks and their predecessors.
+    queue: VecDeque<(ChunkRef, Vec<ChunkRef>)>,
+    /// All that was wanted since a plan had all its patches, and whether it waits.
+    wanted: HashMap<Pair, bool>,
+    /// Tries since the queue was empty, and how many of them in a row brought nothing.
+    tries: usize,
+    misses: usize,
     decoder: Decoder,
 }
 
 impl Patches {
-    /// Begins a plan: what it may try is counted anew.
-    pub(super) const fn begin(&mut self) {
-        (self.tries, self.misses) = (0, 0);
+    /// The record of a chunk as a patch, if that is worth it and known already. What is not
+    /// known is made by and by.
+    pub(super) fn find(&mut self, chunk: &ChunkRef, predecessors: &[ChunkRef]) -> Found {
+        let Some(first) = predecessors.first() else { return Found::Nothing };
+        let pair = (chunk.id, first.id);
+        if let Some(made) = self.made.get(&pair) {
+            return made.clone().map_or(Found::Nothing, Found::Made);
+        }
+        if self.wanted.is_empty() && self.taken > REMEMBERED / 2 {
+            // So that there is room for all that this plan wants.
+            (self.made, self.taken) = (HashMap::new(), 0);
+        }
+        let room = self.queue.len() < TRIES;
+        let (queue, predecessors) = (&mut self.queue, predecessors.to_vec());
+        let waits = *self.wanted.entry(pair).or_insert_with(|| {
+            if room {
+                queue.push_back((*chunk, predecessors));
+            }
+            room
+        });
+        if waits { Found::Later } else { Found::Nothing }
     }
 
-    /// The record of a chunk as a patch, if that is worth it.
-    pub(super) fn patch(
-        &mut self,
-        chunks: &dyn ChunkStore,
-        chunk: &ChunkRef,
-        predecessors: &[ChunkRef],
-    ) -> Option<Arc<[u8]>> {
-        let key = (chunk.id, predecessors.first()?.id);
-        if let Some(made) = self.made.get(&key) {
-            return made.clone();
+    /// Whether some are to be made.
+    pub(super) fn is_behind(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Makes some of those that are wanted: what can be made without keeping anybody waiting.
+    pub(super) fn step(&mut self, chunks: &dyn ChunkStore) {
+        let mut read = 0;
+        while read < STEP
+            && let Some((chunk, predecessors)) = self.queue.pop_front()
+        {
+            self.wanted.insert((chunk.id, predecessors[0].id), false);
+            self.tries += 1;
+            if self.misses <= MISSES || self.tries.is_multiple_of(SELDOM) {
+                read += chunk.len + predecessors.iter().map(|old| old.len).sum::<u32>();
+                self.try_one(chunks, &chunk, &predecessors);
+            }
         }
-        self.tries += 1;
-        if self.tries > TRIES || (self.misses > MISSES && !self.tries.is_multiple_of(SELDOM)) {
-            return None;
+        if self.queue.is_empty() {
+            (self.tries, self.misses) = (0, 0);
         }
+    }
+
+    /// A plan has all its patches: what was wanted and is not there may be wanted again.
+    pub(super) fn served(&mut self) {
+        if self.queue.is_empty() {
+            self.wanted.clear();
+        }
+    }
+
+    fn try_one(&mut self, chunks: &dyn ChunkStore, chunk: &ChunkRef, predecessors: &[ChunkRef]) {
         let made: Option<Arc<[u8]>> = self.make(chunks, chunk, predecessors).map(Arc::from);
         self.misses = if made.is_some() { 0 } else { self.misses + 1 };
         let cost = ENTRY + made.as_ref().map_or(0, |record| record.len());
@@ -82,8 +145,7 @@ impl Patches {
             (self.made, self.taken) = (HashMap::new(), 0);
         }
         self.taken += cost;
-        self.made.insert(key, made.clone());
-        made
+        self.made.insert((chunk.id, predecessors[0].id), made);
     }
 
     fn make(
@@ -169,16 +231,13 @@ pub(super) struct Ancestry {
 }
 
 impl Ancestry {
-    /// A chunk's record as a patch, if it has predecessors and that is worth it.
-    pub(super) fn patch(
-        &mut self,
-        patches: &mut Patches,
-        chunks: &dyn ChunkStore,
-        chunk: &ChunkRef,
-    ) -> Option<Arc<[u8]>> {
-        let (base, predecessors) = self.found.get(&chunk.id)?;
-        let made = patches.patch(chunks, chunk, predecessors)?;
-        self.used.insert(*base);
-        Some(made)
+    /// What is known of a chunk's record as a patch.
+    pub(super) fn patch(&mut self, patches: &mut Patches, chunk: &ChunkRef) -> Found {
+        let Some((base, predecessors)) = self.found.get(&chunk.id) else { return Found::Nothing };
+        let found = patches.find(chunk, predecessors);
+        if matches!(found, Found::Made(_)) {
+            self.used.insert(*base);
+        }
+        found
     }
 }

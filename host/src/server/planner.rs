@@ -20,7 +20,7 @@ use super::contents::Contents;
 use super::demand::{Demand, Need, demands};
 use super::hearing::Hears;
 use super::lanes::lanes;
-use super::patches::{Ancestry, Patches};
+use super::patches::{Ancestry, Found, Patches};
 use super::plan::{PlannedChunk, SessionPlan, Shape, UNTOLD};
 use crate::packs::{ChunkStore, StoreError};
 
@@ -43,6 +43,8 @@ pub(super) struct Planned {
     pub(super) shape: Shape,
     /// Releases that its patches copy from: nobody takes part who does not hold them.
     pub(super) bases: Vec<Digest>,
+    /// Some of its patches are not made yet: it is to be planned again.
+    pub(super) waits: bool,
 }
 
 /// What sessions are made of.
@@ -68,6 +70,8 @@ struct Way {
 /// with small ones by multicast first. Who cannot follow the others goes with those
 /// of about the same pace, or alone.
 ///
+/// Sessions whose patches are not made yet say so.
+///
 /// # Errors
 /// [`StoreError`] when the store lacks a chunk of a release.
 pub(super) fn plan_sessions(
@@ -75,7 +79,6 @@ pub(super) fn plan_sessions(
     chunks: &Arc<dyn ChunkStore>,
     patches: &mut Patches,
 ) -> Result<Vec<Planned>, StoreError> {
-    patches.begin();
     let stock = &mut Stock { chunks, patches };
     let (boards, needs): (Vec<Need>, Vec<Need>) =
         needs.into_iter().partition(|need| need.constrained);
@@ -235,6 +238,7 @@ fn shared_session(
 struct Making {
     plan: SessionPlan,
     ancestry: Ancestry,
+    waits: bool,
 }
 
 impl Making {
@@ -247,7 +251,7 @@ impl Making {
         } else {
             Ancestry::default()
         };
-        Self { plan, ancestry }
+        Self { plan, ancestry, waits: false }
     }
 
     fn push(
@@ -257,9 +261,13 @@ impl Making {
         chunk: &ChunkRef,
         ordinals: [u32; MAX_SLOTS],
     ) -> Result<(), StoreError> {
-        match self.ancestry.patch(stock.patches, &**stock.chunks, chunk) {
-            Some(record) => self.plan.push_patch(object, record, ordinals),
-            None => self.plan.push_chunk(object, &PlannedChunk { id: chunk.id, ordinals })?,
+        let found = self.ancestry.patch(stock.patches, chunk);
+        self.waits |= found == Found::Later;
+        match found {
+            Found::Made(record) => self.plan.push_patch(object, record, ordinals),
+            Found::Later | Found::Nothing => {
+                self.plan.push_chunk(object, &PlannedChunk { id: chunk.id, ordinals })?;
+            }
         }
         Ok(())
     }
@@ -277,6 +285,7 @@ impl Making {
             pace: way.pace,
             shape: way.shape,
             bases: self.ancestry.used.into_iter().collect(),
+            waits: self.waits,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Sessions: planned from what is owed, started, shared the rate, closed.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use chacha20::rand_core::Rng as _;
@@ -231,13 +232,51 @@ impl<A: Aead> ServerNode<A> {
         }
         needs.sort_by_key(|need| need.receiver);
         match plan_sessions(needs, &self.chunks, &mut self.patches) {
-            Ok(planned) => planned.into_iter().for_each(|session| self.run(now, session)),
+            Ok(planned) => self.run_or_wait(now, planned),
             Err(fault) => {
                 self.registry.log("server", "plan-failed", "", &fault.to_string());
                 self.sort_out(now, tried);
             }
         }
+        self.patch_at = self.patches.is_behind().then_some(now);
         self.share_rate();
+    }
+
+    /// Starts what is planned. Who is to be sent patches that are not made yet is planned
+    /// again with them, in all that it takes part in.
+    fn run_or_wait(&mut self, now: Instant, mut planned: Vec<Planned>) {
+        let mut waiting: BTreeSet<ReceiverId> = BTreeSet::new();
+        let mut later = true;
+        while later {
+            later = false;
+            planned.retain(|session| {
+                let mut members = session.members.iter().map(|(id, _)| id);
+                let waits = session.waits || members.any(|id| waiting.contains(id));
+                waiting.extend(session.members.iter().map(|(id, _)| id).filter(|_| waits));
+                later |= waits;
+                !waits
+            });
+        }
+        planned.into_iter().for_each(|session| self.run(now, session));
+        for receiver in &waiting {
+            let link = self.connected.get(receiver).and_then(|slot| self.links.get_mut(slot));
+            link.into_iter().for_each(|link| link.busy = None);
+        }
+        if waiting.is_empty() {
+            self.patches.served();
+        }
+    }
+
+    /// Makes some of the patches that plans wait for; all else goes on in between.
+    pub(super) fn make_patches(&mut self, now: Instant) {
+        if !self.patches.is_behind() {
+            return;
+        }
+        self.patches.step(&*self.chunks);
+        self.patch_at = self.patches.is_behind().then_some(now);
+        if self.patch_at.is_none() {
+            self.plan_soon(now, Duration::ZERO);
+        }
     }
 
     /// Something of what is owed cannot be read, and nobody knows what: each is planned

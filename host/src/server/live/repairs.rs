@@ -24,12 +24,13 @@ impl<A: Aead> LiveSession<A> {
         let of = |block| self.plan.layout(block).map_or(0, |layout| layout.sources() as u32);
         let asked = nack.entries().map(|entry| (u32::from(entry.missing), of(entry.block)));
         let (missing, of) = asked.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let was = *member;
         member.pace.hint(missing, of);
-        self.compare(now, id);
+        self.compare(now, id, &was);
         if self.members.get(id).is_none_or(|member| !member.pace.follows()) {
             return Vec::new();
         }
-        let members = self.members.values().filter(|member| member.receives()).count();
+        let members = self.receiving(id);
         let (mut repaired, mut given_up) = (Vec::new(), Vec::new());
         for entry in nack.entries() {
             let sources = self.plan.layout(entry.block).map_or(0, |layout| layout.sources());
