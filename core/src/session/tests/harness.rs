@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 pub(super) use super::config::{BACKOFF, CAP, SALT};
 use super::config::{SESSION, Sender, key_of, receiver_config, sender};
-use super::insider::{Forgery, Insider};
+use super::insider::{Forgery, Insider, forged_control};
 use super::link::{Flight, Link, Sent, Wire};
 use super::naps::Naps;
 use super::plan::{Plan, SOURCES, SYMBOL, Store};
@@ -376,15 +376,11 @@ impl World {
             self.fly(Some(0), 0, &datagram, Duration::from_micros(100));
         }
         if self.forge_control {
-            let mut body = vec![0; 1_440];
-            let mut end = crate::wire::session::End::unsigned(1, 1, 1).to_vec();
-            end.extend([7; 64]);
-            body[..end.len()].copy_from_slice(&end);
-            datagram[16..16 + end.len()].copy_from_slice(&end);
-            assert_eq!(end[0], kind::END);
-            let len = insider.seal(&mut datagram, end.len()).unwrap();
-            let forged = datagram[..len].to_vec();
-            self.fly(Some(0), 0, &forged, Duration::from_millis(50));
+            for body in forged_control() {
+                datagram[16..16 + body.len()].copy_from_slice(&body);
+                let len = insider.seal(&mut datagram, body.len()).unwrap();
+                self.fly(Some(0), 0, &datagram[..len], Duration::from_micros(100));
+            }
         }
     }
 

@@ -7,13 +7,16 @@ use std::vec::Vec;
 use super::link::Sent;
 use super::plan::{Plan, SYMBOL};
 use crate::crypto::aead::{Aead as _, ChaCha};
-use crate::ids::{BlockIndex, Epoch, SessionId, SymbolIndex};
+use crate::crypto::sign::SIGNATURE;
+use crate::ids::{BlockIndex, Epoch, Ordinal, SegmentIndex, SessionId, SymbolIndex};
 use crate::limits::MAX_SOURCES;
 use crate::session::layout::BlockLayout;
 use crate::session::source::BlockSource as _;
 use crate::session::symbols::Symbol;
 use crate::time::Instant;
-use crate::wire::session::{Header, further_head, kind, symbol_head};
+use crate::wire::control::Object;
+use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
+use crate::wire::session::{End, Header, further_head, kind, symbol_head};
 use crate::wire::u32_at;
 
 /// Bytes of a full symbol's datagram with IP and UDP headers.
@@ -41,6 +44,29 @@ pub(super) struct Insider {
     /// When it sends next, in nanoseconds.
     next: u64,
     pub(super) sent: usize,
+}
+
+/// An end and a segment header that nobody has signed. Who took the end would be done
+/// with nothing; who took the header would never hear of a second block.
+pub(super) fn forged_control() -> [Vec<u8>; 2] {
+    let end = [&End::unsigned(0, 0, 1)[..], &[7; SIGNATURE]].concat();
+    let head = SegmentHead {
+        last: true,
+        proactive: 0,
+        blocks: 1,
+        sent: true,
+        segment: SegmentIndex(0),
+        first: BlockIndex(0),
+        sequence: 1,
+        slots: 1,
+    };
+    let mut header = vec![7; 1_000];
+    let mut writer = SegmentWriter::new(&mut header, head).unwrap();
+    writer.block(Object::Root, 71).unwrap();
+    writer.runs(&[Run { first: Ordinal(0), count: 1 }]).unwrap();
+    let signed = writer.finish();
+    header.truncate(signed + SIGNATURE);
+    [end, header]
 }
 
 impl Insider {
