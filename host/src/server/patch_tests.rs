@@ -339,6 +339,14 @@ impl ChunkStore for Counting {
         self.0.sync()
     }
 
+    fn sync_ahead(&self) {
+        self.0.sync_ahead();
+    }
+
+    fn is_durable(&self, id: &Digest) -> Result<bool, StoreError> {
+        self.0.is_durable(id)
+    }
+
     fn collect(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {
         self.0.collect(keep)
     }
