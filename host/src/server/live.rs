@@ -1,5 +1,6 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
+mod comparing;
 mod headers;
 mod overview;
 mod repairs;

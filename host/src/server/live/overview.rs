@@ -8,12 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::ReceiverId;
 use fleetcast_core::time::{Duration, Instant};
 
-use super::LiveSession;
-use crate::server::lanes::{Follows, few, usual_loss};
+use crate::server::lanes::usual_loss;
 use crate::server::member::Member;
 
 /// Sessions of fewer members are looked at each time.
@@ -30,15 +28,15 @@ const LOOK_EACH: Duration = Duration::from_micros(10);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// How many they are.
-    receive: usize,
+    pub(super) receive: usize,
     /// Those whose loss is known.
-    known: usize,
+    pub(super) known: usize,
     /// Those who follow.
-    follow: usize,
+    pub(super) follow: usize,
     /// Those who would do with a little less.
-    dear: usize,
+    pub(super) dear: usize,
     /// The lower median of their losses, where any is known.
-    usual: Option<u32>,
+    pub(super) usual: Option<u32>,
 }
 
 impl Seen {
@@ -80,7 +78,11 @@ pub(super) struct Overview {
 
 impl Overview {
     /// What the members are like that receive, without this one.
-    fn others(&mut self, members: &BTreeMap<ReceiverId, Member>, id: &ReceiverId) -> Seen {
+    pub(super) fn others(
+        &mut self,
+        members: &BTreeMap<ReceiverId, Member>,
+        id: &ReceiverId,
+    ) -> Seen {
         if members.len() < LARGE {
             self.visits += members.len() as u64;
             let others = members.iter().filter(|(other, _)| *other != id);
@@ -119,7 +121,7 @@ impl Overview {
     }
 
     /// Whether it is time to look who is behind.
-    fn looks(&mut self, now: Instant, members: usize) -> bool {
+    pub(super) fn looks(&mut self, now: Instant, members: usize) -> bool {
         let stands = self.looked.is_some_and(|at| now.since(at) < look_again(members));
         let looks = members < LARGE || !stands;
         if looks {
@@ -131,70 +133,8 @@ impl Overview {
 }
 
 /// How often to look who of so many members is behind.
-fn look_again(members: usize) -> Duration {
+pub(super) fn look_again(members: usize) -> Duration {
     LOOK_AGAIN.max(Duration::from_micros(LOOK_EACH.as_micros() * members as u64))
-}
-
-impl<A: Aead> LiveSession<A> {
-    /// Members that receive, of which one is this, if it does.
-    pub(super) fn receiving(&mut self, id: &ReceiverId) -> usize {
-        let itself = self.members.get(id).is_some_and(Member::receives);
-        self.overview.others(&self.members, id).receive + usize::from(itself)
-    }
-
-    /// Whether a member's reports steer the rate: it follows, as far as that can be told.
-    pub(super) fn steers(&mut self, id: &ReceiverId) -> bool {
-        let others = self.overview.others(&self.members, id);
-        let Some(member) = self.members.get(id) else { return false };
-        // The first to report may be the one that loses what nobody else does.
-        let alone = others.receive == 0;
-        member.pace.follows() && (alone || member.pace.loss().is_some() && others.known > 0)
-    }
-
-    /// How well a member follows, beside the others that receive, by a report before which
-    /// it was as told; its pace if it has to leave.
-    pub(super) fn compare(
-        &mut self,
-        now: Instant,
-        id: &ReceiverId,
-        before: &Member,
-    ) -> Option<u64> {
-        self.overview.changed(before, self.members.get(id)?);
-        let others = self.overview.others(&self.members, id);
-        let alone = !self.is_multicast() || others.follow == 0;
-        let room = others.dear < few(others.receive + 1);
-        let datagram = self.datagram();
-        let member = self.members.get_mut(id)?;
-        let was = *member;
-        let follows = match member.pace.compare(others.usual.unwrap_or(0)) {
-            _ if alone || others.usual.is_none() || !member.joined => Follows::Well,
-            Follows::Dearly if !room => Follows::Well,
-            follows => follows,
-        };
-        let leaves = member.pace.note(now, follows);
-        self.overview.changed(&was, member);
-        leaves.then(|| member.pace.bytes_per_second(now, datagram))
-    }
-
-    /// Holds new data while more than a tenth are behind but moving: what they lack must
-    /// still be in their windows. Who stopped, or is hopelessly behind, goes to catch-up.
-    pub(super) fn wait_for_members(&mut self, now: Instant) {
-        if !self.overview.looks(now, self.members.len()) {
-            return;
-        }
-        let (mut all, mut behind) = (0, 0);
-        let sent = self.sender.counter();
-        let interval = Duration::from_millis(self.report_ms.into());
-        let flow = &self.config.shape.flow;
-        let waited_for = |m: &&Member| m.receives() && m.pace.follows() && !m.pace.crawls();
-        for member in self.members.values().filter(waited_for) {
-            all += 1;
-            behind += u32::from(member.is_behind(now, sent, interval, flow));
-        }
-        let held = behind * 10 > all;
-        self.sender.hold(held);
-        self.look_again = held.then_some(now + look_again(self.members.len()));
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ use fleetcast_core::wire::nack::{Entry, Nack, NackWriter};
 
 use super::*;
 use crate::packs::{ChunkStore as _, MemoryChunks};
-use crate::server::live::LiveConfig;
+use crate::server::lanes::Follows;
+use crate::server::live::{LiveConfig, LiveSession};
 use crate::server::plan::{PlannedChunk, SessionPlan, Shape};
 use crate::vectors::Vectors;
 
