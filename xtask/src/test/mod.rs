@@ -95,7 +95,8 @@ fn run_stage(stage: Stage, targets: &[String], nightly: bool) -> Tally {
             Ok(command) => one("firmware", command),
             Err(missing) => skip(&missing),
         });
-        if built.failed > 0 {
+        // Not with an image of an earlier build.
+        if built.passed == 0 {
             return built;
         }
     }
@@ -108,6 +109,10 @@ fn run_stage(stage: Stage, targets: &[String], nightly: bool) -> Tally {
     let mut sum = run(stage.name(), &programs, stage.is_serial().then_some("1"));
     if !waiting.is_empty() {
         sum += run(&format!("{}-waiting", stage.name()), &waiting, Some(WAITING));
+    }
+    if stage == Stage::Qemu {
+        // After the tests, which measure the stack.
+        sum += step("size", || one("size", shell::cargo(&["xtask", "size", "lm3s6965evb"])));
     }
     if stage == Stage::Unit {
         let doc = ["test", "--workspace", "--doc", "--no-fail-fast"];
