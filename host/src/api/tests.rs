@@ -20,7 +20,7 @@ use super::client::Client;
 use super::model::{Hex, NewRelease, NewSchedule, NewVoucher};
 use super::*;
 use crate::catalog::Catalog;
-use crate::driver::server::{Founding, ServeOptions, start};
+use crate::driver::server::{Founding, ServeOptions, bind, start};
 use crate::packs::{ChunkStore, MemoryChunks};
 use crate::server::registry::Registry;
 
@@ -81,7 +81,8 @@ async fn serve(folder: &Path) {
         rate: 1_000_000,
         beacon: false,
     };
-    let server = start(&options, founding(), Arc::clone(&chunks), catalog.clone()).unwrap();
+    let socket = bind(&options).unwrap();
+    let server = start(socket, &options, founding(), Arc::clone(&chunks), catalog.clone()).unwrap();
     let api = Api::new(server.handle.clone(), chunks, catalog, server.address);
     let listener = socket::listen(&folder.join("fleetcast.sock"), socket::OWN).unwrap();
     tokio::spawn(async move { axum::serve(listener, api.router()).await });
