@@ -312,7 +312,7 @@ pub struct DeliveryRecord {
     pub hold: Hold,
     /// A short code of the reason when failed, else empty.
     pub code: String,
-    /// The reason in words when failed, else empty.
+    /// The reason in words when failed, superseded or ended by its receiver, else empty.
     pub reason: String,
     /// Bytes of the release that its receiver holds.
     pub bytes: u64,

@@ -302,7 +302,8 @@ pub struct ReleaseItem {
     pub signatures: u32,
     /// Signatures that it needs.
     pub threshold: u32,
-    /// `current`, `superseded`, `cancelled`, or `unsigned`.
+    /// `current`, `waiting` (for its time, or for the word of an admin), `superseded`,
+    /// `cancelled`, or `unsigned`.
     pub state: String,
 }
 

@@ -206,6 +206,9 @@ fn what_is_still_on_its_way_when_the_time_comes_is_over() {
     assert!(all(&world, 1, DeliveryState::Transferring), "{:?}", states(&world));
     wait(&mut world, 20, |world| all_show(world, 2));
     assert!(all(&world, 1, DeliveryState::Superseded));
+    let node = world.server.node.as_ref().unwrap();
+    let first = node.registry().deliveries().next().unwrap();
+    assert_eq!(node.delivery_item(first).reason, "group0#2 took its place");
 }
 
 #[test]
@@ -264,12 +267,20 @@ fn what_failed_is_tried_again_while_what_is_newer_waits() {
     let mut world = gathered(86);
     send(&mut world, 1, slowly());
     let id = world.server.node.as_ref().unwrap().registry().deliveries().next().unwrap().id;
-    let now = world.now;
-    world.server.node.as_mut().unwrap().cancel_delivery(now, "admin", id).unwrap();
+    let cancel = |world: &mut World, id| {
+        let now = world.now;
+        world.server.node.as_mut().unwrap().cancel_delivery(now, "admin", id).unwrap();
+    };
+    cancel(&mut world, id);
     send(&mut world, 2, QUEUED);
+    // Whoever joins now needs the first one, and it stays.
+    cancel(&mut world, id + 1);
+    let removable = world.server.node.as_ref().unwrap().removable(1);
+    assert_eq!(removable, []);
     let now = world.now;
     let node = world.server.node.as_mut().unwrap();
     node.retry_delivery(now, "admin", id).unwrap();
+    node.retry_delivery(now, "admin", id + 1).unwrap();
     wait(&mut world, 30, |world| all_show(world, 1));
     let_go(&mut world);
     let now = world.now;

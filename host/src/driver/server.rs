@@ -40,7 +40,8 @@ const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_millis(500)
 const TURNS: usize = 8;
 /// Transmissions before datagrams are looked at again.
 const SENDS: usize = 64;
-/// Receivers that may be connected at a time: 6 KiB each, kept from the beginning.
+/// Receivers that may be connected at a time: a place for each is there from the beginning,
+/// and 6 KiB of memory for its messages once it has been there.
 const MAX_RECEIVERS: usize = 10_000;
 /// How long to wait when the socket is full.
 const BLOCKED: std::time::Duration = std::time::Duration::from_millis(5);

@@ -48,9 +48,7 @@ impl<A: Aead> ServerNode<A> {
     ///
     /// Before the receiver is told to install it, so that it never installs the older one after.
     pub(super) fn take_place(&mut self, now: Instant, receiver: ReceiverId, of: &ReleaseName) {
-        self.overtake(now, receiver, |older| {
-            older.release.group == of.group && older.release.order < of.order
-        });
+        self.overtake(now, receiver, of, |_| true);
     }
 
     /// A delivery is new: what it makes pointless is over for its receiver.
@@ -59,14 +57,12 @@ impl<A: Aead> ServerNode<A> {
         if self.is_let_go(new) {
             self.take_place(now, new.receiver, &of);
         } else if new.hold == Hold::Activation {
-            let before: Vec<u64> = self
-                .registry
-                .open_deliveries(new.receiver)
-                .filter(|d| d.release.group == of.group && d.release.order < of.order)
+            let open = self.registry.open_deliveries(new.receiver).filter(|d| !self.is_let_go(d));
+            let pointless = open
                 .filter(|d| is_seen_never(&self.registry.terms(&d.release.digest), &terms))
-                .map(|d| d.id)
-                .collect();
-            self.overtake(now, new.receiver, |older| before.contains(&older.id));
+                .map(|d| d.id);
+            let pointless: Vec<u64> = pointless.collect();
+            self.overtake(now, new.receiver, &of, |older| pointless.contains(&older.id));
         }
     }
 
@@ -74,10 +70,16 @@ impl<A: Aead> ServerNode<A> {
         &mut self,
         now: Instant,
         receiver: ReceiverId,
-        pointless: impl Fn(&DeliveryRecord) -> bool,
+        by: &ReleaseName,
+        chosen: impl Fn(&DeliveryRecord) -> bool,
     ) {
-        let open = self.registry.open_deliveries(receiver).filter(|d| pointless(d));
-        for delivery in open.cloned().collect::<Vec<_>>() {
+        let open = self.registry.open_deliveries(receiver);
+        let older = open
+            .filter(|d| d.release.group == by.group && d.release.order < by.order)
+            .filter(|d| chosen(d));
+        let reason = format!("{} took its place", self.registry.release_title(by));
+        for delivery in older.cloned().collect::<Vec<_>>() {
+            let delivery = DeliveryRecord { reason: reason.clone(), ..delivery };
             self.withdraw(now, delivery, DeliveryState::Superseded);
         }
     }
@@ -113,7 +115,7 @@ impl<A: Aead> ServerNode<A> {
 
     /// What the members of a group are to have: the newest release that waits for nothing,
     /// and those after it that do; in their order.
-    fn due_of(&self, group: GroupId) -> Vec<ReleaseName> {
+    pub(super) fn due_of(&self, group: GroupId) -> Vec<ReleaseName> {
         let mut due = Vec::new();
         for release in self.registry.releases_of(group).rev() {
             if counts(release) {

@@ -59,8 +59,8 @@ impl<A: Aead> ServerNode<A> {
         contents.map(|c| c.all_chunks().map(|chunk| chunk.id).collect()).unwrap_or_default()
     }
 
-    /// Releases that nobody needs: older than the newest `keep` of their group, on their
-    /// way to nobody, and held by no receiver, which would be a loss for deltas.
+    /// Releases that nobody needs: older than the newest `keep` of their group, none that its
+    /// members are to have, on their way to nobody, and held by no receiver, which would be a loss for deltas.
     #[must_use]
     pub fn removable(&self, keep: usize) -> Vec<ReleaseName> {
         let mut needed: BTreeSet<Digest> =
@@ -72,7 +72,7 @@ impl<A: Aead> ServerNode<A> {
         let groups: BTreeSet<GroupId> = self.registry.groups().map(|group| group.id).collect();
         let mut removable = Vec::new();
         for group in groups {
-            let current = self.registry.current_release(group).map(|release| release.name);
+            let due = self.due_of(group);
             let of_group = self.registry.releases().filter(|release| release.name.group == group);
             // What waits for signatures stays until it is cancelled.
             let of_group = of_group.filter(|release| release.state != ReleaseState::Unsigned);
@@ -80,7 +80,7 @@ impl<A: Aead> ServerNode<A> {
             names.sort_unstable_by_key(|name| Reverse(name.order));
             // The highest number stays known, so that it is not given again.
             let old = names.into_iter().skip(keep.max(1));
-            removable.extend(old.filter(|n| Some(*n) != current && !needed.contains(&n.digest)));
+            removable.extend(old.filter(|n| !due.contains(n) && !needed.contains(&n.digest)));
         }
         removable
     }
