@@ -448,6 +448,18 @@ async fn commits_are_synced_and_foreign_keys_are_on() {
 }
 
 #[tokio::test]
+async fn a_copy_keeps_nobody_from_writing_however_long_it_takes() {
+    let fixture = Fixture::with_fleet().await;
+    // All connections that changes are written by are taken, as a slow copy would take them.
+    let writing = fixture.catalog.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let copy = fixture.folder.path().join("backup.db");
+    let copied = tokio::time::timeout(Duration::from_secs(10), fixture.catalog.copy_to(&copy));
+    copied.await.expect("it waits for no other connection").unwrap();
+    drop(writing);
+    assert_eq!(Catalog::open(&copy).await.unwrap().load().await.unwrap(), fleet());
+}
+
+#[tokio::test]
 async fn what_a_receiver_has_lost_goes_alone() {
     let fixture = Fixture::with_fleet().await;
     let lost = [
