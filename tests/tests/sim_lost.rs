@@ -1,5 +1,5 @@
 //! Storage that loses what it had: a destination that is replaced or emptied is filled
-//! again.
+//! again, and a copy that rotted is durable again before it counts.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 
 use fleetcast::disk::{Disk as _, remove_tree};
 use fleetcast::model::DeliveryState;
+use fleetcast_core::ids::GroupId;
 use fleetcast_core::time::{Duration, Instant};
-use fleetcast_tests::disk::{Abilities, Node, SimDisk};
+use fleetcast_tests::disk::{Abilities, Node, SimDisk, read_tree};
 use fleetcast_tests::faults::Faults;
 use fleetcast_tests::fleet::{fair_shape, world};
 use fleetcast_tests::random::Random;
+use fleetcast_tests::release::{TestRelease, receive, resume};
 use fleetcast_tests::world::World;
 
 type Tree = BTreeMap<String, Node>;
@@ -92,4 +94,30 @@ fn that_a_release_was_lost_outlives_a_crash_of_the_server() {
     assert!(within(&mut world, 60, durable), "the catalog still says that it is held");
     world.crash_server();
     assert!(within(&mut world, 120, all_have_it), "{:?}", world.behind());
+}
+
+#[test]
+fn a_copy_that_rotted_is_durable_again_when_the_release_is_complete() {
+    let whole = vec![9; 30];
+    let files = Tree::from(
+        ["left", "right"].map(|name| (name.to_owned(), Node::File(false, 1, whole.clone()))),
+    );
+    let release = TestRelease::new(GroupId([7; 16]), 1, &files, (10, 72));
+    let disk = SimDisk::new(ALL);
+    let mut staging = resume(&disk, &release).unwrap();
+    receive(&mut staging, &release).unwrap();
+    drop(staging);
+    let stage = format!("stage-{}", &release.name.digest.to_string()[..16]);
+    disk.rot(&format!(".fleetcast/{stage}/tree/right"), 5);
+    let mut staging = resume(&disk, &release).unwrap();
+    assert_eq!(receive(&mut staging, &release), Ok(0), "the other copy heals it");
+    // What is told to be staged survives a power cut (safety S4).
+    let after = disk.fork();
+    after.reboot(0);
+    let ours = after.open_dir(&after.root().unwrap(), b".fleetcast").unwrap();
+    let staged = read_tree(&after, &ours, &stage).unwrap();
+    for name in ["tree/left", "tree/right"] {
+        let Node::File(_, _, bytes) = &staged[name] else { panic!("{name} is a file") };
+        assert_eq!(*bytes, whole, "{name}");
+    }
 }
