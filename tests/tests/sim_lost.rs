@@ -1,19 +1,20 @@
 //! Storage that loses what it had: a destination that is replaced or emptied is filled
-//! again, and a copy that rotted is durable again before it counts.
+//! again, a copy that rotted is durable again before it counts, and an activation that
+//! cannot be ended leaves what was visible.
 
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use std::collections::BTreeMap;
 
-use fleetcast::disk::{Disk as _, remove_tree};
+use fleetcast::disk::{Disk as _, DiskError, remove_tree};
 use fleetcast::model::DeliveryState;
 use fleetcast_core::ids::GroupId;
 use fleetcast_core::time::{Duration, Instant};
-use fleetcast_tests::disk::{Abilities, Node, SimDisk, read_tree};
+use fleetcast_tests::disk::{Abilities, Fault, Node, SimDisk, read_tree};
 use fleetcast_tests::faults::Faults;
 use fleetcast_tests::fleet::{fair_shape, world};
 use fleetcast_tests::random::Random;
-use fleetcast_tests::release::{TestRelease, receive, resume};
+use fleetcast_tests::release::{TestRelease, deliver, receive, resume};
 use fleetcast_tests::world::World;
 
 type Tree = BTreeMap<String, Node>;
@@ -119,5 +120,26 @@ fn a_copy_that_rotted_is_durable_again_when_the_release_is_complete() {
     for name in ["tree/left", "tree/right"] {
         let Node::File(_, _, bytes) = &staged[name] else { panic!("{name} is a file") };
         assert_eq!(*bytes, whole, "{name}");
+    }
+}
+
+#[test]
+fn without_exchange_an_error_at_any_operation_leaves_a_release_visible() {
+    let group = GroupId([7; 16]);
+    let disk = SimDisk::new(Abilities { exchange: false, ..ALL });
+    deliver(&disk, &TestRelease::new(group, 1, &tree(1), (10_000, 72))).unwrap();
+    let next = TestRelease::new(group, 2, &tree(2), (10_000, 72));
+    let run = disk.fork();
+    run.set_fault(None);
+    deliver(&run, &next).unwrap();
+    for at in 0..run.calls() {
+        let disk = disk.fork();
+        disk.set_fault(Some(Fault::error(at, DiskError::Io(5), false)));
+        let _ = deliver(&disk, &next);
+        let seen = read_tree(&disk, &disk.root().unwrap(), "kiosks");
+        assert!(seen == Ok(tree(1)) || seen == Ok(tree(2)), "call {at}: {:?}", seen.is_ok());
+        disk.set_fault(None);
+        deliver(&disk, &next).unwrap();
+        assert_eq!(read_tree(&disk, &disk.root().unwrap(), "kiosks"), Ok(tree(2)), "call {at}");
     }
 }
