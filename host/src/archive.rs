@@ -29,7 +29,8 @@ impl<W: Write> ArchiveWriter<W> {
     /// Appends a file of exactly `length` bytes, which are the first that `from` gives.
     ///
     /// # Errors
-    /// As reading and writing do; `UnexpectedEof` when there are fewer bytes.
+    /// As reading and writing do; `UnexpectedEof` when there are fewer bytes, `InvalidInput`
+    /// when there are more files than an archive may have.
     pub fn add(&mut self, name: &str, length: u64, from: &mut dyn Read) -> io::Result<()> {
         self.out.write_all(&header(name, length, self.time)?)?;
         let mut hasher = Hasher::new();
@@ -47,6 +48,10 @@ impl<W: Write> ArchiveWriter<W> {
         }
         self.pad(length)?;
         self.manifest.push_str(&format!("{}  {name}\n", hasher.finish()));
+        if self.manifest.len() as u64 > MAX_MANIFEST {
+            // It could be written, and never be put back.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many files"));
+        }
         Ok(())
     }
 
@@ -229,5 +234,14 @@ mod tests {
             bytes[at] ^= 1;
             assert!(read(&bytes).is_err(), "byte {at}");
         }
+    }
+
+    #[test]
+    fn an_archive_that_could_not_be_read_is_not_written() {
+        let mut writer = ArchiveWriter::new(io::sink(), 0);
+        let mut add = |n: u32| writer.add(&format!("packs/{n:07}.pack"), 0, &mut io::empty());
+        // A line has a digest (64), two blanks, a name (18) and its end: 85 bytes, of which
+        // 12,336 fit into a MiB.
+        assert_eq!((0..20_000).find(|&n| add(n).is_err()), Some(12_336));
     }
 }

@@ -386,7 +386,8 @@ pub fn read_small<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8], most: usize) -> 
 /// written beside it, synced, renamed, synced.
 ///
 /// # Errors
-/// When the storage fails; the old content is still there then.
+/// When the storage fails. The old content is still there then; but after an error of the
+/// last sync the new one is, and a power cut may leave either.
 pub fn write_small<D: Disk>(disk: &D, dir: &D::Dir, name: &[u8], bytes: &[u8]) -> Result<()> {
     let beside = [name, b".new"].concat();
     match disk.unlink(dir, &beside) {

@@ -421,6 +421,8 @@ pub enum Change {
     Delivery(DeliveryRecord),
     /// A receiver holds a release now, in place of the group's one before.
     Held(HeldRecord),
+    /// A receiver holds nothing of a group any more.
+    HeldGone(ReceiverId, GroupId),
     /// A signed authority document of this version.
     Authority(u32, Vec<u8>),
     /// A proposed authority document is new, or has further signatures.

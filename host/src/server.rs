@@ -42,6 +42,7 @@ mod lanes;
 mod letterbox;
 mod live;
 mod logins;
+mod lost;
 mod member;
 mod messages;
 mod newest;
@@ -168,7 +169,7 @@ struct Link {
     hello: Option<(u32, [u8; 16])>,
     /// What it has installed, as it has told on this channel.
     holds: BTreeMap<GroupId, ReleaseName>,
-    /// Its whole inventory has come.
+    /// Its inventory has come, all of it or as much as is taken.
     ready: bool,
     /// Messages that are not durable yet, or that the channel has no room for.
     outbox: Outbox,

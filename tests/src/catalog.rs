@@ -132,6 +132,7 @@ impl Catalog {
             Change::Held(record) => {
                 put(&mut self.held, (record.receiver, record.release.group), record)
             }
+            Change::HeldGone(receiver, group) => take(&mut self.held, &(receiver, group)),
             Change::Authority(version, document) => put(&mut self.authorities, version, document),
             Change::Proposal(record) => put(&mut self.proposals, record.digest, record),
             Change::ProposalGone(digest) => take(&mut self.proposals, &digest),

@@ -88,6 +88,11 @@ impl Oracle {
         self.shown[receiver].get(group).copied()
     }
 
+    /// A receiver has lost its destination: it shows nothing, and that is no fault of it.
+    pub fn emptied(&mut self, receiver: usize) {
+        self.shown[receiver].clear();
+    }
+
     /// What the server writes into its log: nobody in these runs forges symbols.
     pub fn logged(&mut self, action: &str, subject: &str) {
         if matches!(action, "block-poisoned" | "chunk-unreadable" | "plan-failed") {

@@ -439,7 +439,7 @@ impl World {
     }
 
     /// The power of a receiver fails.
-    pub(crate) fn crash_receiver(&mut self, receiver: usize) {
+    pub fn crash_receiver(&mut self, receiver: usize) {
         if self.receivers[receiver].boots_at.is_some() && !self.receivers[receiver].has_lost_power()
         {
             return;

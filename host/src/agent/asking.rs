@@ -26,7 +26,7 @@ const MOST_LISTED: usize = 10_000;
 const MOST_DENIED: usize = 64;
 /// A list that got no page for so long is begun again by the next who asks.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Nobody waits longer for an answer.
+/// Nobody waits longer for an answer about groups.
 const GIVEN_UP: Duration = Duration::from_secs(30);
 
 impl<D: Disk, A: Aead> Agent<D, A> {
@@ -69,10 +69,13 @@ impl<D: Disk, A: Aead> Agent<D, A> {
         self.asking.asked.iter().any(|asked| asked.what == What::Account)
     }
 
-    /// A server that knows no such questions answers none.
+    /// A server that knows no such questions answers none. Whose password is asked for waits
+    /// as long as the channel stands: the answer names nobody, and would be the next one's.
     fn give_up(&mut self, now: Instant) {
-        let late = |asked: &mut Asked| now.since(asked.since) > GIVEN_UP;
-        while let Some(asked) = self.asking.asked.pop_front_if(late) {
+        let late = |asked: &Asked| asked.what != What::Account && now.since(asked.since) > GIVEN_UP;
+        let (late, others): (VecDeque<Asked>, _) = self.asking.asked.drain(..).partition(late);
+        self.asking.asked = others;
+        for asked in late {
             self.reply(asked.number, Reply::Busy);
         }
     }

@@ -9,7 +9,7 @@ use fleetcast_core::time::Instant;
 use fleetcast_core::wire::control::{ReleaseName, Up};
 
 use super::delivery::{Delivery, Staged};
-use super::{Agent, AgentEvent};
+use super::{Agent, AgentEvent, WANT_AGAIN};
 use crate::disk::Disk;
 use crate::staging::area::Area;
 
@@ -85,6 +85,11 @@ impl<D: Disk, A: Aead> Agent<D, A> {
     pub(super) fn take_due(&mut self, now: Instant) -> bool {
         if self.holding.due.is_empty() {
             return false;
+        }
+        if self.queue.is_long() {
+            // It stays due: what comes of it would only wait behind what nobody reads.
+            self.work_at = Some(now + WANT_AGAIN);
+            return true;
         }
         let release = self.holding.due.remove(0);
         self.work_at = Some(now);

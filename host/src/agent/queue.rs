@@ -65,11 +65,17 @@ fn supersedes(new: &Up<'_>, old: &Up<'_>) -> bool {
     match (new, old) {
         (Up::Pong { .. }, Up::Pong { .. })
         | (Up::Groups { .. }, Up::Groups { .. })
+        | (Up::Login { .. }, Up::Login { .. })
         | (Up::Trusts { .. }, Up::Trusts { .. }) => true,
         (Up::Join { group: new }, Up::Join { group: old })
         | (Up::Leave { group: new }, Up::Leave { group: old }) => new == old,
         (Up::Joined { session: new, .. }, Up::Joined { session: old, .. })
         | (Up::KeyRequest { session: new }, Up::KeyRequest { session: old }) => new == old,
+        // A receipt and a root are the same each time.
+        (Up::Installed { release: new, .. }, Up::Installed { release: old, .. })
+        | (Up::Evidence { release: new, offset: 0, .. }, Up::Evidence { release: old, .. }) => {
+            new == old
+        }
         // A list begins anew with its first page.
         (Up::Want { release: new, page: 0, .. }, Up::Want { release: old, .. }) => new == old,
         _ => false,
@@ -159,6 +165,36 @@ mod tests {
         queue.push(&Up::Join { group: "h" });
         let left = [leave, join, Up::Groups { after: None }, Up::Join { group: "h" }];
         assert_eq!(drain(&mut queue), left.each_ref().map(bytes));
+    }
+
+    #[test]
+    fn what_is_shown_or_proved_again_waits_once() {
+        let mut queue = Queue::default();
+        let name = |group| {
+            let order = ReleaseOrder { reset_epoch: 0, sequence: 1 };
+            ReleaseName { group: GroupId([group; 16]), order, digest: Digest([group; 32]) }
+        };
+        let piece = |group, offset| Up::Evidence {
+            release: name(group),
+            offset,
+            total: 1_500,
+            bytes: &[7; 500],
+        };
+        let receipt = |group| Up::Installed { release: name(group), at: 7, receipt: &[1; 64] };
+        let login = Up::Login { user: "ann", password: b"secret" };
+        for _ in 0..500 {
+            for group in [1, 2] {
+                for offset in [0, 500, 1_000] {
+                    queue.push(&piece(group, offset));
+                }
+                queue.push(&receipt(group));
+            }
+            queue.push(&login);
+        }
+        let of = |group| [piece(group, 0), piece(group, 500), piece(group, 1_000), receipt(group)];
+        let [first, second] = [of(1), of(2)];
+        let left: Vec<_> = first.iter().chain(&second).chain([&login]).map(bytes).collect();
+        assert_eq!(drain(&mut queue), left);
     }
 
     #[test]

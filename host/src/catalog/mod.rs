@@ -14,15 +14,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::Row;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Connection as _, Row};
 
 pub use error::CatalogError;
 
 use crate::model::{Change, LogRecord, ReceiptRecord, Snapshot};
+
+/// How long who writes or reads waits for those before: a disk that is slow for minutes is
+/// no catalog that is lost, and the server stops for the latter.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -52,7 +56,8 @@ impl Catalog {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(PATIENCE);
+        let pool = pool.connect_with(options).await?;
         let catalog = Self { pool };
         catalog.check().await?;
         MIGRATIONS.run(&catalog.pool).await?;
@@ -103,7 +108,8 @@ impl Catalog {
         read::receipts(&mut connection, offset, limit).await
     }
 
-    /// Writes a whole and consistent copy of the database to the new file `path` (mode 0600).
+    /// Writes a whole and consistent copy of the database to the new file `path` (mode 0600),
+    /// as it was when the copy began; what happens meanwhile becomes durable as ever.
     ///
     /// # Errors
     /// [`CatalogError`].
@@ -112,7 +118,11 @@ impl Catalog {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         file.map_err(|error| CatalogError::Database(sqlx::Error::Io(error)))?;
         let path = path.to_string_lossy().into_owned();
-        sqlx::query("VACUUM INTO $1").bind(path).execute(&self.pool).await?;
+        // On a connection of its own: with much to copy the other one would be missed.
+        let mut reading = self.pool.connect_options().connect().await?;
+        let copied = sqlx::query("VACUUM INTO $1").bind(path).execute(&mut reading).await;
+        reading.close().await?;
+        copied?;
         Ok(())
     }
 

@@ -446,3 +446,28 @@ async fn commits_are_synced_and_foreign_keys_are_on() {
     let row = sqlx::query("PRAGMA journal_mode").fetch_one(&fixture.catalog.pool).await.unwrap();
     assert_eq!(row.get::<String, _>(0), "wal");
 }
+
+#[tokio::test]
+async fn a_copy_keeps_nobody_from_writing_however_long_it_takes() {
+    let fixture = Fixture::with_fleet().await;
+    // All connections that changes are written by are taken, as a slow copy would take them.
+    let writing = fixture.catalog.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let copy = fixture.folder.path().join("backup.db");
+    let copied = tokio::time::timeout(Duration::from_secs(10), fixture.catalog.copy_to(&copy));
+    copied.await.expect("it waits for no other connection").unwrap();
+    drop(writing);
+    assert_eq!(Catalog::open(&copy).await.unwrap().load().await.unwrap(), fleet());
+}
+
+#[tokio::test]
+async fn what_a_receiver_has_lost_goes_alone() {
+    let fixture = Fixture::with_fleet().await;
+    let lost = [
+        Change::HeldGone(ReceiverId([2; 16]), GroupId([9; 16])),
+        // It holds nothing of this one.
+        Change::HeldGone(ReceiverId([2; 16]), GroupId([1; 16])),
+    ];
+    fixture.catalog.apply(&lost).await.unwrap();
+    let expected = Snapshot { held: vec![held(1, 1, 1)], ..fleet() };
+    assert_eq!(fixture.catalog.load().await.unwrap(), expected);
+}

@@ -45,6 +45,7 @@ pub(super) async fn change(
         Change::Release(record) => release(record),
         Change::Delivery(record) => delivery(record),
         Change::Held(record) => held(record),
+        Change::HeldGone(receiver, group) => held_lost(*receiver, *group),
         Change::Authority(version, document) => authority(*version, document),
         Change::Proposal(record) => proposal(record),
         Change::ProposalGone(digest) => proposal_gone(*digest),
@@ -291,6 +292,12 @@ fn held(record: &HeldRecord) -> Statement {
         .bind(record.receiver.0.to_vec())
         .bind(record.at.cast_signed())
         .bind(record.receipt.clone())
+}
+
+fn held_lost(receiver: ReceiverId, group: GroupId) -> Statement {
+    sqlx::query("DELETE FROM held WHERE receiver = $1 AND group_id = $2")
+        .bind(receiver.0.to_vec())
+        .bind(group.0.to_vec())
 }
 
 fn authority(version: u32, document: &[u8]) -> Statement {

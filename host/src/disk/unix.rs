@@ -133,6 +133,8 @@ impl Disk for UnixDisk {
         fs::fsync(&dir.0).map_err(error)
     }
 
+    /// Before Linux 5.8 `syncfs` does not tell when earlier writing failed in the
+    /// background: there only the files that are synced one by one tell it.
     fn sync_all(&self) -> Result<()> {
         fs::syncfs(&self.root).map_err(error)
     }

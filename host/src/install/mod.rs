@@ -119,8 +119,13 @@ fn activate<D: Disk>(area: &Area<D>, stage: &D::Dir, held: &Held) -> disk::Resul
                 atomic = false;
                 area.discard(stage, PRIOR)?;
                 disk.rename(&area.root, name, stage, PRIOR)?;
-                disk.sync_dir(stage)?;
-                disk.rename(stage, TREE, &area.root, name)?;
+                let synced = disk.sync_dir(stage);
+                let moved = synced.and_then(|()| disk.rename(stage, TREE, &area.root, name));
+                if let Err(error) = moved {
+                    // What was visible stays so; if this fails too, `recover` does it.
+                    let _ = disk.rename(stage, PRIOR, &area.root, name);
+                    return Err(error);
+                }
             }
             other => other?,
         }

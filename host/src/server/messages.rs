@@ -394,6 +394,10 @@ impl<A: Aead> ServerNode<A> {
     ) {
         // Once is enough for a channel; who changes its mind without end fills the disk.
         if !self.patience.pages.take(now, &id) {
+            if let Some(link) = self.links.get_mut(&slot) {
+                // What it could not tell is not taken for lost.
+                link.ready = true;
+            }
             return;
         }
         let known = |release: &&ReleaseName| self.registry.group(&release.group).is_some();
@@ -408,8 +412,9 @@ impl<A: Aead> ServerNode<A> {
             self.take_place(now, id, &release);
         }
         if !more {
-            if let Some(link) = self.links.get_mut(&slot) {
-                link.ready = true;
+            let link = self.links.get_mut(&slot);
+            if link.is_some_and(|link| !std::mem::replace(&mut link.ready, true)) {
+                self.forget_lost(now, slot, id);
             }
             self.owe_current(now, id);
             self.release_to(now, id);

@@ -5,6 +5,7 @@
 //! catalog holds is what this held, a batch ago.
 
 mod deliveries;
+mod held;
 mod people;
 mod releases;
 mod settings;

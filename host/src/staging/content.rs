@@ -26,6 +26,17 @@ use super::places::{Place, Places};
 use super::table::{Entry, TOP, Table, TableError, TableReader, name_slots};
 use crate::disk::{self, Access, Audience, Disk, DiskError, Kind, read_exact, remove_tree};
 
+/// What one round over the places of a chunk did.
+enum Round {
+    /// A file got an inode of its own, and is empty.
+    LinkBroken,
+    /// The chunk stands everywhere; whether something was written, and is not durable.
+    Done {
+        /// Anything at all.
+        wrote: bool,
+    },
+}
+
 /// Chunks, files and what is held of them.
 pub(crate) struct Content<D: Disk> {
     pub(crate) table: Table,
@@ -263,31 +274,35 @@ impl<D: Disk> Content<D> {
         good: Option<Place>,
     ) -> disk::Result<()> {
         let places = std::mem::take(&mut self.at);
-        // Breaking a link empties the file, so all its places are looked at again.
         let mut good = good;
-        while self.put_once(disk, &places, chunk, good)? {
-            good = None;
-        }
+        let wrote = loop {
+            match self.put_once(disk, &places, chunk, good)? {
+                // That empties the file, so all its places are looked at again.
+                Round::LinkBroken => good = None,
+                Round::Done { wrote } => break wrote,
+            }
+        };
         self.at = places;
         self.suspect.remove(ordinal);
         if self.held.insert(ordinal) {
             self.held_bytes += u64::from(chunk.reference().len);
         }
-        if self.journalled.has(ordinal) {
+        if self.journalled.has(ordinal) && !wrote {
             return Ok(());
         }
         self.commits.written(ordinal, chunk.bytes().len() as u64);
         self.commit_some(disk)
     }
 
-    /// One round over the places of a chunk; whether a link had to be broken.
+    /// One round over the places of a chunk.
     fn put_once(
         &mut self,
         disk: &D,
         places: &[Place],
         chunk: &VerifiedChunk<'_>,
         good: Option<Place>,
-    ) -> disk::Result<bool> {
+    ) -> disk::Result<Round> {
+        let mut wrote = false;
         for &place in places {
             if good == Some(place) {
                 self.files.soil(place.file);
@@ -300,12 +315,13 @@ impl<D: Disk> Content<D> {
             if linked {
                 // Never written: it is an installed file as well.
                 self.break_link(disk, place.file)?;
-                return Ok(true);
+                return Ok(Round::LinkBroken);
             }
             let to = (place.file, place.offset);
             self.files.write(disk, &self.table, to, chunk.bytes())?;
+            wrote = true;
         }
-        Ok(false)
+        Ok(Round::Done { wrote })
     }
 
     fn stands(&mut self, disk: &D, place: Place, chunk: &[u8]) -> bool {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fleetcast::localtime::Zone;
-use fleetcast::model::{DOUBT, Hold};
+use fleetcast::model::{DOUBT, DeliveryState, Hold};
 use fleetcast::schedule::Schedule;
 use fleetcast::server::releases::SendOptions;
 use fleetcast_core::crypto::sign::{Context, SigningKey, verify};
@@ -457,4 +457,45 @@ fn a_member_that_finds_no_header_is_told_it_over_its_channel() {
     let (session, epoch) = (session.0.to_le_bytes(), epoch.0.to_le_bytes());
     let parts = [&of.0[..], &session, &epoch, view.signed()];
     assert_eq!(verify(&key, Context::Session, &parts, &view.signature()), Ok(()));
+}
+
+/// What `own_key` holds of a group by the server's word, and the states of its deliveries.
+fn known(fleet: &mut Fleet, group: GroupId) -> (Option<ReleaseName>, Vec<DeliveryState>) {
+    let registry = fleet.node().registry();
+    let held = registry.held(ReceiverId::of(&own_key()), group).map(|held| held.release);
+    (held, registry.deliveries().map(|delivery| delivery.state).collect())
+}
+
+// PROTOCOL M1
+#[test]
+fn what_a_whole_inventory_does_not_tell_is_owed_again_and_that_has_its_measure() {
+    let mut fleet = Fleet::new(29);
+    let (mut liar, _, group) = member(&mut fleet);
+    let nothing = |more| Up::Holds { releases: Default::default(), more };
+    let (name, _) = send(&mut fleet, group, 1, true);
+    liar.say(&mut fleet, &claims(name));
+    let installed = (Some(name), vec![DeliveryState::Installed]);
+    assert_eq!(known(&mut fleet, group), installed);
+    liar.say(&mut fleet, &nothing(false));
+    assert_eq!(known(&mut fleet, group), installed, "an inventory comes once a channel");
+    let again = |fleet: &mut Fleet| {
+        let mut liar = Liar::with_secret(fleet, 0, SECRET);
+        liar.hello(fleet, "w");
+        liar
+    };
+    let mut liar = again(&mut fleet);
+    liar.say(&mut fleet, &nothing(true));
+    assert_eq!(known(&mut fleet, group), installed, "that was not all of it");
+    liar.say(&mut fleet, &nothing(false));
+    let (held, states) = known(&mut fleet, group);
+    assert_eq!((held, states.len(), states[0]), (None, 2, DeliveryState::Installed));
+    assert!(!states[1].is_final(), "{:?}", states[1]);
+    // Who changes its mind without end gets no further than twenty at once.
+    for _ in 0..60 {
+        again(&mut fleet).say(&mut fleet, &claims(name));
+        again(&mut fleet).say(&mut fleet, &nothing(false));
+    }
+    let seconds = fleet.now.since(Instant::ZERO).as_micros() / 1_000_000;
+    let deliveries = known(&mut fleet, group).1.len() as u64;
+    assert!((10..=22 + seconds / 6).contains(&deliveries), "{deliveries} in {seconds} s");
 }

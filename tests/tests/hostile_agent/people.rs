@@ -112,3 +112,23 @@ fn a_server_that_answers_nothing_keeps_people_waiting_in_bounded_number() {
     let answered: Vec<u64> = replies(&captor).iter().map(|(number, _)| *number).collect();
     assert_eq!((answered.len(), answered.last()), (65, Some(&200)), "{answered:?}");
 }
+
+#[test]
+fn an_answer_that_comes_late_is_told_to_who_asked() {
+    let mut captor = captive();
+    let ask = |user: &str| {
+        let (user, password, new) = (user.to_owned(), "old one".into(), "new one".into());
+        Ask::Password { user, password, new }
+    };
+    captor.victim.ask(captor.now, 1, ask("ann"));
+    captor.victim.ask(captor.now, 2, Ask::Join("other".into()));
+    captor.wait(Duration::from_secs(31));
+    captor.victim.ask(captor.now, 3, ask("bob"));
+    captor.exchange();
+    // The group's question behind it is given up, and bob's is not even put.
+    assert_eq!(replies(&captor), [(2, &Reply::Busy), (3, &Reply::Busy)]);
+    captor.events.clear();
+    captor.say(&Down::Account { answer: AccountAnswer::Changed });
+    assert_eq!(replies(&captor), [(1, &Reply::Account(AccountAnswer::Changed))]);
+    assert_eq!(captor.times_said(|up| matches!(up, Up::Password { user: "bob", .. })), 0);
+}

@@ -95,6 +95,45 @@ fn a_server_that_does_not_know_what_is_installed_is_shown_its_signed_root() {
     assert_eq!(shown(&captor), document);
 }
 
+#[test]
+fn a_server_that_reads_nothing_is_shown_the_same_root_and_receipt_once() {
+    let (mut captor, admin) = captor(43);
+    let (five, four) = (signed(&admin, 5).0, signed(&admin, 4).0);
+    captor.offer_good(&admin, 1, 5);
+    captor.wait(Duration::from_secs(1));
+    let nonce = captor.nonce();
+    captor.heard.clear();
+    captor.deaf = true;
+    for _ in 0..300 {
+        captor.say_bytes(&freshness(&admin, nonce, 1, &[four]));
+        captor.say(&Down::Activate { release: five });
+        captor.wait(Duration::from_millis(50));
+    }
+    captor.deaf = false;
+    captor.wait(Duration::from_secs(20));
+    let said = captor.times_said(|up| matches!(up, Up::Evidence { .. } | Up::Installed { .. }));
+    // Four were under way before the window was full; behind them wait one of each.
+    assert!((2..=6).contains(&said), "{said}");
+}
+
+#[test]
+fn a_server_that_reads_nothing_and_invents_releases_is_asked_for_a_thousand() {
+    let (mut captor, _) = captor(44);
+    captor.deaf = true;
+    for number in 0..1_500_u32 {
+        let mut release = named(GROUP, 7, 7);
+        release.digest.0[..4].copy_from_slice(&number.to_le_bytes());
+        captor.say(&Down::Activate { release });
+        captor.wait(Duration::from_millis(50));
+        captor.say(&Down::Cancelled { release });
+        captor.wait(Duration::from_millis(50));
+    }
+    captor.deaf = false;
+    captor.wait(Duration::from_secs(20));
+    let wants = captor.times_said(|up| matches!(up, Up::Want { .. }));
+    assert!((1_000..=1_030).contains(&wants), "{wants}");
+}
+
 /// Groups that the victim says to have left.
 fn left(captor: &mut Captor) -> Vec<String> {
     let events = std::mem::take(&mut captor.events);
