@@ -92,7 +92,7 @@ enum Phase {
     /// Segments are being sent.
     Sending(Segment),
     /// All segments were sent; repairs and the end.
-    Ending { pause: Duration, due: bool },
+    Ending { pause: Duration, due: bool, said: u32 },
     /// Nothing more is sent.
     Closed,
 }

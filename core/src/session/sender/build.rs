@@ -269,7 +269,7 @@ where
         if index.0 < source.segments() {
             self.phase = Phase::Sending(Segment { index, step: Step::Load, ..segment });
         } else {
-            self.phase = Phase::Ending { pause: END_FIRST, due: true };
+            self.phase = Phase::Ending { pause: END_FIRST, due: true, said: 0 };
             self.timers.set(Timer::GiveUp, now + END_PATIENCE);
         }
     }
@@ -315,7 +315,7 @@ where
     }
 
     fn end(&mut self, now: Instant, body: &mut [u8], source: &impl BlockSource) -> Option<usize> {
-        let Phase::Ending { pause, due } = &mut self.phase else { return None };
+        let Phase::Ending { pause, due, said } = &mut self.phase else { return None };
         // What repairs did not reach is to be reported soon: an end tells that they
         // have passed.
         if core::mem::take(&mut self.repaired) {
@@ -327,7 +327,10 @@ where
         // PROTOCOL S13
         self.timers.set(Timer::End, now + *pause);
         *pause = pause.saturating_mul(3).min(END_SLOWEST.saturating_mul(2)).halved();
-        let end = End::unsigned(source.segments(), source.blocks(), source.segments());
+        // PROTOCOL S5: each has a greater number, so that nobody can use one twice.
+        let sequence = source.segments().saturating_add(*said);
+        *said = said.saturating_add(1);
+        let end = End::unsigned(source.segments(), source.blocks(), sequence);
         body.get_mut(..END_SIGNED)?.copy_from_slice(&end);
         self.sign(body, END_SIGNED)
     }

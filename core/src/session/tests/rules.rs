@@ -285,3 +285,17 @@ fn parity_that_was_never_sent_has_passed_nobody() {
     // The two that are missing come as parity, and nothing else.
     assert_eq!(again, 2);
 }
+
+#[test]
+fn no_end_has_the_number_of_another() {
+    let mut world = World::new(34, 3, 500_000);
+    world.receivers[1].mute_until = Some(Instant::from_millis(2_000));
+    world.run();
+    let number = |sent: &Sent| match Body::parse(&sent.body) {
+        Ok(Body::End(end)) => Some(end.sequence()),
+        _ => None,
+    };
+    let numbers: Vec<u32> = world.wire.iter().filter_map(number).collect();
+    // PROTOCOL S5: the first ends come after 20 ms, later ones every half second.
+    assert!(numbers.len() > 5 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+}
