@@ -299,3 +299,33 @@ fn no_end_has_the_number_of_another() {
     // PROTOCOL S5: the first ends come after 20 ms, later ones every half second.
     assert!(numbers.len() > 5 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
 }
+
+#[test]
+fn a_member_that_says_for_ever_that_it_gets_on_is_given_up_too() {
+    let mut world = World::new(35, 3, 500_000);
+    world.receivers[1].mute_until = Some(Instant::FAR_FUTURE);
+    for second in 1..90 {
+        world.run_until(Instant::from_millis(second * 1_000));
+        world.sender.handle_progress(world.now, None);
+    }
+    // PROTOCOL S13: sent within a second, and a minute long its end was said again.
+    assert_eq!(world.sent.last(), Some(&SenderEvent::Closed { unfinished: 1 }));
+    let last = world.wire.last().unwrap().at.as_micros() / 1_000;
+    assert!((59_000..62_000).contains(&last), "{last} ms");
+}
+
+#[test]
+fn what_took_long_to_send_may_take_as_long_to_end() {
+    let mut world = World::new(36, 1, 500_000);
+    world.receivers[0].mute_until = Some(Instant::FAR_FUTURE);
+    world.run_until(Instant::from_millis(10));
+    world.sender.hold(true);
+    for second in 1..200 {
+        world.run_until(Instant::from_millis(second * 1_000));
+        world.sender.hold(second < 80);
+        world.sender.handle_progress(world.now, None);
+    }
+    // Held back for 80 s: its end is over after 160 s.
+    let last = world.wire.last().unwrap().at.as_micros() / 1_000;
+    assert!((158_000..162_000).contains(&last), "{last} ms");
+}
