@@ -118,7 +118,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             now: self.unix,
             installed_before: held.iter().any(|held| held.release == release),
         };
-        let gate = TrustGate { authority, membership, circumstances };
+        let promised = release.digest;
+        let gate = TrustGate { authority, membership, circumstances, promised };
         let decoder = Decoder::new()
             .map_err(|error| Failure { code: FailCode::Storage, reason: error.to_string() })?;
         Ok(Staging::open(area, release, gate, decoder)?)

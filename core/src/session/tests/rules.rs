@@ -329,3 +329,22 @@ fn what_took_long_to_send_may_take_as_long_to_end() {
     let last = world.wire.last().unwrap().at.as_micros() / 1_000;
     assert!((158_000..162_000).contains(&last), "{last} ms");
 }
+
+// PROTOCOL S26
+#[test]
+fn what_comes_is_the_senders_where_nobody_else_has_the_key_or_digests_say_so() {
+    let mut alone = World::unicast(37, 500_000);
+    alone.run();
+    assert!(alone.receivers[0].proved().iter().all(|proved| *proved == Some(true)));
+    let mut calm = World::new(38, 2, 2_000_000);
+    calm.run();
+    assert!(calm.receivers[0].proved().iter().all(|proved| *proved == Some(false)));
+    // Block 9, in the second segment, has the chunks from the 129th to the 144th.
+    let mut strict = World::new(39, 2, 4_000_000);
+    strict.forge_symbol_of = Some(BlockIndex(9));
+    strict.run();
+    strict.everyone_has_everything();
+    let proved = strict.receivers[0].proved();
+    assert_eq!(proved[0], Some(false));
+    assert!(proved[128..144].contains(&Some(true)), "{proved:?}");
+}
