@@ -22,6 +22,7 @@ mod accounts;
 mod alignment;
 mod allowance;
 pub mod authority;
+mod bounding;
 mod chain;
 mod clones;
 pub mod commands;

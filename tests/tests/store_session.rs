@@ -9,15 +9,18 @@ use fleetcast_core::constrained::{
 };
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::erasure::Portable;
-use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, SessionId};
-use fleetcast_core::limits::CONSTRAINED_SYMBOL;
+use fleetcast_core::ids::{BlockIndex, Epoch, FleetId, Ordinal, SessionId};
+use fleetcast_core::limits::{CONSTRAINED_SYMBOL, MAX_ROOT};
+use fleetcast_core::session::intake::{Intake as _, Taken};
 use fleetcast_core::session::receiver::{
     Buffers, ReceiveSlot, ReceiverConfig, ReceiverEvent, SegmentState,
 };
 use fleetcast_core::store::Step;
 use fleetcast_core::time::{Duration, Instant};
+use fleetcast_core::trust::document::SignedDocument;
+use fleetcast_core::wire::control::{FailCode, Object, decode_body};
 use fleetcast_core::wire::nack::Nack;
-use fleetcast_tests::admin::Tree;
+use fleetcast_tests::admin::{Admin, Tree};
 use fleetcast_tests::board::{Board, BoardRelease, BoardStore, Trust, check, lacking};
 use fleetcast_tests::board_session::{Plan, SALT, Sender, all, sender};
 use fleetcast_tests::disk::Node;
@@ -191,4 +194,57 @@ fn a_board_receives_a_release_where_every_fiftieth_datagram_is_lost() {
     next.insert("new".to_owned(), Node::File(true, 2, vec![7; 30_000]));
     let next = trust.release(2, &next, 2_048, true);
     assert!(deliver(&mut board, &trust, &next, 0.05) <= 4);
+}
+
+/// The document of a root without its signatures.
+fn unsigned(document: &[u8]) -> Vec<u8> {
+    let body = body_of(document);
+    let mut bytes = (body.len() as u16).to_le_bytes().to_vec();
+    bytes.extend(body);
+    bytes.push(0);
+    bytes
+}
+
+// PROTOCOL S26
+#[test]
+fn roots_that_members_of_a_session_make_up_fail_no_release_of_a_board() {
+    let trust = Trust::new();
+    let of = |sequence| trust.release(sequence, &tree(2_000), 2_048, true);
+    let release = of(2);
+    // No signature; an older release; an expired one; none of the fleet's.
+    let stranger = Admin::new(Random::new(8));
+    let forged = [
+        unsigned(&release.document),
+        of(1).document,
+        trust.release_until(1, 2, &tree(2_000), 2_048, true).document,
+        stranger.sign_root(&decode_body(body_of(&release.document)).unwrap()).1,
+        stranger.sign_root(&decode_body(body_of(&of(1).document)).unwrap()).1,
+    ];
+    let mut board = Board::formatted(2_048);
+    let mut store = board.open().unwrap();
+    store.expect(release.name).unwrap();
+    while store.step().unwrap() == Step::More {}
+    let mut gate = trust.gate();
+    let mut take = |store: &mut BoardStore<'_>, proved, root: &[u8]| {
+        let mut intake = store.intake(&mut gate);
+        intake.attest(proved);
+        intake.record(Object::Root, Ordinal(0), 0, root.len(), root)
+    };
+    for root in &forged {
+        assert_eq!(take(&mut store, false, root), Taken::Poisoned);
+        assert!(store.failure().is_none());
+    }
+    assert_eq!(take(&mut store, false, &release.document), Taken::Stored);
+    // The sender's own word is another thing.
+    let mut board = Board::formatted(2_048);
+    let mut store = board.open().unwrap();
+    store.expect(release.name).unwrap();
+    while store.step().unwrap() == Step::More {}
+    assert_eq!(take(&mut store, true, &of(1).document), Taken::Poisoned, "it is not promised");
+    assert_eq!(take(&mut store, true, &unsigned(&release.document)), Taken::Failed);
+    assert_eq!(store.failure().unwrap().fail_code(), FailCode::NotTrusted);
+}
+
+fn body_of(document: &[u8]) -> &[u8] {
+    SignedDocument::parse(document, MAX_ROOT).unwrap().body()
 }

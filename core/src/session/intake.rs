@@ -28,6 +28,12 @@ pub trait Intake {
     /// `true` where that cannot be known yet.
     fn wants(&mut self, object: Object, first: Ordinal, count: u16) -> bool;
 
+    /// Whether what comes next is proved to be the sender's: nobody else has the session's
+    /// key, or digests that the controller signed have told so. Else another member may have
+    /// made it, and all that no hash covers is only claimed.
+    /// A store all of whose records are covered by hashes need not know.
+    fn attest(&mut self, _proved: bool) {}
+
     /// Takes one chunk record: codec, length of the chunk, and its encoded bytes.
     ///
     /// For [`Object::Root`] the bytes are the signed root document as it is.

@@ -161,8 +161,10 @@ pub struct ReceiverSession<A, S, B, W> {
     timers: Timers<TIMERS>,
     events: Deque<ReceiverEvent, 8>,
     nack: NackWriter<B>,
-    /// Segments and blocks of the session, once its end is known.
+    /// Blocks of the session, once its end is known.
     end: Option<u32>,
+    /// Control sequence of the last end that counted.
+    last_end: u32,
     header_requests: u8,
     key_requested: Option<Instant>,
     /// Highest counter seen, plus one, and datagrams since the last report.
@@ -222,6 +224,7 @@ where
             events,
             nack: NackWriter::new(lent.report, config.session, config.epoch),
             end: None,
+            last_end: 0,
             header_requests: 0,
             key_requested: None,
             counter: 0,

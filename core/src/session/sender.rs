@@ -92,7 +92,7 @@ enum Phase {
     /// Segments are being sent.
     Sending(Segment),
     /// All segments were sent; repairs and the end.
-    Ending { pause: Duration, due: bool },
+    Ending { pause: Duration, due: bool, said: u32, latest: Instant },
     /// Nothing more is sent.
     Closed,
 }
@@ -138,6 +138,8 @@ pub struct SenderSession<A, S, B> {
     phase: Phase,
     members: u32,
     joined: u32,
+    /// When data began.
+    began: Instant,
     bucket: TokenBucket,
     flow: Flow,
     rate: RateControl,
@@ -186,6 +188,7 @@ where
             phase: Phase::Probing { sent: 0, due: multicast },
             members: config.members,
             joined: 0,
+            began: now,
             bucket: TokenBucket::new(rate.rate(), config.flow.burst, now),
             flow: config.flow,
             rate,
@@ -428,7 +431,7 @@ where
         if !matches!(self.phase, Phase::Probing { .. }) {
             return;
         }
-        self.timers = Timers::new();
+        (self.began, self.timers) = (now, Timers::new());
         self.phase = Phase::Sending(Segment {
             index: SegmentIndex(0),
             span: SegmentSpan { first: BlockIndex(0), count: 0 },
@@ -451,8 +454,8 @@ where
     }
 
     fn still_alive(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Ending { .. }) {
-            self.timers.set(Timer::GiveUp, now + END_PATIENCE);
+        if let Phase::Ending { latest, .. } = self.phase {
+            self.timers.set(Timer::GiveUp, latest.min(now + END_PATIENCE));
         }
     }
 

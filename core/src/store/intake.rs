@@ -4,9 +4,13 @@ use embedded_io::{Read, Seek, Write};
 
 use super::Store;
 use super::error::StoreError;
+use crate::crypto::sign::Context;
+use crate::digest::Digest;
 use crate::ids::Ordinal;
+use crate::limits::MAX_ROOT;
 use crate::session::intake::{Intake, Taken};
 use crate::trust::authority::TrustedAuthority;
+use crate::trust::document::SignedDocument;
 use crate::trust::membership::VerifiedMembership;
 use crate::trust::release::{Circumstances, ReleaseRefused, VerifiedRelease};
 use crate::wire::control::Object;
@@ -40,25 +44,37 @@ impl Gate for TrustGate<'_> {
 pub struct Receiving<'s, 'b, D, G> {
     store: &'s mut Store<'b, D>,
     gate: &'s mut G,
+    /// What comes is the sender's.
+    proved: bool,
 }
 
 impl<'b, D: Read + Write + Seek> Store<'b, D> {
     /// The storage behind a session of the expected release; `gate` is asked once,
     /// when the root comes.
     pub const fn intake<'s, G: Gate>(&'s mut self, gate: &'s mut G) -> Receiving<'s, 'b, D, G> {
-        Receiving { store: self, gate }
+        Receiving { store: self, gate, proved: false }
     }
 
     /// Checks a root document and begins with the release.
-    fn take_root(&mut self, document: &[u8], gate: &mut impl Gate) -> Result<Taken, StoreError> {
+    fn take_root(
+        &mut self,
+        document: &[u8],
+        proved: bool,
+        gate: &mut impl Gate,
+    ) -> Result<Taken, StoreError> {
         let Some(expected) = self.expected else { return Ok(Taken::Unneeded) };
         if self.target.is_some() {
             return Ok(Taken::Unneeded);
         }
+        // PROTOCOL S26: what another member made says nothing of the release.
+        if !is_promised(document, &expected.digest) {
+            return Ok(Taken::Poisoned);
+        }
         let release = match gate.admit(document) {
             Ok(release) if release.name() == expected => release,
-            // The right one may still come.
             Ok(_) | Err(ReleaseRefused::Root(_)) => return Ok(Taken::Poisoned),
+            // The digest covers no signature.
+            Err(ReleaseRefused::Untrusted(_)) if !proved => return Ok(Taken::Poisoned),
             Err(refused) => return Err(StoreError::Refused(refused)),
         };
         match self.admit(&release, document) {
@@ -68,7 +84,17 @@ impl<'b, D: Read + Write + Seek> Store<'b, D> {
     }
 }
 
+/// Whether a signed root document is the one with this digest.
+fn is_promised(document: &[u8], digest: &Digest) -> bool {
+    let signed = SignedDocument::parse(document, MAX_ROOT);
+    signed.is_ok_and(|signed| signed.digest(Context::Release) == *digest)
+}
+
 impl<D: Read + Write + Seek, G: Gate> Intake for Receiving<'_, '_, D, G> {
+    fn attest(&mut self, proved: bool) {
+        self.proved = proved;
+    }
+
     fn wants(&mut self, object: Object, first: Ordinal, count: u16) -> bool {
         match object {
             _ if self.store.failure.is_some() => false,
@@ -89,7 +115,7 @@ impl<D: Read + Write + Seek, G: Gate> Intake for Receiving<'_, '_, D, G> {
             return Taken::Failed;
         }
         let taken = match object {
-            Object::Root => self.store.take_root(encoded, self.gate),
+            Object::Root => self.store.take_root(encoded, self.proved, self.gate),
             _ => self.store.take(object, ordinal, (codec, len), encoded),
         };
         taken.unwrap_or_else(|error| {

@@ -1,13 +1,20 @@
 //! What a constrained receiver has room for (PROTOCOL §3, kind 24): so that a server need
 //! not know its firmware.
 
-use super::{Malformed, short};
-use crate::limits::{MAX_SEGMENT_BLOCKS, MAX_SOURCES, MAX_SYMBOL, RECORD_HEADER, STORE_CHUNK};
+use super::segment::SEGMENT_HEAD;
+use super::{Malformed, SIGNATURE, short};
+use crate::limits::{
+    MAX_SEGMENT_BLOCKS, MAX_SLOTS, MAX_SOURCES, MAX_SYMBOL, RECORD_HEADER, STORE_CHUNK,
+    SYMBOL_HEADER,
+};
 
 /// Kind byte of the message.
 pub const KIND: u8 = 24;
 /// Bytes of the message.
 pub const LEN: usize = 8;
+/// Least bytes of a symbol: a datagram of its size carries the signed header of a segment of
+/// one block in a session of MAX_SLOTS releases, with one run of each.
+pub const LEAST_SYMBOL: usize = SEGMENT_HEAD + 4 + MAX_SLOTS * 7 + SIGNATURE - SYMBOL_HEADER;
 
 /// What sessions for a receiver must keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +56,8 @@ impl Bounds {
         [KIND, low, high, self.sources, self.interleave, self.segment, few, many]
     }
 
-    /// What suits another receiver too.
+    /// What suits another receiver too; there may be no session within it, although there
+    /// are within each of the two.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
@@ -61,12 +69,12 @@ impl Bounds {
         }
     }
 
-    /// Whether the longest record that a board takes fits a block, and all counts are at
-    /// least one and no more than the protocol has.
+    /// Whether the longest record that a board takes fits a block, a segment's header a
+    /// datagram, and all counts are at least one and no more than the protocol has.
     fn allows_sessions(&self) -> bool {
         let (symbol, sources) = (usize::from(self.symbol), usize::from(self.sources));
         symbol * sources >= STORE_CHUNK + RECORD_HEADER
-            && symbol <= MAX_SYMBOL
+            && (LEAST_SYMBOL..=MAX_SYMBOL).contains(&symbol)
             && sources <= MAX_SOURCES
             && (1..=self.segment).contains(&self.interleave)
             && usize::from(self.segment) <= MAX_SEGMENT_BLOCKS
@@ -84,10 +92,14 @@ mod tests {
     // PROTOCOL M6
     #[test]
     fn bounds_that_leave_no_room_for_a_chunk_or_are_not_of_the_protocol_are_refused() {
-        assert_eq!(Bounds::parse(&BOARD.to_bytes()), Ok(BOARD));
+        for good in [BOARD, Bounds { symbol: 107, sources: 39, ..BOARD }] {
+            assert_eq!(Bounds::parse(&good.to_bytes()), Ok(good));
+        }
         let bad = [
             Bounds { symbol: 410, ..BOARD },
             Bounds { symbol: 1_435, ..BOARD },
+            // By hand: 17 + 4 + 4 · (1 + 6) + 64 are 113 bytes, 6 more than a symbol of 107.
+            Bounds { symbol: 106, sources: 192, ..BOARD },
             Bounds { sources: 8, ..BOARD },
             Bounds { sources: 193, ..BOARD },
             Bounds { interleave: 0, ..BOARD },

@@ -18,7 +18,8 @@ pub struct Run {
     pub count: u16,
 }
 
-const SEGMENT_HEAD: usize = 17;
+/// Bytes in front of the blocks.
+pub(super) const SEGMENT_HEAD: usize = 17;
 
 /// A view over a segment header whose structure has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

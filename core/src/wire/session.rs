@@ -236,6 +236,12 @@ impl<'a> End<'a> {
         u32_at(self.bytes, 8)
     }
 
+    /// Its control sequence: each end of a session has a greater one.
+    #[must_use]
+    pub fn sequence(&self) -> u32 {
+        u32_at(self.bytes, 12)
+    }
+
     /// The bytes that the signature covers.
     #[must_use]
     pub fn signed(&self) -> &'a [u8] {

@@ -29,7 +29,8 @@ impl<D: Disk, A: Aead> Agent<D, A> {
             now: self.unix,
             installed_before: held.iter().any(|held| held.release == *release),
         };
-        Ok(TrustGate { authority, membership, circumstances })
+        let promised = release.digest;
+        Ok(TrustGate { authority, membership, circumstances, promised })
     }
 
     /// Judges a release again before it is installed: it may have lain here for long, and

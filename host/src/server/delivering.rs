@@ -280,6 +280,9 @@ impl<A: Aead> ServerNode<A> {
             let reason = "asked for the rest of the release again and again without getting on";
             self.settle_delivery(receiver, release, DeliveryState::Failed, "stalled", reason);
         } else if !more {
+            // What it takes part in still has not what it lacks, or it would not ask: it has
+            // one place among the sessions, however often it asks.
+            self.leave_sessions(&receiver, release);
             self.requeue(now, receiver, MERGE_LATE);
         }
     }

@@ -44,6 +44,12 @@ impl Hears {
         }
     }
 
+    /// Nobody has joined a session of this symbol size that it was invited to. Of a unicast
+    /// one this says nothing: its member joins whatever it hears, and was late.
+    pub(super) const fn after_unjoined(self, multicast: bool, symbol: usize) -> Self {
+        if multicast { self.after_silence(symbol) } else { self }
+    }
+
     /// Whether multicast with this symbol size may reach it.
     pub(super) const fn hears(self, symbol: usize) -> bool {
         match self {
@@ -147,6 +153,14 @@ mod tests {
         assert!(!hearing.report(Instant::from_millis(10_000), 0, 5, 9_000));
         assert!(!hearing.report(Instant::from_millis(10_050), 3, 9_010, 9_010));
         assert!(!hearing.report(Instant::from_millis(10_100), 0, 9_010, 9_999));
+    }
+
+    #[test]
+    fn who_is_late_for_catch_up_is_not_taken_for_deaf() {
+        let after = |multicast| Hears::Full.after_unjoined(multicast, MAX_SYMBOL);
+        assert_eq!((after(true), after(false)), (Hears::Doubtful, Hears::Full));
+        // A board's symbols are small.
+        assert_eq!(Hears::Full.after_unjoined(false, 510), Hears::Full);
     }
 
     #[test]

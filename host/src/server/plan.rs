@@ -8,7 +8,7 @@ use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{BlockIndex, Ordinal, SegmentIndex};
 use fleetcast_core::limits::{
     CONSTRAINED_SYMBOL, MAX_BLOCK_RUNS, MAX_SEGMENT_BLOCKS, MAX_SLOTS, MAX_SOURCES, RECORD_HEADER,
-    SYMBOL_HEADER,
+    STORE_CHUNK, SYMBOL_HEADER,
 };
 use fleetcast_core::session::layout::BlockLayout;
 use fleetcast_core::session::sender::Flow;
@@ -100,8 +100,11 @@ impl Shape {
             unreported: bounds.behind.into(),
             burst: constrained::BURST,
         };
+        // Datagrams as short as every path carries, where blocks of them hold the longest record.
+        let least = (STORE_CHUNK + RECORD_HEADER).div_ceil(usize::from(bounds.sources).max(1));
+        let symbol = CONSTRAINED_SYMBOL.max(least);
         Self {
-            symbol: usize::from(bounds.symbol).min(CONSTRAINED_SYMBOL),
+            symbol: usize::from(bounds.symbol).min(symbol),
             sources: bounds.sources.into(),
             segment: bounds.segment.into(),
             codecs: CODEC_LZ4,
@@ -183,7 +186,7 @@ impl SessionPlan {
     /// Cuts the blocks into segments whose headers fit one datagram each.
     #[must_use]
     pub(super) fn finish(mut self) -> Self {
-        let room = self.shape.symbol + SYMBOL_HEADER - HEADER_FRAME;
+        let room = self.header_room();
         let mut used = 0;
         for (at, block) in self.blocks.iter().enumerate() {
             let needed = BLOCK_FRAME + self.slots + usize::from(block.runs) * RUN;
@@ -224,10 +227,11 @@ impl SessionPlan {
     fn push(&mut self, object: Object, item: Item) {
         let capacity = (self.shape.symbol * self.shape.sources) as u32;
         let broken = self.breaks_runs(object, &item);
+        let most_runs = self.most_runs();
         let grow = self.blocks.last_mut().filter(|block| {
             block.object == object
                 && block.bytes + item.len <= capacity
-                && usize::from(block.runs + broken) <= MAX_BLOCK_RUNS
+                && usize::from(block.runs + broken) <= most_runs
         });
         match grow {
             Some(block) => {
@@ -244,6 +248,18 @@ impl SessionPlan {
             }),
         }
         self.items.push(item);
+    }
+
+    /// Bytes that the blocks of a segment take of its header at most: a header is no longer
+    /// than a symbol.
+    const fn header_room(&self) -> usize {
+        (self.shape.symbol + SYMBOL_HEADER).saturating_sub(HEADER_FRAME)
+    }
+
+    /// Runs that a block may have so that its segment has a header, be it of this block alone.
+    fn most_runs(&self) -> usize {
+        let room = self.header_room().saturating_sub(BLOCK_FRAME + self.slots);
+        MAX_BLOCK_RUNS.min(room / RUN)
     }
 
     /// How many slots' runs the next item of this object cannot be added to.
@@ -367,5 +383,58 @@ impl BlockSource for SessionPlan {
             rest = after;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packs::MemoryChunks;
+
+    /// Bytes of the header of each segment of a plan with this many records of ten bytes,
+    /// none of which follows another one in its release.
+    fn headers(shape: Shape, records: u32) -> Vec<usize> {
+        let mut plan = SessionPlan::new(Arc::new(MemoryChunks::default()), shape, 1);
+        for at in 0..records {
+            let ordinals = [2 * at, 0, 0, 0];
+            plan.push_patch(Object::Content, Arc::from([0; 17]), ordinals);
+        }
+        let plan = plan.finish();
+        let of_block = |block: u32| {
+            let (_, items) = plan.items_of(BlockIndex(block)).unwrap();
+            // Kind of object and length, a count, and six bytes for each run.
+            4 + 1 + 6 * items.len()
+        };
+        let of_segment = |span: &SegmentSpan| {
+            let blocks = span.first.0..span.first.0 + u32::from(span.count);
+            17 + blocks.map(of_block).sum::<usize>() + 64
+        };
+        assert_eq!(plan.items.len(), records as usize);
+        plan.segments.iter().map(of_segment).collect()
+    }
+
+    #[test]
+    fn a_block_has_no_more_runs_than_a_header_has_room_for() {
+        // A board's datagram has 510 bytes of a symbol, or 516 of a header: by hand,
+        // 17 + 4 + 1 + 6 · 71 + 64 are 512, and 29 more runs take a segment of their own.
+        assert_eq!(headers(Shape::constrained(UNTOLD), 100), [512, 17 + 5 + 6 * 29 + 64]);
+        // The narrowest that a board may tell: 32 bytes for one block.
+        let narrow = Bounds { symbol: 107, sources: 192, ..UNTOLD };
+        assert!(headers(Shape::constrained(narrow), 9).iter().all(|&bytes| bytes <= 113));
+        // Hosts' headers have room for all the runs that a block may have.
+        assert_eq!(headers(Shape::standard(1_434), 160), [17 + 5 + 6 * 160 + 64]);
+    }
+
+    #[test]
+    fn symbols_are_as_short_as_every_path_carries_where_a_chunk_fits_the_block() {
+        let symbol = |symbol, sources| {
+            let shape = Shape::constrained(Bounds { symbol, sources, ..UNTOLD });
+            (shape.symbol, shape.symbol * shape.sources >= 4_096 + 7)
+        };
+        assert_eq!(symbol(510, 10), (510, true));
+        assert_eq!(symbol(1_434, 10), (510, true));
+        // By hand: 4,103 / 3 is 1,367 and two thirds.
+        assert_eq!(symbol(1_434, 3), (1_368, true));
+        assert_eq!(symbol(107, 39), (107, true));
     }
 }

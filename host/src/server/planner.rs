@@ -16,6 +16,7 @@ use fleetcast_core::tree::reference::ChunkRef;
 use fleetcast_core::wire::bounds::Bounds;
 use fleetcast_core::wire::control::{Object, ReleaseName};
 
+use super::bounding::{Company, bounds_of, companies};
 use super::contents::Contents;
 use super::demand::{Demand, Need, demands};
 use super::hearing::Hears;
@@ -129,16 +130,23 @@ fn has_lane_of_its_own(need: &Need) -> bool {
 const SHORT: u64 = 2;
 
 /// Plans sessions for boards: a lane of their own, whatever their number, so that
-/// neither they nor the hosts slow the other; rests go one by one.
+/// neither they nor the hosts slow the other; rests go one by one, and so do the few that
+/// have room for less than the others.
 fn plan_boards(needs: Vec<Need>, stock: &mut Stock<'_>) -> Result<Vec<Planned>, StoreError> {
     let (alone, together): (Vec<Need>, Vec<Need>) =
         needs.into_iter().partition(|need| need.hears == Hears::Nothing || need.wants.is_some());
     let pace = |need: &Need| need.pace.unwrap_or(BOARD_PACE);
-    let slowest = together.iter().map(pace).min();
-    let one_by_one = alone.into_iter().map(|need| (false, Some(pace(&need)), vec![need]));
+    // A few whom others would have to wait for are no reason for a multicast session.
+    let (shared, rare): (Vec<Company>, Vec<Company>) = companies(together)
+        .partition(|company| company.ordinary || company.needs.len() >= MULTICAST_RESTS);
+    let alone = alone.into_iter().chain(rare.into_iter().flat_map(|company| company.needs));
+    let one_by_one = alone.map(|need| (false, vec![need]));
     let mut planned = Vec::new();
-    for (multicast, pace, needs) in one_by_one.chain([(true, slowest, together)]) {
-        let bounds = needs.iter().map(|need| need.bounds.unwrap_or(UNTOLD)).reduce(Bounds::and);
+    for (multicast, needs) in
+        one_by_one.chain(shared.into_iter().map(|company| (true, company.needs)))
+    {
+        let pace = needs.iter().map(pace).min();
+        let bounds = needs.iter().map(bounds_of).reduce(Bounds::and);
         let shape = Shape::constrained(bounds.unwrap_or(UNTOLD));
         let way = Way { multicast, pace, shape };
         planned.extend(plan_group(demands(needs), stock, way)?);
@@ -403,6 +411,45 @@ mod tests {
         let old = vec![board(1, Some(told)), board(2, None)];
         assert_eq!(of(shape(old)).1, 2);
         assert!(shape(vec![board(1, None)]).flow.burst < 2_048, "a small controller holds it");
+    }
+
+    // PROTOCOL M6
+    #[test]
+    fn what_a_board_tells_of_itself_holds_no_other_up() {
+        let store = MemoryChunks::default();
+        let release = release(1, &[&[7; 4_096]], &store);
+        let chunks: Arc<dyn ChunkStore> = Arc::new(store);
+        let told = Bounds { symbol: 510, sources: 10, interleave: 1, segment: 16, behind: 128 };
+        let of = |receiver, bounds| Need {
+            constrained: true,
+            bounds: Some(bounds),
+            ..need(receiver, &release, None)
+        };
+        // What there is a session within, but not within what suits both; and what is slow.
+        let narrow = [
+            Bounds { symbol: 100, sources: 42, ..told },
+            Bounds { symbol: 1_434, sources: 3, ..told },
+            Bounds { behind: 1, ..told },
+            Bounds { segment: 1, ..told },
+        ];
+        for strange in narrow {
+            let needs = vec![of(1, told), of(2, strange), of(3, told), of(4, told)];
+            let planned = plan_sessions(needs, &chunks, &mut Patches::default()).unwrap();
+            let members = |p: &Planned| p.members.iter().map(|(id, _)| id.0[0]).collect::<Vec<_>>();
+            let found: Vec<_> = planned.iter().map(|p| (p.multicast, members(p))).collect();
+            assert_eq!(found, [(false, vec![2]), (true, vec![1, 3, 4])], "{strange:?}");
+            assert_eq!(planned[1].shape, Shape::constrained(told));
+            for session in &planned {
+                let mut blocks = (0..session.plan.blocks()).map(BlockIndex);
+                let fits = |block| session.plan.layout(block).is_some();
+                assert!(session.plan.blocks() > 0 && blocks.all(fits), "{strange:?}");
+            }
+        }
+        // A firmware that has less room than others is told together, if there are some.
+        let old = |receiver| of(receiver, Bounds { behind: 20, ..told });
+        let needs = vec![of(1, told), old(2), old(3), old(4)];
+        let planned = plan_sessions(needs, &chunks, &mut Patches::default()).unwrap();
+        assert_eq!(planned.iter().filter(|p| p.multicast).count(), 2);
     }
 
     #[test]

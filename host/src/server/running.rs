@@ -67,11 +67,12 @@ impl<A: Aead> ServerNode<A> {
             SenderEvent::Started => self.note_tardy(at),
             SenderEvent::Closed { .. } => {}
             SenderEvent::NobodyHeard => {
+                let multicast = self.sessions[at].is_multicast();
                 for member in members {
                     if let Some(&slot) = self.connected.get(&member)
                         && let Some(link) = self.links.get_mut(&slot)
                     {
-                        link.hears = link.hears.after_silence(symbol);
+                        link.hears = link.hears.after_unjoined(multicast, symbol);
                     }
                 }
             }

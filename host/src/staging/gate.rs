@@ -78,6 +78,9 @@ pub(crate) fn without_list(tree: &TreeTop<'_>) -> TreeTop<'static> {
 pub enum Refusal {
     /// It is not the document that was promised; the right one may still come.
     Wrong,
+    /// It is, but for its signatures, of which too few are valid: where others could have
+    /// changed those the right ones may still come.
+    Unsigned(FailCode),
     /// It is, and must not be installed.
     Never(FailCode),
 }

@@ -105,6 +105,8 @@ pub struct Staging<D: Disk, C, G: Gate> {
     copied: Vec<u8>,
     /// Nothing is taken from older releases.
     afresh: bool,
+    /// What comes is proved to be the sender's.
+    proved: bool,
 }
 
 impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
@@ -135,10 +137,12 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
             chunk: Vec::new(),
             copied: Vec::new(),
             afresh: false,
+            proved: false,
         };
         match read_small(&disk, &staging.stage, ROOT, MAX_DOCUMENT) {
             Ok(document) => {
-                if let Ok(()) = staging.admit(&document) {
+                // It passed the gate before it was stored.
+                if let Ok(()) = staging.admit(&document, true) {
                     staging.start_index()?;
                 }
             }
@@ -291,15 +295,18 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         Ok(StepOutcome::Complete)
     }
 
-    /// Lets the gate check a root document.
-    fn admit(&mut self, document: &[u8]) -> Result<(), Taken> {
+    /// Lets the gate check a root document, which is `proved` where nobody but the sender can
+    /// have made it.
+    fn admit(&mut self, document: &[u8], proved: bool) -> Result<(), Taken> {
         match self.gate.admit(document) {
             Ok(evidence) if evidence.name() == self.release => {
                 self.evidence = Some(evidence);
                 Ok(())
             }
             Ok(_) | Err(Refusal::Wrong) => Err(Taken::Poisoned),
-            Err(Refusal::Never(code)) => {
+            // PROTOCOL S26
+            Err(Refusal::Unsigned(_)) if !proved => Err(Taken::Poisoned),
+            Err(Refusal::Unsigned(code) | Refusal::Never(code)) => {
                 let reason = "the release root was refused".to_owned();
                 self.failure = Some(Failure { code, reason });
                 Err(Taken::Failed)
@@ -326,7 +333,7 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
         if document.len() > MAX_DOCUMENT {
             return Ok(Taken::Poisoned);
         }
-        if let Err(taken) = self.admit(document) {
+        if let Err(taken) = self.admit(document, self.proved) {
             return Ok(taken);
         }
         if let Some(evidence) = &self.evidence {
@@ -404,6 +411,10 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
 }
 
 impl<D: Disk, C: Decode, G: Gate> Intake for Staging<D, C, G> {
+    fn attest(&mut self, proved: bool) {
+        self.proved = proved;
+    }
+
     fn wants(&mut self, object: Object, first: Ordinal, count: u16) -> bool {
         let mut ordinals = first.0..first.0.saturating_add(u32::from(count));
         match object {

@@ -499,3 +499,32 @@ fn what_a_whole_inventory_does_not_tell_is_owed_again_and_that_has_its_measure()
     let deliveries = known(&mut fleet, group).1.len() as u64;
     assert!((10..=22 + seconds / 6).contains(&deliveries), "{deliveries} in {seconds} s");
 }
+
+/// Lets time pass, 50 ms at a time.
+fn pass(liar: &mut Liar, fleet: &mut Fleet, time: Duration) {
+    let end = fleet.now + time;
+    while fleet.now < end {
+        fleet.now += Duration::from_millis(50);
+        liar.exchange(fleet);
+    }
+}
+
+#[test]
+fn who_asks_for_its_rest_again_and_again_takes_one_place_of_catch_up() {
+    let mut fleet = Fleet::new(41);
+    let (mut liar, _, group) = member(&mut fleet);
+    liar.say(&mut fleet, &Up::Holds { releases: [].into_iter().collect(), more: false });
+    let (release, _) = send(&mut fleet, group, 1, false);
+    pass(&mut liar, &mut fleet, Duration::from_millis(500));
+    let root = WantRun { object: Object::Root, first: 0, count: 1 };
+    for _ in 0..6 {
+        let runs = [root].into_iter().collect();
+        liar.say(&mut fleet, &Up::Want { release, page: 0, more: false, runs });
+        pass(&mut liar, &mut fleet, Duration::from_millis(400));
+        let now = fleet.now;
+        assert!(fleet.node().status(now).sessions.len() <= 1);
+    }
+    let now = fleet.now;
+    let running = fleet.node().status(now).sessions;
+    assert_eq!(running.iter().map(|s| &*s.path).collect::<Vec<_>>(), ["unicast"]);
+}

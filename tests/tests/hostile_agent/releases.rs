@@ -63,6 +63,17 @@ pub(crate) fn captor(seed: u64) -> (Captor, Admin) {
 impl Captor {
     /// Begins a session of its own for the victim; `number` is the session's.
     fn invite(&mut self, admin: &Admin, number: u32, name: ReleaseName) -> Voice {
+        self.invite_from(admin, number, name, Ipv4Addr::UNSPECIFIED)
+    }
+
+    /// The same for a session that comes to this address.
+    fn invite_from(
+        &mut self,
+        admin: &Admin,
+        number: u32,
+        name: ReleaseName,
+        address: Ipv4Addr,
+    ) -> Voice {
         let voice = Voice {
             fleet: admin.authority.1.document().fleet,
             session: SessionId(number),
@@ -72,8 +83,8 @@ impl Captor {
             counter: 0,
         };
         self.say(&Down::Invitation(Invitation {
-            address: Ipv4Addr::UNSPECIFIED,
-            port: 0,
+            address,
+            port: if address.is_multicast() { 7_413 } else { 0 },
             release: name,
             ..invitation(GROUP, number)
         }));
@@ -94,6 +105,23 @@ impl Captor {
             self.hand(voice.symbol(0, index as u8, symbol));
         }
         self.hand(voice.end(1, 1));
+        self.wait(Duration::from_secs(1));
+    }
+
+    /// The same in a multicast session, whose key other members have too.
+    fn offer_to_all(&mut self, admin: &Admin, number: u32, name: ReleaseName, document: &[u8]) {
+        let mut voice = self.invite_from(admin, number, name, [239, 77, 0, 1].into());
+        let len = document.len();
+        let record = [&encode_header(0, len, len).expect("short")[..], document].concat();
+        // A member that hears no datagram of full size leaves.
+        self.hand(voice.say(&[3; SYMBOL + 6]));
+        self.hand(voice.segment((0, 0, false), &[(Object::Root, record.len(), 0, 1)]));
+        for (index, symbol) in record.chunks(SYMBOL).enumerate() {
+            self.hand(voice.symbol(0, index as u8, symbol));
+        }
+        self.hand(voice.end(1, 1));
+        self.wait(Duration::from_millis(200));
+        self.say(&Down::Ended { session: SessionId(number) });
         self.wait(Duration::from_secs(1));
     }
 
@@ -207,12 +235,13 @@ fn a_root_of_another_group_stands_for_none_of_this_one() {
     // Under a name that says so, and under the name of one that was promised.
     captor.offer(&admin, 1, ReleaseName { group: GROUP, ..theirs }, &document);
     assert_eq!((captor.failed("not-trusted"), captor.installed()), (1, vec![]));
+    // PROTOCOL S26: what was not promised decides nothing.
     captor.offer(&admin, 2, ours, &document);
-    assert_eq!((captor.failed("not-trusted"), captor.installed()), (2, vec![]));
+    assert_eq!((captor.failed("not-trusted"), captor.installed()), (1, vec![]));
     // A root of this group, but not the one that was promised, is no answer either.
     let (_, newer) = admin.sign_root(&root(&admin, 2));
     captor.offer(&admin, 3, ours, &newer);
-    assert_eq!(captor.times_said(|up| matches!(up, Up::Poisoned { .. })), 1);
+    assert_eq!(captor.times_said(|up| matches!(up, Up::Poisoned { .. })), 2);
     assert!(captor.installed().is_empty());
     captor.offer(&admin, 4, theirs, &document);
     assert_eq!(captor.installed(), [7]);
@@ -277,4 +306,34 @@ fn content_without_end_before_its_root_fills_the_scratch_and_no_more() {
     let used = free - captor.destination.space().expect("a disk").free;
     // As the staging's documentation says: 64 MiB, and its own small files.
     assert!((60 << 20..=65 << 20).contains(&used), "{used} bytes");
+}
+
+// PROTOCOL S26
+#[test]
+fn roots_that_members_of_a_session_make_up_fail_no_release() {
+    let (mut captor, mut admin) = captor(28);
+    let other = GroupId([2; 16]);
+    captor.make_member(&mut admin, other);
+    let stranger = Admin::new(Random::new(29));
+    let (ours, document) = admin.sign_root(&root(&admin, 5));
+    let expired = ReleaseRoot { expires: EPOCH - 1, ..root(&admin, 5) };
+    captor.victim.set_time(Some(EPOCH));
+    let forged = [
+        // No signature; a stranger's; another fleet's; another group's; an older release; an
+        // expired one.
+        signed_by(&document, &[]),
+        stranger.sign_root(&root(&admin, 5)).1,
+        stranger.sign_root(&root(&stranger, 5)).1,
+        admin.sign_root(&ReleaseRoot { group: other, ..root(&admin, 5) }).1,
+        admin.sign_root(&root(&admin, 0)).1,
+        admin.sign_root(&expired).1,
+    ];
+    for (number, forgery) in (1..).zip(&forged) {
+        captor.offer_to_all(&admin, number, ours, forgery);
+        let poisoned = captor.times_said(|up| matches!(up, Up::Poisoned { .. }));
+        assert_eq!((poisoned, captor.failed("not-trusted")), (number as usize, 0), "{number}");
+        assert_eq!((captor.failed("expired"), captor.installed()), (0, vec![]));
+    }
+    captor.offer_to_all(&admin, 9, ours, &document);
+    assert_eq!(captor.installed(), [5]);
 }

@@ -35,6 +35,8 @@ where
         state.fate = Fate::Done;
         state.due = None;
         state.awaiting = None;
+        // PROTOCOL S26
+        store.attest(self.config.unicast || self.is_strict(place));
         let described =
             self.window.header(place).and_then(|view| view.block(Window::<W, B>::number(place)));
         let (Some(described), Some(layout)) = (described, self.window.layout(place)) else {

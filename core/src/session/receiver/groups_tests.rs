@@ -17,7 +17,7 @@ use crate::tree::record::{NONE, encode_header};
 use crate::wire::control::Object;
 use crate::wire::nack::Nack;
 use crate::wire::segment::{Run, SegmentHead, SegmentWriter};
-use crate::wire::session::symbol_head;
+use crate::wire::session::{End, kind, symbol_head};
 
 /// Bytes of a block: one full symbol and a shorter one.
 const BLOCK: usize = 1_000;
@@ -134,5 +134,50 @@ fn blocks_without_a_place_are_asked_for_when_there_is_one() {
         hand(session, 120, source(sealer, 2, 0));
         hand(session, 120, source(sealer, 2, 1));
         assert_eq!(reported(session, 120..150), [(3, 2)]);
+    });
+}
+
+/// The end of a session of one segment and four blocks, signed by the key of this seed.
+fn end(sealer: &mut Sealer<ChaCha>, sequence: u32, seed: u8) -> Vec<u8> {
+    let mut datagram = vec![0; 16];
+    datagram.extend(End::unsigned(1, 4, sequence));
+    let (session, epoch) = (SESSION.0.to_le_bytes(), 1_u16.to_le_bytes());
+    let parts = [&FLEET.0[..], &session, &epoch, &datagram[16..]];
+    let signature = SigningKey::from_seed(&[seed; 32]).sign(Context::Session, &parts);
+    datagram.extend(signature);
+    let body = datagram.len() - 16;
+    datagram.resize(datagram.len() + 16, 0);
+    sealer.seal(&mut datagram, body).unwrap();
+    datagram
+}
+
+/// A promise of one parity symbol of block 3.
+fn echo(sealer: &mut Sealer<ChaCha>) -> Vec<u8> {
+    let mut datagram = vec![0; 16];
+    datagram.extend([kind::ECHO, 1, 3, 0, 0, 0, 1]);
+    datagram.resize(datagram.len() + 16, 0);
+    sealer.seal(&mut datagram, 7).unwrap();
+    datagram
+}
+
+// PROTOCOL S5
+#[test]
+fn that_parity_has_passed_is_told_by_new_ends_of_the_sender_only() {
+    with_session(|session, sealer| {
+        hand(session, 0, header(sealer, false, 9));
+        for (block, index) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0)] {
+            hand(session, 1, source(sealer, block, index));
+        }
+        hand(session, 2, end(sealer, 1, 9));
+        assert_eq!(reported(session, 2..20), [(3, 1)]);
+        // A report again would be one too many: the parity may be under way.
+        hand(session, 20, echo(sealer));
+        hand(session, 21, end(sealer, 2, 8));
+        assert_eq!(reported(session, 21..60), [], "it is another member's");
+        assert_eq!(session.stats().refused, 1);
+        hand(session, 60, end(sealer, 1, 9));
+        assert_eq!(reported(session, 60..100), [], "it is the sender's, but an old one");
+        hand(session, 100, end(sealer, 2, 9));
+        assert_eq!(reported(session, 100..120), [(3, 1)]);
     });
 }

@@ -14,7 +14,7 @@ use crate::ids::{BlockIndex, SegmentIndex, SymbolIndex};
 use crate::limits::{MAX_ECHOES, MAX_SOURCES, PROBE_TIMES, SYMBOL_HEADER};
 use crate::session::source::BlockSource;
 use crate::session::symbols::Symbol;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::wire::segment::{SegmentHead, SegmentWriter};
 use crate::wire::session::{ECHO_ENTRY, END_SIGNED, End, further_head, kind, symbol_head};
 
@@ -22,6 +22,9 @@ use crate::wire::session::{ECHO_ENTRY, END_SIGNED, End, further_head, kind, symb
 const PARITY_ROUND: u16 = MAX_SOURCES as u16;
 /// Most parity symbols that come without being asked for: seven bits tell them.
 const MAX_PROACTIVE: u32 = 127;
+/// A session that took less than this to send is closed so long after it was sent,
+/// whatever its members say.
+const LONGEST_END: Duration = Duration::from_secs(60);
 
 impl<A, S, B> SenderSession<A, S, B>
 where
@@ -269,7 +272,8 @@ where
         if index.0 < source.segments() {
             self.phase = Phase::Sending(Segment { index, step: Step::Load, ..segment });
         } else {
-            self.phase = Phase::Ending { pause: END_FIRST, due: true };
+            let latest = now + now.since(self.began).max(LONGEST_END);
+            self.phase = Phase::Ending { pause: END_FIRST, due: true, said: 0, latest };
             self.timers.set(Timer::GiveUp, now + END_PATIENCE);
         }
     }
@@ -315,7 +319,7 @@ where
     }
 
     fn end(&mut self, now: Instant, body: &mut [u8], source: &impl BlockSource) -> Option<usize> {
-        let Phase::Ending { pause, due } = &mut self.phase else { return None };
+        let Phase::Ending { pause, due, said, .. } = &mut self.phase else { return None };
         // What repairs did not reach is to be reported soon: an end tells that they
         // have passed.
         if core::mem::take(&mut self.repaired) {
@@ -327,7 +331,10 @@ where
         // PROTOCOL S13
         self.timers.set(Timer::End, now + *pause);
         *pause = pause.saturating_mul(3).min(END_SLOWEST.saturating_mul(2)).halved();
-        let end = End::unsigned(source.segments(), source.blocks(), source.segments());
+        // PROTOCOL S5: each has a greater number, so that nobody can use one twice.
+        let sequence = source.segments().saturating_add(*said);
+        *said = said.saturating_add(1);
+        let end = End::unsigned(source.segments(), source.blocks(), sequence);
         body.get_mut(..END_SIGNED)?.copy_from_slice(&end);
         self.sign(body, END_SIGNED)
     }

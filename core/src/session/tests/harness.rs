@@ -58,6 +58,11 @@ impl Member {
         self.store.is_complete()
     }
 
+    /// Of each chunk whether it was said to be the sender's when it came.
+    pub(super) fn proved(&self) -> &[Option<bool>] {
+        &self.store.proved_of
+    }
+
     pub(super) fn has_everything(&self) {
         let lacking = self.store.have.iter().filter(|&&have| !have).count();
         assert!(self.is_complete(), "{lacking} chunks lacking, root {}", self.store.root);
@@ -468,10 +473,9 @@ impl Member {
             digests: vec![0; digests],
             report: vec![0; MAX_MESSAGE],
         };
-        let have = vec![false; plan.chunks as usize];
         Self {
             session: Receiver::new(config, lent, Instant::ZERO),
-            store: Store { total: plan.total, have, root: false },
+            store: Store::of(plan),
             told: Vec::new(),
             asked_blocks: Vec::new(),
             asleep_until: None,

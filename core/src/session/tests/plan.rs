@@ -1,5 +1,6 @@
 //! What a session of the tests carries: a pure function that both sides know.
 
+use std::vec;
 use std::vec::Vec;
 
 use crate::ids::{BlockIndex, Ordinal, SegmentIndex};
@@ -108,6 +109,17 @@ pub(super) struct Store {
     pub(super) total: usize,
     pub(super) have: Vec<bool>,
     pub(super) root: bool,
+    /// Whether what comes was said to be the sender's, and which chunks were so.
+    proved: bool,
+    pub(super) proved_of: Vec<Option<bool>>,
+}
+
+impl Store {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let (have, proved_of) =
+            (vec![false; plan.chunks as usize], vec![None; plan.chunks as usize]);
+        Self { total: plan.total, have, root: false, proved: false, proved_of }
+    }
 }
 
 impl Intake for Store {
@@ -116,6 +128,10 @@ impl Intake for Store {
             Object::Root => !self.root,
             _ => (first.0..first.0 + u32::from(count)).any(|i| !self.have[i as usize]),
         }
+    }
+
+    fn attest(&mut self, proved: bool) {
+        self.proved = proved;
     }
 
     fn record(&mut self, object: Object, at: Ordinal, codec: u8, len: usize, text: &[u8]) -> Taken {
@@ -128,6 +144,7 @@ impl Intake for Store {
             return Taken::Poisoned;
         }
         self.have[at.0 as usize] = true;
+        self.proved_of[at.0 as usize] = Some(self.proved);
         Taken::Stored
     }
 

@@ -285,3 +285,66 @@ fn parity_that_was_never_sent_has_passed_nobody() {
     // The two that are missing come as parity, and nothing else.
     assert_eq!(again, 2);
 }
+
+#[test]
+fn no_end_has_the_number_of_another() {
+    let mut world = World::new(34, 3, 500_000);
+    world.receivers[1].mute_until = Some(Instant::from_millis(2_000));
+    world.run();
+    let number = |sent: &Sent| match Body::parse(&sent.body) {
+        Ok(Body::End(end)) => Some(end.sequence()),
+        _ => None,
+    };
+    let numbers: Vec<u32> = world.wire.iter().filter_map(number).collect();
+    // PROTOCOL S5: the first ends come after 20 ms, later ones every half second.
+    assert!(numbers.len() > 5 && numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+}
+
+#[test]
+fn a_member_that_says_for_ever_that_it_gets_on_is_given_up_too() {
+    let mut world = World::new(35, 3, 500_000);
+    world.receivers[1].mute_until = Some(Instant::FAR_FUTURE);
+    for second in 1..90 {
+        world.run_until(Instant::from_millis(second * 1_000));
+        world.sender.handle_progress(world.now, None);
+    }
+    // PROTOCOL S13: sent within a second, and a minute long its end was said again.
+    assert_eq!(world.sent.last(), Some(&SenderEvent::Closed { unfinished: 1 }));
+    let last = world.wire.last().unwrap().at.as_micros() / 1_000;
+    assert!((59_000..62_000).contains(&last), "{last} ms");
+}
+
+#[test]
+fn what_took_long_to_send_may_take_as_long_to_end() {
+    let mut world = World::new(36, 1, 500_000);
+    world.receivers[0].mute_until = Some(Instant::FAR_FUTURE);
+    world.run_until(Instant::from_millis(10));
+    world.sender.hold(true);
+    for second in 1..200 {
+        world.run_until(Instant::from_millis(second * 1_000));
+        world.sender.hold(second < 80);
+        world.sender.handle_progress(world.now, None);
+    }
+    // Held back for 80 s: its end is over after 160 s.
+    let last = world.wire.last().unwrap().at.as_micros() / 1_000;
+    assert!((158_000..162_000).contains(&last), "{last} ms");
+}
+
+// PROTOCOL S26
+#[test]
+fn what_comes_is_the_senders_where_nobody_else_has_the_key_or_digests_say_so() {
+    let mut alone = World::unicast(37, 500_000);
+    alone.run();
+    assert!(alone.receivers[0].proved().iter().all(|proved| *proved == Some(true)));
+    let mut calm = World::new(38, 2, 2_000_000);
+    calm.run();
+    assert!(calm.receivers[0].proved().iter().all(|proved| *proved == Some(false)));
+    // Block 9, in the second segment, has the chunks from the 129th to the 144th.
+    let mut strict = World::new(39, 2, 4_000_000);
+    strict.forge_symbol_of = Some(BlockIndex(9));
+    strict.run();
+    strict.everyone_has_everything();
+    let proved = strict.receivers[0].proved();
+    assert_eq!(proved[0], Some(false));
+    assert!(proved[128..144].contains(&Some(true)), "{proved:?}");
+}
