@@ -26,12 +26,12 @@ impl<D: Nic, S: Disk> Driver<'_, '_, D, S> {
     /// sent, and tells each event. Returns whether there may be more at once; else the
     /// board may sleep until a frame comes or [`Self::poll_timeout`] is reached.
     pub fn round(&mut self, clock: &impl Fn() -> Instant, tell: &mut impl FnMut(&Event)) -> bool {
-        let mut busy = false;
+        let mut more = true;
         for _ in 0..TURNS {
             // 5, 6: time goes first, so that a flood of datagrams holds up no timer.
             let now = clock();
-            if self.appliance.poll_timeout().is_some_and(|at| at <= now) {
-                busy = true;
+            let due = self.appliance.poll_timeout().is_some_and(|at| at <= now);
+            if due {
                 self.appliance.handle_timeout(now);
                 self.drain(now, tell);
             }
@@ -44,14 +44,14 @@ impl<D: Nic, S: Disk> Driver<'_, '_, D, S> {
                 }
                 self.drain(clock(), tell);
             }
+            more = due || came;
             if !came {
                 break;
             }
-            busy = true;
         }
         self.drain(clock(), tell);
         self.net.egress(clock());
-        busy
+        more
     }
 
     /// When there is something to do without a frame.

@@ -14,8 +14,10 @@ extern crate std;
 #[cfg(test)]
 mod testing;
 
+pub mod filter;
 pub mod net;
 pub mod partition;
+pub mod queue;
 
 pub mod fat;
 pub mod sd;

@@ -17,8 +17,8 @@ use smoltcp::socket::{dhcpv4, udp};
 use smoltcp::time::Instant as StackInstant;
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpCidr, Ipv4Cidr};
 
-/// The port that the server is spoken to from.
-const UNICAST_PORT: u16 = 7_411;
+use crate::filter::{Listening, UNICAST_PORT, group_mac};
+
 /// Largest datagram of a session for boards, in bytes.
 const SESSION_DATAGRAM: usize = DATA_HEADER + SYMBOL_HEADER + CONSTRAINED_SYMBOL + TAG;
 /// Largest Ethernet frame that is taken or sent, in bytes: headers of Ethernet, IPv4
@@ -27,10 +27,10 @@ pub const FRAME: usize = 14 + 20 + 8 + DATAGRAM;
 
 /// An Ethernet device: smoltcp's, and a filter where the hardware or its driver has one.
 pub trait Nic: Device {
-    /// Takes multicast frames to `group` (a MAC address) from now on, and no others.
+    /// Takes frames for these from now on, and no others ([`crate::filter::Filter`]).
     ///
     /// Where it is not implemented the stack drops what nobody listens to.
-    fn listen(&mut self, _group: Option<[u8; 6]>) {}
+    fn listen(&mut self, _listening: &Listening) {}
 }
 
 /// How the board gets its address.
@@ -153,6 +153,7 @@ impl<'a, D: Nic> Net<'a, D> {
                 None
             }
         };
+        device.listen(&Listening { mac, dhcp: dhcp.is_some(), session: None });
         let group = None;
         place.insert(Self { device, interface, sockets, unicast, session, dhcp, mac, group })
     }
@@ -230,8 +231,8 @@ impl<'a, D: Nic> Net<'a, D> {
         let socket = self.sockets.get_mut::<udp::Socket<'_>>(self.session);
         // It is closed, and a port of 0 is never told.
         let _ = socket.bind(group.port());
-        self.device.listen(Some(group_mac(*group.ip())));
         self.group = Some(group);
+        self.filter();
         self.egress(now);
     }
 
@@ -241,8 +242,14 @@ impl<'a, D: Nic> Net<'a, D> {
         // It was joined.
         let _ = self.interface.leave_multicast_group(*group.ip());
         self.sockets.get_mut::<udp::Socket<'_>>(self.session).close();
-        self.device.listen(None);
+        self.filter();
         self.egress(now);
+    }
+
+    /// Tells the device what is listened to.
+    fn filter(&mut self) {
+        let (mac, dhcp, session) = (self.mac, self.dhcp.is_some(), self.group);
+        self.device.listen(&Listening { mac, dhcp, session });
     }
 
     /// Tells the switches again that the session's group is listened to.
@@ -288,12 +295,6 @@ fn set_address(
 
 fn stack_time(now: Instant) -> StackInstant {
     StackInstant::from_micros(i64::try_from(now.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// The MAC address of a multicast group (RFC 1112 §6.4).
-fn group_mac(group: Ipv4Addr) -> [u8; 6] {
-    let [_, b, c, d] = group.octets();
-    [0x01, 0x00, 0x5E, b & 0x7F, c, d]
 }
 
 /// A frame with an IGMPv2 membership report (RFC 2236).

@@ -7,7 +7,7 @@ use fleetcast_core::time::Instant;
 use crate::registers::Peripheral;
 
 /// Cycles of a microsecond: the PLL's 200 MHz by four.
-const CYCLES_PER_MICRO: u32 = 50;
+pub(crate) const CYCLES_PER_MICRO: u32 = 50;
 /// SysTick comes so often.
 const CYCLES_PER_MILLI: u32 = CYCLES_PER_MICRO * 1_000;
 /// The watchdog barks after this time, and bites after it once more.
@@ -82,6 +82,44 @@ pub(crate) fn now() -> Instant {
     }
     let millis = u64::from(EPOCHS.load(Ordering::Relaxed)) << 32 | u64::from(millis);
     Instant::from_micros(millis * 1_000 + u64::from(cycles / CYCLES_PER_MICRO))
+}
+
+/// The Ethernet controller's interrupt (data sheet, table 2-9): number 42.
+pub(crate) const ETHERNET: i16 = 42;
+/// Its bit in the second word of all interrupts.
+const ETHERNET_BIT: u32 = 1 << 10;
+
+/// Lets the Ethernet controller interrupt the program.
+pub(crate) fn enable_ethernet() {
+    Peripheral::Core.write(0x104, ETHERNET_BIT);
+}
+
+/// Calls the Ethernet controller's interrupt.
+pub(crate) fn pend_ethernet() {
+    Peripheral::Core.write(0x204, ETHERNET_BIT);
+}
+
+/// Sleeps until an interrupt, unless there is work: what comes in between wakes it.
+pub(crate) fn sleep_unless(has_work: impl FnOnce() -> bool) {
+    // SAFETY: no interrupt is taken until the end: what nobody could rely on. One that
+    // waits ends the sleep, and is taken then.
+    unsafe { core::arch::asm!("cpsid i", options(nostack, preserves_flags)) }
+    if !has_work() {
+        sleep();
+    }
+    // SAFETY: as above.
+    unsafe { core::arch::asm!("cpsie i", options(nostack, preserves_flags)) }
+}
+
+/// Cycles that SysTick has left of this millisecond.
+pub(crate) fn cycles_left() -> u32 {
+    Peripheral::Core.read(0x018)
+}
+
+/// Cycles from one [`cycles_left`] to the next, less than a millisecond apart.
+pub(crate) fn cycles_between(before: u32, after: u32) -> u32 {
+    let whole = if before < after { CYCLES_PER_MILLI } else { 0 };
+    before + whole - after
 }
 
 /// Sleeps until something happens: SysTick at the latest.

@@ -16,6 +16,7 @@ use fleetcast_board::settings::Settings;
 use crate::chip;
 use crate::ethernet::{Ethernet, Frames};
 use crate::log;
+use crate::receiving;
 use crate::spi::Ssi;
 use crate::stack;
 use crate::uart::Uart;
@@ -111,7 +112,7 @@ fn serve(driver: &mut Driver<'_, '_, Ethernet<'_>, Disk>) -> ! {
             recovery.note(chip::now(), event);
         };
         if !driver.round(&chip::now, &mut hear) {
-            work::sleep();
+            work::sleep_unless(receiving::is_waiting);
         }
     }
     log::say(format_args!("restart why=card-failed"));
@@ -138,6 +139,19 @@ fn tell(event: &Event) {
 #[exception]
 fn SysTick() {
     chip::tick();
+    receiving::tick();
+}
+
+/// All that has no handler of its own: the Ethernet controller's interrupt, and what does
+/// not occur, such as an interrupt that nobody has enabled.
+#[exception]
+unsafe fn DefaultHandler(number: i16) {
+    if number == chip::ETHERNET {
+        receiving::take();
+    } else {
+        log::say(format_args!("fault interrupt={number}"));
+        chip::reset()
+    }
 }
 
 /// A fault of the core, such as an access to memory that is not there: what a panic is to

@@ -23,6 +23,9 @@ mod uart;
 mod work;
 
 #[cfg(target_os = "none")]
+mod receiving;
+
+#[cfg(target_os = "none")]
 mod ethernet;
 
 #[cfg(target_os = "none")]

@@ -2,7 +2,7 @@
 //! its figures.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::chip;
 
@@ -12,6 +12,9 @@ static TOLD: AtomicU32 = AtomicU32::new(0);
 static IDLE: AtomicU32 = AtomicU32::new(0);
 static FRAMES: AtomicU32 = AtomicU32::new(0);
 static IGNORED: AtomicU32 = AtomicU32::new(0);
+static ASLEEP: AtomicBool = AtomicBool::new(false);
+/// Cycles that interrupts took at the end of this sleep.
+static CALLED: AtomicU32 = AtomicU32::new(0);
 
 /// Counts anew.
 pub(crate) fn begin() {
@@ -29,11 +32,24 @@ pub(crate) fn is_time_to_tell() -> bool {
     is_time
 }
 
-/// Sleeps, and counts the time.
-pub(crate) fn sleep() {
+/// Sleeps unless there is work, and counts the time.
+pub(crate) fn sleep_unless(has_work: impl FnOnce() -> bool) {
     let before = micros();
-    chip::sleep();
-    IDLE.fetch_add(micros().wrapping_sub(before), Ordering::Relaxed);
+    ASLEEP.store(true, Ordering::Relaxed);
+    chip::sleep_unless(has_work);
+    ASLEEP.store(false, Ordering::Relaxed);
+    let slept = micros().wrapping_sub(before);
+    let worked = CALLED.swap(0, Ordering::Relaxed) / chip::CYCLES_PER_MICRO;
+    IDLE.fetch_add(slept.saturating_sub(worked), Ordering::Relaxed);
+}
+
+/// Counts the time of an interrupt that began with so many cycles left of a millisecond:
+/// what ends a sleep is not part of it.
+pub(crate) fn count_interrupt(before: u32) {
+    if ASLEEP.load(Ordering::Relaxed) {
+        let took = chip::cycles_between(before, chip::cycles_left());
+        CALLED.fetch_add(took, Ordering::Relaxed);
+    }
 }
 
 /// Counts a frame that came: for us, or not.

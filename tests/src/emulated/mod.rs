@@ -139,6 +139,21 @@ impl Board {
         Self { qemu, directory: directory.to_owned(), name: name.to_owned() }
     }
 
+    /// How long its threads have waited for a processor of this machine, all together.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.qemu.id())).expect("it runs");
+        let waited = |task: PathBuf| -> Option<u64> {
+            // Nanoseconds on a processor, and waiting for one (proc_pid_schedstat).
+            let line = fs::read_to_string(task.join("schedstat")).ok()?;
+            line.split(' ').nth(1)?.parse().ok()
+        };
+        tasks.flatten().filter_map(|task| waited(task.path())).map(Duration::from_nanos).sum()
+    }
+
     /// All that it has said.
     #[must_use]
     pub fn log(&self) -> String {

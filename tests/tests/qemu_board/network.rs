@@ -61,11 +61,12 @@ fn flood(
     let socket = host.inside(|| UdpSocket::bind("0.0.0.0:0")).unwrap().unwrap();
     // There is no route for groups.
     set_ip_multicast_if(&socket, &address).unwrap();
+    socket.set_multicast_loop_v4(false).unwrap();
     let (begin, mut sent) = (Instant::now(), 0);
     Doing::start(move || {
         let due = begin.elapsed().as_millis() as usize * per_milli;
         let (mut now, mut left) = (0, 0);
-        while sent < due && now < 50 * per_milli {
+        while sent < due && now < 4 * per_milli {
             // A full queue loses them, as it does others'.
             left += usize::from(socket.send_to(&make(), to[sent % to.len()]).is_ok());
             (sent, now) = (sent + 1, now + 1);
@@ -146,37 +147,98 @@ fn junk_at_line_rate_lets_releases_through_and_wakes_no_watchdog() {
     lan.switch().run("tc", &[&line[..], &queue].concat(), "").unwrap();
     let stand = Stand::new(&lan);
     let board = stand.board("flooded");
-    let quiet = seconds(&stand, &board, 1, JUNK_TEST);
     // What belongs to others: groups behind those that sessions may have.
     let pool = stand.fleet.multicast();
     let behind = |group: &SocketAddrV4| {
         let address = Ipv4Addr::from_bits(group.ip().to_bits() + pool.len() as u32);
         SocketAddrV4::new(address, group.port())
     };
-    let others = beside_junk(&stand, &board, 2, pool.iter().map(behind).collect());
-    // And what looks as if it were ours: a quarter of it goes to the session's own group.
-    let own = beside_junk(&stand, &board, 3, pool);
-    println!("quiet {quiet:.1} s, beside junk {others:.1} s, beside junk to its group {own:.1} s");
+    let others: Vec<_> = pool.iter().map(behind).collect();
+    let mut best = [0.0; 3];
+    for round in 0..ROUNDS {
+        let seed = |kind: u64| 1 + 4 * round + kind;
+        let (begin, waited) = (Instant::now(), board.waited());
+        let quiet = seconds(&stand, &board, seed(0), JUNK_TEST);
+        // The last two look as if they were ours: a quarter goes to the session's own group.
+        let part = [(&others, Junk::Noise), (&pool, Junk::Noise), (&pool, Junk::Spoiled)];
+        let part = [0, 1, 2].map(|kind| {
+            let (groups, junk) = part[kind];
+            quiet / beside_junk(&stand, &board, seed(1 + kind as u64), groups, junk)
+        });
+        let starved = (board.waited() - waited).as_secs_f64() / begin.elapsed().as_secs_f64();
+        println!(
+            "goodput beside junk of others, to its group, of its session: {part:.2?} of the quiet \
+             one; QEMU waited {starved:.2} of the time for a processor"
+        );
+        if starved < STARVED {
+            best = [0, 1, 2].map(|kind| part[kind].max(best[kind]));
+            if best.iter().all(|part| *part >= GOAL) {
+                break;
+            }
+        }
+    }
     assert_eq!(board.count("start "), 1, "{}", board.log());
-    // Half is the goal and not reached: while the board writes, its controller's few places
-    // fill up with junk, and what it loses must be repaired.
-    let slowest = others.max(own);
-    assert!(quiet / slowest >= 0.1, "quiet {quiet:.1} s, beside junk {slowest:.1} s");
+    if best == [0.0; 3] {
+        println!("the machine was too busy to tell how much is left");
+    } else {
+        assert!(best.iter().all(|part| *part >= LEAST), "{best:.2?}");
+    }
 }
 
 /// Bytes of the files of that test.
 const JUNK_TEST: usize = 300_000;
+/// How often it measures at most, since others use the machine too.
+const ROUNDS: u64 = 3;
+/// The part of the quiet goodput that is to be left, and what one of the rounds reaches where
+/// QEMU has its processors.
+const GOAL: f64 = 0.5;
+const LEAST: f64 = 0.4;
+/// The part of its time for which QEMU may wait for a processor where that is judged.
+const STARVED: f64 = 0.25;
 
-/// Seconds that a board takes for a new file beside junk to these groups, which has the
-/// length that the board takes, and the type that goes furthest.
-fn beside_junk(stand: &Stand<'_>, board: &Board, seed: u64, groups: Vec<SocketAddrV4>) -> f64 {
-    let junk = noise(9, 1 << 16);
-    let mut at = 0;
-    let from = (stand.lan.host(1), stand.lan.address(1));
+/// What is in datagrams of the length that a board takes.
+#[derive(Clone, Copy)]
+enum Junk {
+    /// The type that goes furthest, and noise.
+    Noise,
+    /// The header of what the session has sent last, and noise.
+    Spoiled,
+}
+
+/// Seconds that a board takes for a new file beside junk to these groups.
+fn beside_junk(
+    stand: &Stand<'_>,
+    board: &Board,
+    seed: u64,
+    groups: &[SocketAddrV4],
+    junk: Junk,
+) -> f64 {
+    let (host, address) = (stand.lan.host(1), stand.lan.address(1));
+    let port = groups[0].port();
+    let ear = host.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))).unwrap().unwrap();
+    ear.set_nonblocking(true).unwrap();
+    for group in groups {
+        ear.join_multicast_v4(group.ip(), &address).unwrap();
+    }
+    let noise = noise(9, 1 << 16);
+    let (mut at, mut heard) = (0, 0);
+    // Type and version (core/PROTOCOL.md).
+    let mut header = [5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let works = board.count("work ");
-    let flood = flood(from, groups, LINE_RATE, move || {
-        at = (at + 7_919) % (junk.len() - DATAGRAM);
-        [&[5, 1][..], &junk[at + 2..at + DATAGRAM]].concat()
+    let spoiled = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&spoiled);
+    let flood = flood((host, address), groups.to_vec(), LINE_RATE, move || {
+        at = (at + 7_919) % (noise.len() - DATAGRAM);
+        let mut came = [0; 2_048];
+        if let Junk::Spoiled = junk
+            && ear.recv(&mut came).is_ok_and(|len| len > header.len())
+        {
+            header.copy_from_slice(&came[..16]);
+            heard += 1;
+        }
+        let known = if heard > 0 { 16 } else { 2 };
+        counted.fetch_add(usize::from(heard > 0), Ordering::Relaxed);
+        [&header[..known], &noise[at + known..at + DATAGRAM]].concat()
     });
     let before = flood.count();
     let took = seconds(stand, board, seed, JUNK_TEST);
@@ -188,6 +250,8 @@ fn beside_junk(stand: &Stand<'_>, board: &Board, seed: u64, groups: Vec<SocketAd
     let ignored = line.rsplit_once("ignored=").and_then(|(_, count)| count.trim().parse().ok());
     let ignored: usize = ignored.expect("the board tells what it did");
     assert!(ignored * 4 > sent, "{ignored} of {sent} datagrams came");
+    let spoiled = spoiled.load(Ordering::Relaxed);
+    assert!(matches!(junk, Junk::Noise) || spoiled > 1_000, "{spoiled} were of its session");
     took
 }
 
