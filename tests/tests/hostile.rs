@@ -207,8 +207,7 @@ fn strangers_get_no_more_bytes_than_they_send_and_change_nothing() {
         random.fill(&mut datagram);
         // Half of them look right at the front.
         if round % 2 == 0 && datagram.len() >= 4 {
-            datagram[0] = (round / 2 % 6) as u8;
-            datagram[1..4].copy_from_slice(&[1, 0, 0]);
+            datagram[..4].copy_from_slice(&[(round / 2 % 9) as u8, 1, 0, 0]);
         }
         let sent: usize = fleet.take(from, &mut datagram).iter().map(|(_, b)| b.len()).sum();
         // PROTOCOL H1, H2
@@ -296,7 +295,7 @@ fn tell_lies(liar: &mut Liar, fleet: &mut Fleet) {
         }
         liar.say_bytes(fleet, nack.message().expect("48 entries"));
         let mut random = Random::new(5);
-        for kind in 0..=20 {
+        for kind in 0..=30 {
             let mut body = vec![0; 1 + random.below(1_000) as usize];
             random.fill(&mut body);
             body[0] = kind;

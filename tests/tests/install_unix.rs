@@ -102,7 +102,6 @@ fn an_interrupted_staging_goes_on_where_it_stopped() {
     assert_eq!(visible(&disk), tree(b"text"));
 }
 
-/// A directory outside, and what must still be in it at the end.
 #[test]
 fn index_chunks_that_the_installed_release_has_are_not_lacking() {
     let (_dir, disk) = destination();
@@ -130,6 +129,7 @@ fn index_chunks_that_the_installed_release_has_are_not_lacking() {
     assert_eq!(lacking, [WantRun { object: Object::Content, first: 150, count: 1 }], "{bytes}");
 }
 
+/// A directory outside, and what must still be in it at the end.
 fn outside() -> tempfile::TempDir {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("precious"), b"not yours").unwrap();
@@ -180,8 +180,9 @@ fn links_planted_in_staging_and_in_the_group_are_not_followed() {
     symlink(&precious, stage.join("index")).unwrap();
     symlink(&precious, stage.join("scratch")).unwrap();
     symlink(&precious, stage.join("root.new")).unwrap();
-    fs::hard_link(&precious, stage.join("chunks")).ok();
-    fs::hard_link(&precious, stage.join("tree/leer")).ok();
+    // Both directories are on the file system of temporary files.
+    fs::hard_link(&precious, stage.join("chunks")).unwrap();
+    fs::hard_link(&precious, stage.join("tree/leer")).unwrap();
     symlink(outside.path(), ours.join("held-0")).unwrap();
     symlink(outside.path(), ours.join("stage-0")).unwrap();
     symlink(outside.path(), ours.join("trash-0")).unwrap();

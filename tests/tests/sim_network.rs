@@ -17,6 +17,7 @@ use fleetcast_tests::disk::Node;
 use fleetcast_tests::faults::Faults;
 use fleetcast_tests::fleet::{fair_shape, world};
 use fleetcast_tests::random::Random;
+use fleetcast_tests::script::Planned;
 use fleetcast_tests::world::World;
 
 /// Slow enough for minutes with few bytes.
@@ -62,6 +63,12 @@ fn path(world: &World, receiver: usize) -> Option<DeliveryPath> {
 
 fn is_installed(world: &World, receiver: usize) -> bool {
     delivery(world, receiver).is_some_and(|d| d.state == DeliveryState::Installed)
+}
+
+/// Where the server believes a receiver to be.
+fn address(world: &World, receiver: usize) -> Option<SocketAddr> {
+    let node = world.server.node.as_ref().unwrap();
+    node.registry().receiver(&world.receivers[receiver].id())?.address
 }
 
 /// Bytes that a receiver has told of.
@@ -199,10 +206,16 @@ fn a_receiver_that_moves_in_mid_session_goes_on_by_multicast() {
     let mut world = sending(8, 3, 2_000_000, Some(SLOW * 5));
     assert!(until(&mut world, 5, |world| sent(world).0 > 500_000));
     assert!(!is_installed(&world, 1));
-    world.readdress(1, SocketAddr::from(([10, 9, 9, 9], 50_000)));
+    let moved = SocketAddr::from(([10, 9, 9, 9], 50_000));
+    world.readdress(1, moved);
     assert!(until(&mut world, 10, all_done), "{:?}", world.behind());
     assert!((0..3).all(|receiver| path(&world, receiver) == Some(DeliveryPath::Multicast)));
     assert_eq!(sent(&world).1, 0);
+    // Multicast finds it wherever it is; what is told to it alone must go there.
+    assert_eq!(address(&world, 1), Some(moved));
+    let tree = Tree::from([("more".to_owned(), Node::File(false, 2, vec![3; 1_000]))]);
+    world.script.planned.push(Planned { at: world.now, group: 0, tree });
+    assert!(until(&mut world, 5, all_done), "{:?}", world.behind());
 }
 
 // PROTOCOL C6

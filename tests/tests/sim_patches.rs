@@ -298,10 +298,20 @@ fn losses_and_restarts_in_between_change_nothing_of_it() {
     let mut world = sending(2, 5, |bytes| bytes.insert(0, 1));
     world.faults.weather = vec![(Weather::CALM, Weather { loss: 0.2, ..Weather::CALM }); 5];
     world.apply_weather();
-    until(&mut world, 1, |_| false);
+    // It loses its power when the first of it is on its way.
+    let begun = |world: &World| world.script.sent == 2 && sent(world).0 > 0;
+    let end = world.now + Duration::from_secs(5);
+    assert!(world.run(end, begun));
+    let (node, newest) = (world.server.node.as_ref().unwrap(), world.script.newest[0].unwrap());
+    let delivery = node.registry().delivery_of(world.receivers[3].id(), &newest.digest).unwrap();
+    assert_ne!(delivery.state, DeliveryState::Installed);
     let now = world.now;
     world.receivers[3].crash(now);
     assert!(until(&mut world, 60, |world| world.behind().is_none()), "{:?}", world.behind());
+    let (payload, unicast) = sent(&world);
+    println!("{payload} bytes of blocks, {unicast} by catch-up");
+    // Once for all, and at most once more for who was away; as they are it were 400,000.
+    assert!(payload + unicast < 20_000, "{payload}, {unicast}");
 }
 
 // PROTOCOL R4

@@ -11,7 +11,9 @@ use fleetcast_tests::disk::Node;
 use fleetcast_tests::faults::Faults;
 use fleetcast_tests::fleet::{fair_shape, world};
 use fleetcast_tests::link::{Bottleneck, Weather};
+use fleetcast_tests::node::Receiver;
 use fleetcast_tests::random::Random;
+use fleetcast_tests::script::Planned;
 use fleetcast_tests::world::World;
 
 const RECEIVERS: usize = 10;
@@ -177,12 +179,16 @@ fn all_that_is_sent_together_keeps_to_the_cap_of_the_server_and_of_the_release()
 
 #[test]
 fn all_catch_up_together_takes_a_fifth_beside_a_multicast_and_many_are_told_of() {
-    let mut world = fleet(6, RECEIVERS, SIZE);
+    let mut world = fleet(6, RECEIVERS, 2 * SIZE);
     // Deaf from before: a first release tells the server so.
     world.faults.deaf[..4].fill(true);
     world.apply_weather();
-    world.script.planned[0].at = world.now;
+    let small = Tree::from([("small".to_owned(), Node::File(false, 1, vec![7; 1_000]))]);
+    world.script.planned.insert(0, Planned { at: world.now, group: 0, tree: small });
+    let first = |world: &World| world.script.sent == 1 && has_newest(world);
     let end = world.now + Duration::from_secs(60);
+    assert!(world.run(end, |world| world.tick_is_due() && first(world)), "{:?}", world.behind());
+    world.script.planned[1].at = world.now;
     let both = |world: &World| {
         let sessions = world.server.node.as_ref().expect("up").status(world.now).sessions;
         let of = |path: &str| sessions.iter().filter(|s| s.path == path).map(|s| s.rate).sum();
@@ -191,22 +197,51 @@ fn all_catch_up_together_takes_a_fifth_beside_a_multicast_and_many_are_told_of()
     let (mut beside, mut together) = (0_u64, 0_u64);
     let done = |world: &World| world.tick_is_due() && world.behind().is_none();
     let mut told = Vec::new();
+    // When there was a multicast beside catch-up, and what both had sent: first and last.
+    let mut looks: Vec<(Instant, u64)> = Vec::new();
     while !done(&world) {
         assert!(world.now < end, "{:?}", world.behind());
         let until = world.now + LOOK;
         world.run(until, done);
+        assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
         let (multicast, unicast): (u64, u64) = both(&world);
-        if multicast > 0 {
+        if multicast > 0 && unicast > 0 {
             beside = beside.max(unicast);
+            together = together.max(multicast + unicast);
+            looks.push((world.now, bytes_by_catch_up(&world)));
         }
-        together = together.max(multicast + unicast);
         let node = world.server.node.as_ref().expect("up");
         told.extend(node.status(world.now).health.into_iter().map(|item| item.code));
     }
     println!("catch-up beside multicast {beside} B/s, all together {together} B/s");
-    assert!(beside <= CAP / 5, "{beside}");
+    assert!(beside > 0 && beside <= CAP / 5, "{beside}");
     assert!(together <= CAP && together > CAP * 9 / 10, "{together}");
+    let [(begin, before), .., (end, after)] = looks[..] else { panic!("never both: {looks:?}") };
+    let span = end.since(begin);
+    let most = CAP / 5 * span.as_micros() / 1_000_000 + 4 * BURST;
+    println!("{} bytes of catch-up in {span:?}, at most {most}", after - before);
+    // 24 MiB at four fifths of the cap are 2.6 s.
+    assert!(span > Duration::from_secs(2), "{span:?}");
+    assert!((most / 2..=most).contains(&(after - before)), "{} of {most}", after - before);
     assert!(told.iter().any(|code| code == "multicast-blocked"), "{told:?}");
+}
+
+/// Whether everybody has what was sent last.
+fn has_newest(world: &World) -> bool {
+    let newest = world.script.newest[0].map(|name| name.digest);
+    let node = world.server.node.as_ref().expect("up");
+    let has = |receiver: &Receiver| {
+        let delivery =
+            newest.and_then(|newest| node.registry().delivery_of(receiver.id(), &newest));
+        delivery.is_some_and(|delivery| delivery.state == DeliveryState::Installed)
+    };
+    world.receivers.iter().all(has)
+}
+
+/// Bytes that the newest release has cost by unicast.
+fn bytes_by_catch_up(world: &World) -> u64 {
+    let digest = world.script.under_way.or(world.script.newest[0].map(|name| name.digest));
+    world.server.node.as_ref().expect("up").traffic(digest.as_slice()).unicast
 }
 
 /// What limits the multicast of a release to four, at each look.
@@ -219,6 +254,7 @@ fn limiters(slow: impl Fn(&mut World)) -> Vec<String> {
     while world.now < end && world.behind().is_some() {
         let until = world.now + LOOK;
         world.run(until, |_| false);
+        assert!(world.oracle.violations.is_empty(), "{:?}", world.oracle.violations);
         let sessions = world.server.node.as_ref().expect("up").status(world.now).sessions;
         limiters.extend(sessions.into_iter().map(|session| session.limiter));
     }

@@ -4,7 +4,8 @@
 use fleetcast_core::store::{Fault, Scrub, ScrubStep, Step, Store, StoreError, StoreMemory};
 use fleetcast_core::wire::control::Object;
 use fleetcast_tests::board::{
-    Board, GROUP, Trust, check, check_readable, hand, read, receive, sample_tree, settle,
+    Board, BoardRelease, GROUP, Trust, check, check_readable, hand, read, receive, sample_tree,
+    settle,
 };
 use fleetcast_tests::card::{Card, SECTOR, Survivors, crc, newer};
 use fleetcast_tests::processes::noise;
@@ -142,25 +143,45 @@ fn a_sector_that_cannot_be_read_costs_what_is_in_it_and_nothing_else() {
 fn a_failed_write_or_flush_stops_the_store_until_it_is_opened_again() {
     let trust = Trust::new();
     let release = trust.release(1, &sample_tree(), 2_048, false);
-    let (_, flushes, _) = Board::formatted(SECTORS).card.counts();
-    for flush in flushes..flushes + 12 {
-        let mut board = Board::formatted(SECTORS);
-        board.card.spoil_flush(flush);
-        let mut store = board.open().unwrap();
-        match receive(&mut store, &trust, &release).and_then(|_| store.activate()) {
-            Ok(_) => {}
-            Err(error) => {
-                assert_eq!(error.fault(), Fault::Storage, "{error:?}");
-                assert_eq!(store.put_note(0, b"x"), Err(StoreError::Failed));
-            }
-        }
-        drop(store);
-        let mut again = Board::with(board.card.reboot(Survivors::Last));
-        let mut store = again.open().unwrap();
-        receive(&mut store, &trust, &release).unwrap();
-        store.activate().unwrap();
-        check(&mut store, &release);
+    let mut board = Board::formatted(SECTORS);
+    let (blank, (_, first, _)) = (board.card.bytes(), board.card.counts());
+    let mut store = board.open().unwrap();
+    receive(&mut store, &trust, &release).unwrap();
+    store.activate().unwrap();
+    drop(store);
+    let (whole, (_, end, _)) = (board.card.bytes(), board.card.counts());
+    assert!(end - first > 6, "{first} to {end}");
+    for flush in first..end {
+        assert!(fails_and_goes_on(&release, |card| card.spoil_flush(flush)), "flush {flush}");
     }
+    let at = |sector: usize| sector * SECTOR..(sector + 1) * SECTOR;
+    let written: Vec<usize> = (0..SECTORS).filter(|&s| blank[at(s)] != whole[at(s)]).collect();
+    assert!(written.len() > 30, "{written:?}");
+    for sector in written {
+        let spoil = |card: &Card| card.spoil_writing(sector as u32);
+        assert!(fails_and_goes_on(&release, spoil), "sector {sector}");
+    }
+}
+
+/// Receives a release on a card that was spoiled, and once more after a restart, on a sound
+/// one; whether the spoiled one failed.
+fn fails_and_goes_on(release: &BoardRelease, spoil: impl Fn(&Card)) -> bool {
+    let trust = Trust::new();
+    let mut board = Board::formatted(SECTORS);
+    spoil(&board.card);
+    let mut store = board.open().unwrap();
+    let ended = receive(&mut store, &trust, release).and_then(|_| store.activate());
+    if let Err(error) = &ended {
+        assert_eq!(error.fault(), Fault::Storage, "{error:?}");
+        assert_eq!(store.put_note(0, b"x"), Err(StoreError::Failed));
+    }
+    drop(store);
+    let mut again = Board::with(board.card.reboot(Survivors::Last));
+    let mut store = again.open().unwrap();
+    receive(&mut store, &trust, release).unwrap();
+    store.activate().unwrap();
+    check(&mut store, release);
+    ended.is_err()
 }
 
 #[test]
@@ -211,6 +232,7 @@ fn no_byte_of_a_card_that_is_changed_makes_a_wrong_byte_readable_or_the_store_pa
     let whole = board.card.bytes();
     let written: Vec<usize> = (0..whole.len()).filter(|&at| whole[at] != 0).collect();
     let mut random = Random::new(23);
+    let (mut opened, mut expected) = (0, 0);
     for _ in 0..600 {
         let card = Card::of(whole.clone());
         for _ in 0..random.within(1, 40) {
@@ -218,11 +240,13 @@ fn no_byte_of_a_card_that_is_changed_makes_a_wrong_byte_readable_or_the_store_pa
         }
         let mut board = Board::with(card);
         let Ok(mut store) = board.open() else { continue };
+        opened += 1;
         check_readable(&mut store, &release);
         let _ = store.highest(GROUP);
         let mut scrub = Scrub::new();
         while !matches!(store.scrub(&mut scrub), Ok(ScrubStep::Done) | Err(_)) {}
         let Ok(()) = store.expect(next.name) else { continue };
+        expected += 1;
         // It may fail; it may not take what is not the release.
         if let Ok(Step::Waiting) = settle(&mut store) {
             hand(&mut store, &trust, &next, (Object::Root, 0));
@@ -232,6 +256,8 @@ fn no_byte_of_a_card_that_is_changed_makes_a_wrong_byte_readable_or_the_store_pa
             }
         }
     }
+    println!("of 600 cards {opened} were opened, {expected} took another release");
+    assert!(opened > 300 && expected > 300, "{opened}, {expected}");
 }
 
 #[test]
@@ -246,6 +272,7 @@ fn sealed_nonsense_in_a_map_or_superblock_is_survived() {
     drop(store);
     let whole = board.card.bytes();
     let mut random = Random::new(29);
+    let (mut opened, mut shown) = (0, 0);
     for _ in 0..1_500 {
         let mut bytes = whole.clone();
         for page in bytes.chunks_mut(SECTOR) {
@@ -265,6 +292,7 @@ fn sealed_nonsense_in_a_map_or_superblock_is_survived() {
         }
         let mut board = Board::with(Card::of(bytes));
         let Ok(mut store) = board.open() else { continue };
+        opened += 1;
         check_readable(&mut store, &release);
         let mut walked = 0;
         if let Ok(mut walk) = store.walk(&release.name) {
@@ -273,7 +301,10 @@ fn sealed_nonsense_in_a_map_or_superblock_is_survived() {
                 assert!(walked < 1_000, "it ends");
             }
         }
+        shown += u32::from(walked > 0);
         let mut scrub = Scrub::new();
         while !matches!(store.scrub(&mut scrub), Ok(ScrubStep::Done) | Err(_)) {}
     }
+    println!("of 1,500 cards {opened} were opened, {shown} showed entries");
+    assert!(opened > 750 && shown > 300, "{opened}, {shown}");
 }

@@ -108,7 +108,7 @@ fn strangers_datagrams_move_nothing_in_an_agent() {
         let mut datagram = vec![0; random.below(1_473) as usize];
         random.fill(&mut datagram);
         if round % 2 == 0 && datagram.len() >= 16 {
-            datagram[0] = (round / 2 % 6) as u8;
+            datagram[0] = (round / 2 % 9) as u8;
             // Half of the session datagrams name the epoch and the session that run.
             let epoch = u8::from(datagram[0] == 5);
             datagram[1..8].copy_from_slice(&[1, epoch, 0, 5, 0, 0, 0]);
