@@ -1,6 +1,8 @@
 //! Hostile input to the server machine, without a network: strangers' datagrams,
 //! and a receiver with valid keys that says whatever it likes.
 
+#[path = "hostile/inventory.rs"]
+mod inventory;
 #[path = "hostile/standing.rs"]
 mod standing;
 

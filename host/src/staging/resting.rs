@@ -18,7 +18,7 @@ impl<D: Disk, C: Decode, G: Gate> Staging<D, C, G> {
     pub fn judge_again(&mut self, gate: G) -> Result<(), Failure> {
         let document = read_small(&self.area.disk, &self.stage, ROOT, MAX_DOCUMENT)?;
         self.gate = gate;
-        self.admit(&document).map_err(|_| {
+        self.admit(&document, true).map_err(|_| {
             let reason = || "the release root in storage is damaged".to_owned();
             let damaged = || Failure { code: FailCode::Storage, reason: reason() };
             self.failure.clone().unwrap_or_else(damaged)

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fleetcast::localtime::Zone;
-use fleetcast::model::{DOUBT, DeliveryState, Hold};
+use fleetcast::model::{DOUBT, Hold};
 use fleetcast::schedule::Schedule;
 use fleetcast::server::releases::SendOptions;
 use fleetcast_core::crypto::sign::{Context, SigningKey, verify};
@@ -19,12 +19,12 @@ use super::*;
 /// Bytes of a root per message.
 const PIECE: usize = 900;
 
-fn own_key() -> fleetcast_core::ids::StaticKey {
+pub(crate) fn own_key() -> fleetcast_core::ids::StaticKey {
     *StaticPair::from_secret(&SECRET).public()
 }
 
 /// An approved receiver in the group `g`.
-fn member(fleet: &mut Fleet) -> (Liar, String, GroupId) {
+pub(crate) fn member(fleet: &mut Fleet) -> (Liar, String, GroupId) {
     let group = fleet.node().create_group("admin", "g", false).expect("a new name");
     let (liar, id) = waiting(fleet);
     let now = fleet.now;
@@ -35,7 +35,12 @@ fn member(fleet: &mut Fleet) -> (Liar, String, GroupId) {
 }
 
 /// Sends the group a release of one small file.
-fn send(fleet: &mut Fleet, group: GroupId, sequence: u64, queue: bool) -> (ReleaseName, Vec<u64>) {
+pub(crate) fn send(
+    fleet: &mut Fleet,
+    group: GroupId,
+    sequence: u64,
+    queue: bool,
+) -> (ReleaseName, Vec<u64>) {
     let order = ReleaseOrder { reset_epoch: 0, sequence };
     let content = Node::File(false, 1, vec![sequence as u8; 3_000]);
     let tree = BTreeMap::from([("f".to_owned(), content)]);
@@ -47,7 +52,7 @@ fn send(fleet: &mut Fleet, group: GroupId, sequence: u64, queue: bool) -> (Relea
     (name, sent.expect("signed, and its chunks are here"))
 }
 
-fn claims(release: ReleaseName) -> Up<'static> {
+pub(crate) fn claims(release: ReleaseName) -> Up<'static> {
     Up::Holds { releases: [release].into_iter().collect(), more: false }
 }
 
@@ -457,74 +462,4 @@ fn a_member_that_finds_no_header_is_told_it_over_its_channel() {
     let (session, epoch) = (session.0.to_le_bytes(), epoch.0.to_le_bytes());
     let parts = [&of.0[..], &session, &epoch, view.signed()];
     assert_eq!(verify(&key, Context::Session, &parts, &view.signature()), Ok(()));
-}
-
-/// What `own_key` holds of a group by the server's word, and the states of its deliveries.
-fn known(fleet: &mut Fleet, group: GroupId) -> (Option<ReleaseName>, Vec<DeliveryState>) {
-    let registry = fleet.node().registry();
-    let held = registry.held(ReceiverId::of(&own_key()), group).map(|held| held.release);
-    (held, registry.deliveries().map(|delivery| delivery.state).collect())
-}
-
-// PROTOCOL M1
-#[test]
-fn what_a_whole_inventory_does_not_tell_is_owed_again_and_that_has_its_measure() {
-    let mut fleet = Fleet::new(29);
-    let (mut liar, _, group) = member(&mut fleet);
-    let nothing = |more| Up::Holds { releases: Default::default(), more };
-    let (name, _) = send(&mut fleet, group, 1, true);
-    liar.say(&mut fleet, &claims(name));
-    let installed = (Some(name), vec![DeliveryState::Installed]);
-    assert_eq!(known(&mut fleet, group), installed);
-    liar.say(&mut fleet, &nothing(false));
-    assert_eq!(known(&mut fleet, group), installed, "an inventory comes once a channel");
-    let again = |fleet: &mut Fleet| {
-        let mut liar = Liar::with_secret(fleet, 0, SECRET);
-        liar.hello(fleet, "w");
-        liar
-    };
-    let mut liar = again(&mut fleet);
-    liar.say(&mut fleet, &nothing(true));
-    assert_eq!(known(&mut fleet, group), installed, "that was not all of it");
-    liar.say(&mut fleet, &nothing(false));
-    let (held, states) = known(&mut fleet, group);
-    assert_eq!((held, states.len(), states[0]), (None, 2, DeliveryState::Installed));
-    assert!(!states[1].is_final(), "{:?}", states[1]);
-    // Who changes its mind without end gets no further than twenty at once.
-    for _ in 0..60 {
-        again(&mut fleet).say(&mut fleet, &claims(name));
-        again(&mut fleet).say(&mut fleet, &nothing(false));
-    }
-    let seconds = fleet.now.since(Instant::ZERO).as_micros() / 1_000_000;
-    let deliveries = known(&mut fleet, group).1.len() as u64;
-    assert!((10..=22 + seconds / 6).contains(&deliveries), "{deliveries} in {seconds} s");
-}
-
-/// Lets time pass, 50 ms at a time.
-fn pass(liar: &mut Liar, fleet: &mut Fleet, time: Duration) {
-    let end = fleet.now + time;
-    while fleet.now < end {
-        fleet.now += Duration::from_millis(50);
-        liar.exchange(fleet);
-    }
-}
-
-#[test]
-fn who_asks_for_its_rest_again_and_again_takes_one_place_of_catch_up() {
-    let mut fleet = Fleet::new(41);
-    let (mut liar, _, group) = member(&mut fleet);
-    liar.say(&mut fleet, &Up::Holds { releases: [].into_iter().collect(), more: false });
-    let (release, _) = send(&mut fleet, group, 1, false);
-    pass(&mut liar, &mut fleet, Duration::from_millis(500));
-    let root = WantRun { object: Object::Root, first: 0, count: 1 };
-    for _ in 0..6 {
-        let runs = [root].into_iter().collect();
-        liar.say(&mut fleet, &Up::Want { release, page: 0, more: false, runs });
-        pass(&mut liar, &mut fleet, Duration::from_millis(400));
-        let now = fleet.now;
-        assert!(fleet.node().status(now).sessions.len() <= 1);
-    }
-    let now = fleet.now;
-    let running = fleet.node().status(now).sessions;
-    assert_eq!(running.iter().map(|s| &*s.path).collect::<Vec<_>>(), ["unicast"]);
 }
