@@ -221,7 +221,7 @@ fn of_two_that_wait_for_their_times_one_is_staged_after_the_other() {
     pass(&mut world, 20);
     let holds: Vec<Hold> = states(&world).into_iter().map(|(.., hold)| hold).collect();
     assert_eq!(holds, [Hold::Staged, Hold::Staged, Hold::Activation, Hold::Activation]);
-    // PROTOCOL M5: what is held back first is installed first.
+    // PROTOCOL M4: only one is held back, and is installed first.
     wait(&mut world, 30, |world| all_show(world, 1));
     wait(&mut world, 30, |world| all_show(world, 2));
 }

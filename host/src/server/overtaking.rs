@@ -8,7 +8,7 @@
 //! thinks about the newer one, and orders only grow (PROTOCOL T3).
 //!
 //! Of what may be staged before its time a receiver holds back one release of each group at
-//! most (PROTOCOL M5): a later one is staged when the one before is installed or over, and
+//! most (PROTOCOL M4): a later one is staged when the one before is installed or over, and
 //! takes its place at once where that could be switched to no earlier.
 //!
 //! A delivery that is let go and those that it overtakes change in one call, and so in one
@@ -161,7 +161,8 @@ impl<A: Aead> ServerNode<A> {
         !self.due_of(release.group).contains(release)
     }
 
-    /// Whether a receiver holds something else of the group back, or is about to.
+    /// Whether a receiver holds something else of the group back, or is about to
+    /// (PROTOCOL M4).
     pub(super) fn has_staged_before(&self, delivery: &DeliveryRecord) -> bool {
         self.registry.open_deliveries(delivery.receiver).any(|other| {
             let same = other.release.group == delivery.release.group && other.id != delivery.id;

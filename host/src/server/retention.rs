@@ -60,7 +60,8 @@ impl<A: Aead> ServerNode<A> {
     }
 
     /// Releases that nobody needs: older than the newest `keep` of their group, none that its
-    /// members are to have, on their way to nobody, and held by no receiver, which would be a loss for deltas.
+    /// members are to have, on their way to nobody, and held by no receiver, which would be a
+    /// loss for deltas.
     #[must_use]
     pub fn removable(&self, keep: usize) -> Vec<ReleaseName> {
         let mut needed: BTreeSet<Digest> =
