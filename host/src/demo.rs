@@ -1,17 +1,22 @@
 //! The main job, shown on one machine: a server and receivers as processes of
 //! their own, real multicast on loopback, files compared byte by byte.
 
+mod brake;
+
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::error::Failure;
+use crate::error::{EXIT_INTERRUPTED, Failure};
 use crate::status::{DemoItem, DemoReceiverItem};
 use crate::units::format_count;
+
+pub use self::brake::Brake;
 
 /// Length of the file that is made when none is given.
 const SAMPLE: u64 = 64 * 1024 * 1024;
@@ -33,14 +38,30 @@ pub struct DemoOptions {
     pub keep: bool,
     /// The program to run: this one.
     pub program: PathBuf,
+    /// Whoever pulls it ends the demo.
+    pub brake: Arc<Brake>,
 }
 
 /// Runs the demo; `say` is told each step.
 ///
 /// # Errors
-/// When a process does not start or fails; `ok` of the item says whether all
+/// When a process does not start or fails, `interrupted` when the brake was pulled: the
+/// processes have ended then, and the directory is gone. `ok` of the item says whether all
 /// files are identical and came by multicast.
 pub fn run(options: &DemoOptions, say: &mut dyn FnMut(&str)) -> Result<DemoItem, Failure> {
+    show(options, say).map_err(|failure| {
+        if !options.brake.is_pulled() {
+            return failure;
+        }
+        let hint = match options.keep {
+            true => "its processes have ended; its directories are in the temporary directory",
+            false => "its processes have ended, and nothing is left of it",
+        };
+        Failure::failed("interrupted", "interrupted", hint).with_exit(EXIT_INTERRUPTED)
+    })
+}
+
+fn show(options: &DemoOptions, say: &mut dyn FnMut(&str)) -> Result<DemoItem, Failure> {
     let home = Home::new(options.keep)?;
     let file = match &options.file {
         Some(file) => file.clone(),
@@ -68,7 +89,8 @@ pub fn run(options: &DemoOptions, say: &mut dyn FnMut(&str)) -> Result<DemoItem,
     let mut item = summary(&sent["item"], seconds);
     for receiver in receivers {
         let copy = receiver.directory.join(GROUP).join(&name);
-        let identical = same(&file, &copy).unwrap_or(false);
+        let identical = same(&file, &copy, &options.brake).unwrap_or(false);
+        ended(options)?;
         let (name, dir) = (receiver.name.clone(), receiver.directory.display().to_string());
         let (lost, repaired) = receiver.finish()?;
         item.lost += lost;
@@ -83,6 +105,14 @@ pub fn run(options: &DemoOptions, say: &mut dyn FnMut(&str)) -> Result<DemoItem,
         say(&format!("kept: {}", home.path.display()));
     }
     Ok(item)
+}
+
+/// Fails when the brake was pulled, which no process has told.
+fn ended(options: &DemoOptions) -> Result<(), Failure> {
+    if !options.brake.is_pulled() {
+        return Ok(());
+    }
+    Err(Failure::failed("interrupted", "interrupted", "run it again"))
 }
 
 fn summary(sent: &Value, seconds: f64) -> DemoItem {
@@ -131,6 +161,7 @@ impl Drop for Home {
 /// The server's process.
 struct Fleet {
     program: PathBuf,
+    brake: Arc<Brake>,
     state: PathBuf,
     address: String,
     child: Option<Child>,
@@ -142,9 +173,10 @@ impl Fleet {
         let mut command = Command::new(&options.program);
         command.arg("--state").arg(&state).args(["--json", "serve", "--listen", "127.0.0.1:0"]);
         command.args(["--interface", "lo", "--web", "off", "--seal", "file"]);
-        let (child, mut output) = spawn(command)?;
+        let (child, mut output) = spawn(command, &options.brake)?;
         let mut fleet = Self {
             program: options.program.clone(),
+            brake: Arc::clone(&options.brake),
             state,
             address: String::new(),
             child: Some(child),
@@ -159,7 +191,11 @@ impl Fleet {
     fn command(&self, arguments: &[&str]) -> Result<Value, Failure> {
         let mut command = Command::new(&self.program);
         command.arg("--state").arg(&self.state).arg("--json").args(arguments);
-        let output = command.output().map_err(|error| Failure::io("fleetcast", &error))?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let io = |error: io::Error| Failure::io("fleetcast", &error);
+        let child = command.spawn().map_err(io)?;
+        self.brake.hold(&child);
+        let output = child.wait_with_output().map_err(io)?;
         let parse = |bytes: &[u8]| -> Value {
             serde_json::from_str(String::from_utf8_lossy(bytes).trim()).unwrap_or(Value::Null)
         };
@@ -183,7 +219,7 @@ impl Fleet {
         command.args(["--json", "receive", "--once", "--name", &name, "--enrol", &code]);
         command.args(["--interface", "lo", "--drop", &options.loss.to_string(), "--into"]);
         command.arg(&directory);
-        let (child, output) = spawn(command)?;
+        let (child, output) = spawn(command, &options.brake)?;
         Ok(Copy { name, directory, child: Some(child), output })
     }
 
@@ -236,9 +272,10 @@ impl Drop for Copy {
     }
 }
 
-fn spawn(mut command: Command) -> Result<(Child, BufReader<ChildStdout>), Failure> {
+fn spawn(mut command: Command, brake: &Brake) -> Result<(Child, BufReader<ChildStdout>), Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|error| Failure::io("fleetcast", &error))?;
+    brake.hold(&child);
     let output = child.stdout.take();
     let lacking = || Failure::failed("demo-failed", "no output to read", "run it again");
     let output = output.ok_or_else(lacking)?;
@@ -302,8 +339,9 @@ fn sample(home: &Path) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
-/// Whether two files, or two folders with all that is in them, are the same.
-fn same(a: &Path, b: &Path) -> io::Result<bool> {
+/// Whether two files, or two folders with all that is in them, are the same; who pulls the
+/// brake does not wait for the answer.
+fn same(a: &Path, b: &Path, brake: &Brake) -> io::Result<bool> {
     let (about_a, about_b) = (fs::symlink_metadata(a)?, fs::symlink_metadata(b)?);
     if about_a.is_dir() != about_b.is_dir() {
         return Ok(false);
@@ -320,7 +358,7 @@ fn same(a: &Path, b: &Path) -> io::Result<bool> {
             return Ok(false);
         }
         for name in listed {
-            if !same(&a.join(&name), &b.join(&name))? {
+            if !same(&a.join(&name), &b.join(&name), brake)? {
                 return Ok(false);
             }
         }
@@ -337,7 +375,7 @@ fn same(a: &Path, b: &Path) -> io::Result<bool> {
             return Ok(true);
         }
         b.read_exact(&mut right[..read])?;
-        if left[..read] != right[..read] {
+        if left[..read] != right[..read] || brake.is_pulled() {
             return Ok(false);
         }
     }

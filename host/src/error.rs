@@ -212,6 +212,7 @@ mod tests {
             BadUnit::Number("x".into()).into(),
             BadUnit::Unit { found: "x".into(), wanted: "size" }.into(),
             BadUnit::Range("0".into()).into(),
+            BadUnit::Slow { found: "50".into(), rate: 50 }.into(),
         ];
         for failure in failures {
             assert!(!failure.code.is_empty() && !failure.hint.is_empty(), "{failure:?}");

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod keys;
 pub mod localtime;
 pub mod model;
+pub mod person;
 pub mod private;
 pub mod recovery;
 pub mod room;

@@ -252,6 +252,23 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
+    const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Offered,
+        Self::Transferring,
+        Self::Verifying,
+        Self::Installed,
+        Self::Failed,
+        Self::Superseded,
+        Self::Cancelled,
+    ];
+
+    /// The state that a word means.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+
     /// Whether nothing more will happen to it by itself.
     #[must_use]
     pub const fn is_final(self) -> bool {

@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 
 use crate::error::Failure;
+use crate::person::refused;
 use crate::private;
 
 /// Where root's state lies.
@@ -64,7 +65,7 @@ impl StateDir {
     /// # Errors
     /// Failure `io`.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        private::make_directory(path).map_err(|error| Failure::io(path.display(), &error))?;
+        private::make_directory(path).map_err(|error| refused(path, &error))?;
         Ok(Self(path.to_owned()))
     }
 
@@ -117,13 +118,13 @@ impl StateDir {
     /// Reads `fleetcast.toml`; none is as good as an empty one.
     ///
     /// # Errors
-    /// Failure `io`; usage failure `settings-malformed`.
+    /// Failures `io`, `state-foreign`; usage failure `settings-malformed`.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let path = self.0.join("fleetcast.toml");
         match fs::read_to_string(&path) {
             Ok(text) => Settings::parse(&text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Settings::default()),
-            Err(error) => Err(Failure::io(path.display(), &error)),
+            Err(error) => Err(refused(&path, &error)),
         }
     }
 
@@ -131,10 +132,10 @@ impl StateDir {
     /// the process ends.
     ///
     /// # Errors
-    /// Failure `state-locked` when another process has it, `io`.
+    /// Failure `state-locked` when another process has it, `state-foreign`, `io`.
     pub fn lock(&self) -> Result<StateLock, Failure> {
         let path = self.0.join("lock");
-        let io = |error: std::io::Error| Failure::io(path.display(), &error);
+        let io = |error: std::io::Error| refused(&path, &error);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(io)?;

@@ -1,15 +1,15 @@
 //! Rates, sizes, durations and times as people write and read them, and names
 //! of others made safe to print.
 
-use std::borrow::Cow;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod escape;
 
-use fleetcast_core::limits::MAX_COMPONENT;
+use std::borrow::Cow;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::localtime::{Skipped, Zone};
 use crate::model::UnixTime;
+
+pub use self::escape::{printable, quoted, quoted_path};
 
 /// Why a quantity could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +24,14 @@ pub enum BadUnit {
         found: String,
         /// What would have been right, with examples.
         wanted: &'static str,
+    },
+    /// So slow that nothing would ever arrive: most likely a unit is missing.
+    #[error("`{found}` is {rate} bytes per second; the least is {SLOWEST}")]
+    Slow {
+        /// What was written.
+        found: String,
+        /// What it means, in bytes per second.
+        rate: u64,
     },
     /// Zero, or beyond 64 bits.
     #[error("`{0}` is out of range")]
@@ -40,6 +48,7 @@ impl BadUnit {
         match self {
             Self::Number(_) => "write a number and its unit, such as 50MB/s, 64MiB or 24h",
             Self::Unit { .. } => "write it as one of the examples",
+            Self::Slow { .. } => "write its unit too: 50MB/s, 400Mbit/s or 8MiB/s",
             Self::Range(_) => "choose a value above zero that is not astronomic",
             Self::Skipped(_) => "choose an hour before or after, or write it in UTC: 01:30Z",
         }
@@ -52,15 +61,15 @@ const DURATION: &str = "duration such as 90s or 24h";
 const MOMENT: &str = "moment such as 18:00 (local), 18:00Z, 90m or 2026-11-30T18:00:00Z";
 const TIME: &str = "time such as 2026-11-30T18:00:00Z";
 
-/// Characters that are shown of a name that is longer than any may be.
-const BEGINNING: usize = 60;
+/// Slowest rate that may be asked for, in bytes per second: a line of 64 kbit/s.
+const SLOWEST: u64 = 8_000;
 /// Last second of the year 9999, the last that RFC 3339 can write.
 pub(crate) const LAST_TIME: UnixTime = 253_402_300_799;
 
 /// Reads a rate in bytes per second: `50MB/s`, `400Mbit/s`, `8MiB/s`, or plain bytes.
 ///
 /// # Errors
-/// [`BadUnit`]; a rate of less than one byte per second is out of range.
+/// [`BadUnit`]; [`BadUnit::Slow`] for what is not even a slow line's, such as `50`.
 pub fn parse_rate(text: &str) -> Result<u64, BadUnit> {
     let (number, unit) = split(text)?;
     let unknown = || BadUnit::Unit { found: text.into(), wanted: RATE };
@@ -74,7 +83,11 @@ pub fn parse_rate(text: &str) -> Result<u64, BadUnit> {
         }
     };
     let rate = scale(number, factor, divisor).ok_or_else(|| BadUnit::Range(text.into()))?;
-    if rate == 0 { Err(BadUnit::Range(text.into())) } else { Ok(rate) }
+    match rate {
+        0 => Err(BadUnit::Range(text.into())),
+        1..SLOWEST => Err(BadUnit::Slow { found: text.into(), rate }),
+        rate => Ok(rate),
+    }
 }
 
 /// Reads a size in bytes: `500MB`, `64MiB`, `1.5GB`, or plain bytes.
@@ -249,80 +262,6 @@ pub fn format_rate(bytes_per_second: u64) -> String {
     format!("{}/s", format_size(bytes_per_second))
 }
 
-/// `text` with control characters, line separators and everything invisible or
-/// reordering shown as `\u{…}`: names of devices and files are data, and may
-/// neither command a terminal nor look like another name.
-#[must_use]
-pub fn printable(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_hostile) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 16);
-    for char in text.chars() {
-        if is_hostile(char) {
-            safe.extend(char.escape_unicode());
-        } else {
-            safe.push(char);
-        }
-    }
-    Cow::Owned(safe)
-}
-
-/// A name in quotation marks, on one line: what [`printable`] would show as
-/// `\u{…}` stays so, line breaks and tabs are `\n`, `\r` and `\t`. Of what is longer
-/// than any name may be, only the beginning is shown.
-#[must_use]
-pub fn quoted(name: &str) -> String {
-    let shown = match name.char_indices().nth(BEGINNING) {
-        Some((end, _)) if name.len() > MAX_COMPONENT => &name[..end],
-        _ => name,
-    };
-    let mut text = String::from('"');
-    quote_into(shown, &mut text);
-    text.push_str(if shown.len() < name.len() { "…\"" } else { "\"" });
-    text
-}
-
-/// The same for a path; bytes that are not UTF-8 are shown as `\xe9`.
-#[must_use]
-pub fn quoted_path(path: &Path) -> String {
-    let mut text = String::from('"');
-    for piece in path.as_os_str().as_bytes().utf8_chunks() {
-        quote_into(piece.valid(), &mut text);
-        for byte in piece.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text.push('"');
-    text
-}
-
-fn quote_into(name: &str, text: &mut String) {
-    for char in name.chars() {
-        match char {
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            hostile if is_hostile(hostile) => text.extend(hostile.escape_unicode()),
-            harmless => text.push(harmless),
-        }
-    }
-}
-
-/// Control characters (C0, C1, DEL); bidirectional controls of UAX #9; line and
-/// paragraph separators; zero-width characters; tags and variation selectors.
-fn is_hostile(char: char) -> bool {
-    char.is_control()
-        || matches!(char,
-            '\u{ad}' | '\u{61c}' | '\u{180e}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}')
-}
-
 /// A decimal number: its digits without the point, and how many stand behind it.
 type Decimal = (u64, u32);
 
@@ -373,19 +312,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quoted_names_stand_on_one_line_and_command_no_terminal() {
-        use std::ffi::OsStr;
-
-        assert_eq!(quoted("../x"), "\"../x\"");
-        assert_eq!(quoted(&"ü".repeat(127)).chars().count(), 129);
-        assert_eq!(quoted(&"ü".repeat(10_000)), format!("\"{}…\"", "ü".repeat(60)));
-        assert_eq!(quoted("a\nb\tc\u{1b}[2J"), "\"a\\nb\\tc\\u{1b}[2J\"");
-        assert_eq!(quoted("café\u{202e}"), "\"café\\u{202e}\"");
-        let latin = Path::new(OsStr::from_bytes(b"caf\xE9/x"));
-        assert_eq!(quoted_path(latin), "\"caf\\xe9/x\"");
-    }
-
-    #[test]
     fn rates_are_bytes_per_second() {
         let cases = [
             ("50MB/s", 50_000_000),
@@ -393,7 +319,8 @@ mod tests {
             ("8MiB/s", 8_388_608),
             ("1.5 GB/s", 1_500_000_000),
             ("100kbit/s", 12_500),
-            ("1200", 1_200),
+            ("64kbit/s", 8_000),
+            ("120000", 120_000),
         ];
         for (text, rate) in cases {
             assert_eq!(parse_rate(text), Ok(rate), "{text}");
@@ -410,6 +337,15 @@ mod tests {
         }
         for text in ["0", "0.0MB/s", "7bit/s", "99999999999TB/s"] {
             assert!(matches!(parse_rate(text), Err(BadUnit::Range(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_that_lacks_its_unit_is_not_taken_for_bytes() {
+        for (text, rate) in [("50", 50), ("400", 400), ("7999", 7_999), ("50kbit/s", 6_250)] {
+            let refused = parse_rate(text).unwrap_err();
+            assert_eq!(refused, BadUnit::Slow { found: text.into(), rate });
+            assert!(refused.to_string().contains(text) && refused.hint().contains("50MB/s"));
         }
     }
 
@@ -476,20 +412,5 @@ mod tests {
             assert_eq!(format_size(bytes), text);
         }
         assert_eq!(format_rate(12_300_000), "12.3 MB/s");
-    }
-
-    #[test]
-    fn hostile_names_cannot_command_a_terminal() {
-        assert!(matches!(printable("Kiosk-Süd 7 – 東"), Cow::Borrowed(_)));
-        let cases = [
-            ("a\u{1b}[31mb", "a\\u{1b}[31mb"),
-            ("two\nlines\r", "two\\u{a}lines\\u{d}"),
-            ("\u{9b}2J", "\\u{9b}2J"),
-            ("gpj.\u{202e}exe", "gpj.\\u{202e}exe"),
-            ("a\u{200b}b\u{2066}", "a\\u{200b}b\\u{2066}"),
-        ];
-        for (name, shown) in cases {
-            assert_eq!(printable(name), shown);
-        }
     }
 }

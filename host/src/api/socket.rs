@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::error::Failure;
+use crate::person::refused;
 
 /// Mode of a socket that only its owner may open.
 pub const OWN: u32 = 0o600;
 /// Mode of a socket that anybody may open; who does tells the kernel.
 pub const ANYBODY: u32 = 0o666;
+/// Name of a server's socket in its state directory.
+const SERVERS: &str = "fleetcast.sock";
 /// Longest path that fits the address of a Unix socket everywhere, in bytes.
 const MAX_PATH: usize = 100;
 
@@ -40,17 +43,25 @@ pub fn listen(path: &Path, mode: u32) -> Result<UnixListener, Failure> {
 /// Connects to the server that listens at `path`.
 ///
 /// # Errors
-/// Failure `server-not-running` when nobody listens there, `io`.
+/// Failure `server-not-running` when nobody listens there, `state-foreign`, `io`.
 pub async fn connect(path: &Path) -> Result<UnixStream, Failure> {
     open(path).await.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            let folder = path.parent().unwrap_or(path).display();
-            let message = format!("no server is running in {folder}");
-            let hint = "start one with `fleetcast serve`, or name its directory with --state DIR";
-            Failure::failed("server-not-running", message, hint)
-        }
-        _ => Failure::io(path.display(), &error),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => nobody(path),
+        _ => refused(path, &error),
     })
+}
+
+fn nobody(path: &Path) -> Failure {
+    if path.file_name().is_some_and(|name| name == SERVERS) {
+        let message =
+            format!("no server is running in {}", path.parent().unwrap_or(path).display());
+        let hint = "start one with `fleetcast serve`, or name its directory with --state DIR";
+        return Failure::failed("server-not-running", message, hint);
+    }
+    let message = format!("no server listens at {}", path.display());
+    let hint = "is it running? `fleetcast serve` says so by `ready`, and its socket is \
+        fleetcast.sock in its state directory";
+    Failure::failed("server-not-running", message, hint)
 }
 
 /// Connects to whoever listens at `path`.
@@ -100,6 +111,13 @@ mod tests {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
             connect(&path).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn who_names_a_socket_is_told_that_one_and_who_names_none_the_directory() {
+        let message = async |path: &str| connect(Path::new(path)).await.unwrap_err().message;
+        assert_eq!(message("/nope").await, "no server listens at /nope");
+        assert_eq!(message("/nope/fleetcast.sock").await, "no server is running in /nope");
     }
 
     #[tokio::test]

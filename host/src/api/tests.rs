@@ -118,11 +118,11 @@ fn groups_are_made_renamed_and_deleted_and_the_log_tells_it() {
     let strange = "a b/ü?#%";
     assert_eq!(client.create_group(strange, false).unwrap_err().code, "name-unsafe");
     // Open in name only it would let nobody in.
-    assert_eq!(client.create_group("Süd 1#a%", true).unwrap_err().code, "voucher-missing");
+    assert_eq!(client.create_group("Süd 1?a%", true).unwrap_err().code, "voucher-missing");
     assert_eq!(client.groups().unwrap(), []);
-    client.create_group("Süd 1#a%", false).unwrap();
-    assert_eq!(client.create_group("süd 1#A%", false).unwrap_err().code, "group-exists");
-    let group = client.rename_group("Süd 1#a%", "nord").unwrap();
+    client.create_group("Süd 1?a%", false).unwrap();
+    assert_eq!(client.create_group("süd 1?A%", false).unwrap_err().code, "group-exists");
+    let group = client.rename_group("Süd 1?a%", "nord").unwrap();
     assert_eq!((group.name.as_str(), group.open, group.sequence), ("nord", false, 0));
     assert_eq!(client.groups().unwrap(), [group]);
     assert_eq!(client.members("nord").unwrap(), []);

@@ -10,9 +10,9 @@ use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 use super::error::CatalogError;
 use super::words;
 use crate::model::{
-    AccountRecord, AdminNameRecord, DeliveryRecord, GroupRecord, HeldRecord, LogRecord,
-    MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord, RequestRecord,
-    Snapshot, Terms, TokenRecord, VoucherRecord,
+    AccountRecord, AdminNameRecord, DeliveryRecord, DeliveryState, GroupRecord, HeldRecord,
+    LogRecord, MembershipRecord, ProposalRecord, ReceiptRecord, ReceiverRecord, ReleaseRecord,
+    RequestRecord, Snapshot, Terms, TokenRecord, VoucherRecord,
 };
 
 /// Reads all tables, within the connection's transaction.
@@ -206,7 +206,7 @@ fn delivery(row: &SqliteRow) -> Result<DeliveryRecord, CatalogError> {
         id: number(row, "id")?,
         receiver: ReceiverId(bytes(row, "receiver")?),
         release: name(row)?,
-        state: word(row, "state", words::parse_delivery_state)?,
+        state: word(row, "state", DeliveryState::parse)?,
         hold: word(row, "hold", words::parse_hold)?,
         code: value(row, "code")?,
         reason: value(row, "reason")?,

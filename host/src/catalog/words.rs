@@ -2,7 +2,7 @@
 
 use fleetcast_core::wire::control::Standing;
 
-use crate::model::{DeliveryPath, DeliveryState, Hold, ReleaseState, Role};
+use crate::model::{DeliveryPath, Hold, ReleaseState, Role};
 
 const STANDINGS: [Standing; 3] = [Standing::Waiting, Standing::Member, Standing::Revoked];
 const RELEASE_STATES: [ReleaseState; 4] = [
@@ -10,16 +10,6 @@ const RELEASE_STATES: [ReleaseState; 4] = [
     ReleaseState::Superseded,
     ReleaseState::Cancelled,
     ReleaseState::Unsigned,
-];
-const DELIVERY_STATES: [DeliveryState; 8] = [
-    DeliveryState::Queued,
-    DeliveryState::Offered,
-    DeliveryState::Transferring,
-    DeliveryState::Verifying,
-    DeliveryState::Installed,
-    DeliveryState::Failed,
-    DeliveryState::Superseded,
-    DeliveryState::Cancelled,
 ];
 const ROLES: [Role; 3] = [Role::Admin, Role::Operator, Role::Member];
 const DELIVERY_PATHS: [DeliveryPath; 3] =
@@ -61,10 +51,6 @@ pub(super) fn parse_standing(word: &str) -> Option<Standing> {
 
 pub(super) fn parse_release_state(word: &str) -> Option<ReleaseState> {
     RELEASE_STATES.into_iter().find(|other| release_state(*other) == word)
-}
-
-pub(super) fn parse_delivery_state(word: &str) -> Option<DeliveryState> {
-    DELIVERY_STATES.into_iter().find(|other| other.word() == word)
 }
 
 pub(super) fn parse_delivery_path(word: &str) -> Option<DeliveryPath> {

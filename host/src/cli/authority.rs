@@ -19,7 +19,7 @@ pub(super) use self::change::added;
 use self::items::{AuthorityItem, ProposalItem};
 pub(super) use self::kept::verified;
 use super::context::{Context, DONE, Outcome};
-use super::printer;
+use super::{number, printer};
 use crate::api::client::{Client, misunderstood};
 use crate::error::Failure;
 use crate::ids::{exchange_key, signing_key};
@@ -52,7 +52,7 @@ pub(super) enum Command {
     /// Set how many admins must sign releases and changes like this one
     Threshold {
         /// How many
-        #[arg(value_parser = clap::value_parser!(u8).range(1..=8))]
+        #[arg(value_parser = number::between::<u8>(1, 8))]
         count: u8,
     },
     /// Give the server another key; receivers follow by themselves, also when the old is lost

@@ -10,6 +10,7 @@ use super::founding::open_catalog;
 use super::printer;
 use crate::backup::{BackupItem, back_up, restore};
 use crate::error::Failure;
+use crate::health::Condition;
 use crate::state::StateDir;
 use crate::units::{format_count, format_size, printable};
 
@@ -61,12 +62,12 @@ fn alone(context: &Context, file: &Path) -> Result<BackupItem, Failure> {
 /// Puts a backup into an empty state directory, or confirms the catalog of a running server.
 pub(super) fn run_restore(context: &Context, options: &RestoreOptions) -> Outcome {
     let Some(file) = &options.file else {
-        context.confirm("Send and change again with the restored catalog?")?;
-        context.client()?.confirm_catalog()?;
-        let item = serde_json::json!({ "ok": true });
-        printer::item(context, "restore-confirmed", item, |_| "the catalog counts again\n".into());
-        return Ok(DONE);
+        return confirm(context);
     };
+    if !context.state.exists() {
+        // Before a directory is made for nothing.
+        std::fs::File::open(file).map_err(|error| Failure::io(file.display(), &error))?;
+    }
     let state = StateDir::create(&context.state)?;
     let _lock = state.lock()?;
     let restored = runtime()?.block_on(restore(&state, file))?;
@@ -74,6 +75,30 @@ pub(super) fn run_restore(context: &Context, options: &RestoreOptions) -> Outcom
     let next = "start the server, compare its groups and receivers with what should be, and \
                 then: fleetcast restore --confirm";
     printer::say(context, next);
+    Ok(DONE)
+}
+
+/// A catalog that nobody doubts counts already: then nobody is asked.
+fn confirm(context: &Context) -> Outcome {
+    let client = context.client()?;
+    let status = client.status().map_err(|failure| match failure.code.as_ref() {
+        "server-not-running" => {
+            let hint = "start it on the restored catalog with `fleetcast serve`, compare its \
+                groups and receivers with what should be, and repeat this";
+            Failure { hint: hint.to_owned(), ..failure }
+        }
+        _ => failure,
+    })?;
+    let doubted = Condition::CatalogInDoubt.code();
+    let told = if status.health.iter().any(|health| health.code == doubted) {
+        context.confirm("Send and change again with the restored catalog?")?;
+        client.confirm_catalog()?;
+        "the catalog counts again\n"
+    } else {
+        "the catalog counts: nothing had to be confirmed\n"
+    };
+    let item = serde_json::json!({ "ok": true });
+    printer::item(context, "restore-confirmed", item, |_| told.into());
     Ok(DONE)
 }
 

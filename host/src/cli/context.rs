@@ -154,7 +154,7 @@ impl Context {
             return Ok(());
         }
         if !on_terminal() {
-            let message = format!("{question} Nobody is here to answer");
+            let message = format!("nobody is here to answer: {question}");
             return Err(Failure::usage("not-confirmed", message, "add --yes"));
         }
         if prompt::yes_or_no(question)? {

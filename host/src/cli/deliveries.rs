@@ -1,12 +1,13 @@
 //! Deliveries as people see them.
 
 use super::table::Table;
+use crate::model::DeliveryState;
 use crate::status::DeliveryItem;
 use crate::units::{format_size, format_time};
 
 /// Deliveries, as lists show them.
 pub(super) fn table(deliveries: &[DeliveryItem]) -> Table {
-    let titles = [">ID", "RECEIVER", "RELEASE", "STATE", ">BYTES", "REASON"];
+    let titles = [">ID", "RECEIVER", "RELEASE", "STATE", "?>BYTES", "REASON"];
     let mut table = Table::new(&titles, "nothing is pending");
     for delivery in deliveries {
         let reason = match (delivery.code.as_str(), delivery.reason.as_str()) {
@@ -26,15 +27,17 @@ pub(super) fn table(deliveries: &[DeliveryItem]) -> Table {
     table
 }
 
-/// States in which a delivery may wait for something.
-const OPEN: [&str; 4] = ["queued", "offered", "transferring", "verifying"];
+/// Whether nothing can come of it any more; a state that is unknown here may wait.
+fn is_final(state: &str) -> bool {
+    DeliveryState::parse(state).is_some_and(DeliveryState::is_final)
+}
 
 /// How far a delivery is, and what it waits for.
 fn state(delivery: &DeliveryItem) -> String {
     let state = &delivery.state;
     let when = || delivery.at.map_or_else(|| "enough receivers".to_owned(), format_time);
     match delivery.waits.as_str() {
-        _ if !OPEN.contains(&state.as_str()) => state.clone(),
+        _ if is_final(state) => state.clone(),
         "" => state.clone(),
         "send" => format!("{state}, until sent"),
         "resume" => format!("{state}, paused"),

@@ -1,13 +1,14 @@
 //! `demo`: the main job, shown on this machine.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::context::{Context, DONE, Outcome};
-use super::printer;
 use super::receive::parse_share;
-use crate::demo::{DemoOptions, run as show};
+use super::{interrupt, number, printer};
+use crate::demo::{Brake, DemoOptions, run as show};
 use crate::error::{EXIT_FAILED, Failure};
 use crate::status::DemoItem;
 use crate::units::{format_count, format_rate, format_size};
@@ -19,7 +20,8 @@ pub(super) struct Options {
     file: Option<PathBuf>,
     /// How many receivers
     #[arg(long, value_name = "N", default_value_t = 3,
-          value_parser = clap::value_parser!(u32).range(1..=64))]
+          allow_negative_numbers = true,
+          value_parser = number::between::<u32>(1, 64))]
     receivers: u32,
     /// Datagrams that each receiver loses: 5 or 5% is a percentage, 0.05 a share
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = parse_share)]
@@ -32,7 +34,10 @@ pub(super) struct Options {
 pub(super) fn run(context: &Context, options: Options) -> Outcome {
     let program = std::env::current_exe().map_err(|error| Failure::io("fleetcast", &error))?;
     let Options { file, receivers, loss, keep } = options;
-    let options = DemoOptions { file, receivers, loss, keep, program };
+    let brake = Arc::new(Brake::default());
+    let pulled = Arc::clone(&brake);
+    interrupt::when_told_to_end(move || pulled.pull())?;
+    let options = DemoOptions { file, receivers, loss, keep, program, brake };
     let item = show(&options, &mut |step| printer::say(context, step))?;
     let ok = item.ok;
     printer::item(context, "demo", item, describe);

@@ -13,10 +13,10 @@ use fleetcast_core::trust::membership::Voucher;
 use serde_json::json;
 
 use super::context::{Context, DONE, Outcome};
-use super::printer;
 use super::servers::{Named, named_server};
 use super::signing::signed;
 use super::table::Table;
+use super::{number, printer};
 use crate::api::client::{Client, misunderstood};
 use crate::api::model::{FleetInfo, Hex, NewVoucher};
 use crate::code::EnrolmentCode;
@@ -35,7 +35,8 @@ pub(super) struct Options {
     groups: Vec<String>,
     /// How many receivers may enrol with it
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "no_token",
-          value_parser = clap::value_parser!(u32).range(1..))]
+          allow_negative_numbers = true,
+          value_parser = number::from::<u32>(1))]
     uses: u32,
     /// How long it counts
     #[arg(long, value_name = "DURATION", default_value = "24h", conflicts_with = "no_token",

@@ -16,12 +16,15 @@ mod doctor;
 mod first_admin;
 mod founding;
 mod groups;
+mod help;
 mod interrupt;
 mod invite;
 mod joining;
+mod known;
 mod log;
 mod login;
 mod my;
+mod number;
 mod openapi;
 mod password;
 mod pending;
@@ -33,6 +36,7 @@ mod receive;
 mod receivers;
 mod recovery;
 mod releases;
+mod screen;
 mod send;
 mod serve;
 mod servers;
@@ -48,10 +52,11 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use self::context::{Context, DONE, Global, Outcome};
 use crate::error::{EXIT_USAGE, Failure};
+use crate::units::BadUnit;
 
 /// Secure distribution of files to groups of receivers, by multicast.
 #[derive(Debug, Parser)]
@@ -91,7 +96,7 @@ enum Command {
     /// This admin's own key
     #[command(subcommand)]
     Admin(admin::Command),
-    /// Whom the fleet trusts: admins, how many of them must sign, the server's key
+    /// Whom the fleet trusts: admins, how many must sign, the server
     #[command(subcommand)]
     Authority(authority::Command),
     /// A code on paper that stands in for a lost admin key
@@ -120,12 +125,12 @@ enum Command {
     Doctor(doctor::Options),
     /// Write the server's state to a file: catalog, keys, packs
     Backup(backup::BackupOptions),
-    /// Put a backup into an empty state directory; `--confirm` once it was looked at
+    /// Put a backup into an empty state directory; then `--confirm`
     Restore(backup::RestoreOptions),
     /// Read the chunk store of a board, from an image of its card
     #[command(subcommand)]
     Store(store::Command),
-    /// Show the main job on this machine: a server, receivers, real multicast
+    /// Show it on this machine: a server, receivers, real multicast
     Demo(demo::Options),
     /// Print the description of the server's API (OpenAPI 3.1)
     Openapi,
@@ -141,7 +146,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &[OsString]) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, arguments),
     };
@@ -152,6 +157,14 @@ fn run(arguments: &[OsString]) -> u8 {
         printer::failure(&failure, cli.global.json);
         failure.exit
     })
+}
+
+fn parse<A: Into<OsString> + Clone>(
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<Cli, clap::Error> {
+    let mut command = help::grouped(Cli::command());
+    let matches = command.try_get_matches_from_mut(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 fn dispatch(context: &Context, command: Command) -> Outcome {
@@ -203,29 +216,36 @@ fn ask(context: &Context, command: Command) -> Outcome {
     }
 }
 
-/// Help and version are asked for; everything else is a usage error.
+/// Help and version are asked for; everything else is a usage error. Who begins a command
+/// and does not know how it goes on is shown that.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         printer::raw(&error.render().ansi().to_string());
         return DONE;
     }
     let json = arguments.iter().any(|argument| argument == "--json");
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
+        printer::say_lines(&error.render().ansi().to_string());
+    }
     printer::failure(&usage_failure(error), json);
     EXIT_USAGE
 }
 
 fn usage_failure(error: &clap::Error) -> Failure {
-    let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let message = "the command is incomplete";
-        return Failure::usage("usage", message, "append --help to see how it goes on");
+        let hint = "append one of its commands, and --help to see how that goes on";
+        return Failure::usage("usage", "the command is incomplete", hint);
     }
+    let text = error.render().to_string();
     let mut paragraphs = text.split("\n\n");
     let message = paragraphs.next().unwrap_or_default().trim();
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let message = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
     let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
-    Failure::usage("usage", message, tip.unwrap_or("append --help to see what it takes"))
+    // What reads units knows what would have been right.
+    let unit = std::error::Error::source(error).and_then(|source| source.downcast_ref::<BadUnit>());
+    let hint = unit.map(BadUnit::hint).or(tip);
+    Failure::usage("usage", message, hint.unwrap_or("append --help to see what it takes"))
 }
 
 #[cfg(test)]

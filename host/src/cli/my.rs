@@ -16,6 +16,7 @@ use crate::error::Failure;
 use crate::my::client::{ask, misunderstood};
 use crate::my::model::{MyAnswer, MyGroupItem, MyRequestItem, MyState, MyStatusItem, Question};
 use crate::my::unknown;
+use crate::person;
 use crate::state::{ROOT_STATE, StateDir, own_default_directory};
 use crate::units::{format_size, printable};
 
@@ -41,7 +42,7 @@ pub(super) enum Command {
     Password {
         /// The account [default: your name on this machine]
         #[arg(long, value_name = "USER", env = "USER", hide_env = true)]
-        user: String,
+        user: Option<String>,
     },
 }
 
@@ -80,7 +81,13 @@ fn socket(state: &Path, machines: Option<&Path>) -> PathBuf {
     there.filter(|there| !here.exists() && there.exists()).unwrap_or(here)
 }
 
-fn change_password(context: &Context, user: String) -> Result<Question, Failure> {
+fn change_password(context: &Context, user: Option<String>) -> Result<Question, Failure> {
+    // Services and containers have no USER.
+    let user = user.filter(|user| !user.is_empty()).or_else(|| person::name_of(person::own()));
+    let user = user.ok_or_else(|| {
+        let message = "nothing says whose password: this user has no name on this machine";
+        Failure::usage("usage", message, "add --user NAME, the name of the account")
+    })?;
     printer::say(context, &format!("changing the password of {}", printable(&user)));
     let (password, new) = old_and_new()?;
     if !is_strong(&user, new.as_bytes()) {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::context::{Context, DONE, Outcome};
 use super::deliveries::table;
-use super::{printer, send};
+use super::{number, printer, send};
 use crate::api::client::Client;
 use crate::error::Failure;
 use crate::status::DeliveryItem;
@@ -19,30 +19,31 @@ pub(super) enum Command {
     /// Let deliveries go now: all that were only queued, or those named, whatever they wait for
     Send {
         /// Numbers of deliveries
+        #[arg(value_name = "ID", value_parser = number::from::<u64>(0))]
         ids: Vec<u64>,
     },
     /// Take deliveries back
     Cancel {
         /// Numbers of deliveries
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "ID", value_parser = number::from::<u64>(0))]
         ids: Vec<u64>,
     },
     /// Stop deliveries until they are resumed
     Pause {
         /// Numbers of deliveries
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "ID", value_parser = number::from::<u64>(0))]
         ids: Vec<u64>,
     },
     /// Let paused deliveries go on where they were
     Resume {
         /// Numbers of deliveries
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "ID", value_parser = number::from::<u64>(0))]
         ids: Vec<u64>,
     },
     /// Queue failed deliveries once more
     Retry {
         /// Numbers of deliveries
-        #[arg(required = true)]
+        #[arg(required = true, value_name = "ID", value_parser = number::from::<u64>(0))]
         ids: Vec<u64>,
     },
 }

@@ -109,7 +109,7 @@ fn done(context: &Context, item: ReceiverItem, what: &str) {
 /// Receivers, as lists show them.
 pub(super) fn table(receivers: &[ReceiverItem]) -> Table {
     let hint = "no receivers yet; `fleetcast invite` prints a code for them";
-    let titles = ["RECEIVER", "STATE", "GROUPS", "INSTALLED", ">FREE", "ADDRESS", "LAST SEEN"];
+    let titles = ["RECEIVER", "STATE", "GROUPS", "INSTALLED", "?>FREE", "?ADDRESS", "LAST SEEN"];
     let mut table = Table::new(&titles, hint);
     for receiver in receivers {
         table.row([

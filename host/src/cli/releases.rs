@@ -10,7 +10,7 @@ use clap::Subcommand;
 use self::describe::describe;
 use super::context::{Context, DONE, Outcome};
 use super::table::Table;
-use super::{printer, send};
+use super::{number, printer, send};
 use crate::api::client::Client;
 use crate::api::model::{PruneRequest, Pruned};
 use crate::status::ReleaseItem;
@@ -60,7 +60,8 @@ pub(super) enum Command {
     Prune {
         /// How many releases of each group stay at least
         #[arg(long, value_name = "N", default_value_t = PruneRequest::KEEP,
-              value_parser = clap::value_parser!(u32).range(1..))]
+              allow_negative_numbers = true,
+          value_parser = number::from::<u32>(1))]
         keep: u32,
         /// Tell what would go, and take nothing away
         #[arg(long)]
@@ -119,7 +120,7 @@ fn prune(
 }
 
 fn table(releases: &[ReleaseItem]) -> Table {
-    let titles = ["RELEASE", "NAME", ">FILES", ">BYTES", "CREATED", "STATE", "DIGEST"];
+    let titles = ["RELEASE", "NAME", "?>FILES", ">BYTES", "CREATED", "STATE", "?DIGEST"];
     let mut table = Table::new(&titles, "no releases yet; `fleetcast send` makes one");
     for release in releases {
         table.row([

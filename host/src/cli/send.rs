@@ -21,8 +21,8 @@ use self::build::Target;
 pub(super) use self::build::tree_of;
 pub(super) use self::rollback::{RollbackOptions, anew, rollback};
 use super::context::{Context, DONE, Outcome};
-use super::printer;
 use super::upload::Upload;
+use super::{number, printer};
 use crate::api::client::Client;
 use crate::api::model::{Hex, MAX_PRIORITY, NewRelease, Submitted};
 use crate::error::Failure;
@@ -57,11 +57,13 @@ pub(super) struct Options {
     #[arg(long, value_name = "TIME", value_parser = parse_at)]
     at: Option<UnixTime>,
     /// The same, when so many per cent of the receivers have it
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true,
+          value_parser = number::between::<u8>(1, 100))]
     ready: Option<u8>,
     /// What is greater goes first, and takes receivers out of what is less urgent
     #[arg(long, value_name = "P", default_value_t = 0,
-          value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_PRIORITY)))]
+          allow_negative_numbers = true,
+          value_parser = number::between::<u8>(0, MAX_PRIORITY.into()))]
     priority: u8,
     /// Wait until all receivers that are active now have it, at most this long
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true,

@@ -15,7 +15,7 @@ use super::context::{Context, DONE, Outcome};
 use super::first_admin::first_admin;
 use super::founding::{Founded, SealBy, found, open_catalog};
 use super::login::own_address;
-use super::printer;
+use super::{number, printer};
 use crate::api::remote::{self, RemoteOptions};
 use crate::api::{Api, socket};
 use crate::driver::server::{ServeOptions, Server, ServerHandle, bind, start};
@@ -47,7 +47,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 pub(super) struct Options {
     /// Where receivers connect [default: 0.0.0.0:7411]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = number::address)]
     listen: Option<SocketAddr>,
     /// Where the web page is, or off; this version has no page yet [default: 127.0.0.1:7412]
     #[arg(long, value_name = "ADDR|off")]
@@ -64,14 +64,16 @@ pub(super) struct Options {
     #[arg(long, value_name = "RANGE:PORT")]
     multicast: Option<Pool>,
     /// How many routers multicast may cross [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+          value_parser = number::between::<u32>(1, 255))]
     ttl: Option<u32>,
     /// Most that is sent, such as 50MB/s or 400Mbit/s
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     rate: Option<u64>,
     /// The mark (DSCP, 0 to 63) of what sessions send: 1 gives way to all else, 8 is
     /// the older word for that, 0 is none [default: 1]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+          value_parser = number::between::<u8>(0, 63))]
     dscp: Option<u8>,
     /// Do not let receivers without a code find this server on the network
     #[arg(long)]

@@ -88,7 +88,7 @@ fn limiter(session: &SessionItem) -> String {
 }
 
 fn sessions(sessions: &[SessionItem]) -> Table {
-    let titles = [">SESSION", "GROUPS", "PATH", ">RATE", ">LOSS", ">REPAIRS", "LIMITED BY"];
+    let titles = [">SESSION", "GROUPS", "PATH", ">RATE", ">LOSS", "?>REPAIRS", "LIMITED BY"];
     let mut table = Table::new(&titles, "");
     for session in sessions {
         table.row([

@@ -6,7 +6,7 @@ use super::context::Color;
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(line.split(' '))
+    super::parse(line.split(' '))
 }
 
 #[test]
@@ -147,6 +147,43 @@ fn what_makes_no_sense_is_refused() {
         assert_eq!((refused.code.as_ref(), refused.exit), ("usage", 2), "{line}");
         assert!(!refused.message.is_empty() && !refused.hint.is_empty(), "{line}");
         assert!(!refused.message.contains('\n'), "{line}: {}", refused.message);
+    }
+}
+
+#[test]
+fn what_is_refused_names_the_option_the_value_and_what_is_taken() {
+    for (line, words, cure) in [
+        (
+            "fleetcast send p --to g --rate 50",
+            "'50' for '--rate <RATE>': `50` is 50 bytes per second; the least is 8000",
+            "50MB/s",
+        ),
+        ("fleetcast serve --rate 50", "`50` is 50 bytes per second", "50MB/s"),
+        (
+            "fleetcast demo --receivers x",
+            "'x' for '--receivers <N>': it takes a whole number from 1 to 64",
+            "--help",
+        ),
+        (
+            "fleetcast invite --uses 0",
+            "'0' for '--uses <N>': it takes a whole number, 1 or more",
+            "--help",
+        ),
+        ("fleetcast pending cancel one", "'one' for '<ID>...': it takes a whole number", "--help"),
+        ("fleetcast send p --to g --ready 101", "a whole number from 1 to 100", "--help"),
+        ("fleetcast send p --to g --priority -1", "'-1' for '--priority <P>': it takes", "--help"),
+        ("fleetcast serve --ttl 256", "a whole number from 1 to 255", "--help"),
+        ("fleetcast serve --dscp 64", "a whole number from 0 to 63", "--help"),
+        ("fleetcast releases prune --keep many", "a whole number, 1 or more", "--help"),
+        ("fleetcast authority threshold 9", "a whole number from 1 to 8", "--help"),
+        ("fleetcast serve --listen 7411", "such as 0.0.0.0:7411", "--help"),
+    ] {
+        let refused = usage_failure(&parse(line).err().unwrap());
+        assert_eq!((refused.code.as_ref(), refused.exit), ("usage", 2), "{line}");
+        assert!(refused.message.contains(words), "{line}: {}", refused.message);
+        assert!(refused.hint.contains(cure), "{line}: {}", refused.hint);
+        let foreign = ["invalid digit", "..=", "is not in", "invalid socket"];
+        assert!(!foreign.iter().any(|words| refused.message.contains(words)), "{line}");
     }
 }
 

@@ -53,8 +53,10 @@ impl NameFault {
     }
 }
 
-/// Checks a name that a person gives to a group, a receiver or a release: one
-/// rule for all, at most `MAX_NAME` bytes.
+/// Checks a name that a person gives to a group, a receiver, an account, a release: one
+/// rule for all. It may stand in a command as it is (so it begins with no dash), before the
+/// `#` of a release's number (so it holds none), and look like itself in every list (so
+/// spaces stand alone, between other characters). At most `MAX_NAME` bytes.
 ///
 /// # Errors
 /// Failure `name-unsafe`, with the reason and the cure.
@@ -63,8 +65,33 @@ pub fn check_given(name: &str) -> Result<(), Failure> {
         Ok(name) if name.len() > MAX_NAME => {
             Err(unsafe_name(name, &format!("is longer than {MAX_NAME} bytes")))
         }
-        Ok(_) => Ok(()),
+        Ok(name) => match fault_of_given(name) {
+            Some(reason) => Err(unsafe_name(name, reason)),
+            None => Ok(()),
+        },
         Err(fault) => Err(unsafe_name(name, fault.about_name())),
+    }
+}
+
+/// Why a name that may travel is still none to be given, if so.
+fn fault_of_given(name: &str) -> Option<&'static str> {
+    let odd = |char: char| char.is_whitespace() && char != ' ';
+    if name.starts_with('-') {
+        Some("begins with a dash, as options do")
+    } else if name.starts_with('.') {
+        // A group's name becomes a directory, and ours there begins with a dot.
+        Some("begins with a dot")
+    } else if name.contains(['<', '>']) {
+        // Names stand in pages and messages: what looks like markup helps nobody.
+        Some("holds markup")
+    } else if name.contains('#') {
+        Some("holds a #, which stands before the number of a release")
+    } else if name.starts_with(' ') || name.ends_with(' ') || name.contains("  ") {
+        Some("holds spaces at an end, or several in a row")
+    } else if name.contains(odd) {
+        Some("holds another space than the ordinary one")
+    } else {
+        None
     }
 }
 
@@ -72,7 +99,8 @@ pub fn check_given(name: &str) -> Result<(), Failure> {
 #[must_use]
 pub fn unsafe_name(name: &str, reason: &str) -> Failure {
     let message = format!("{} cannot be a name: it {reason}", quoted(name));
-    let hint = "use letters, digits, spaces, '-', '_' and '.', at most 64 bytes of them";
+    let hint = "use letters and digits, with '-', '_', '.' or a space between them, \
+        at most 64 bytes";
     Failure::failed("name-unsafe", message, hint)
 }
 
@@ -167,6 +195,21 @@ mod tests {
             ("..", "\"..\" cannot be a name: it is empty, or only dots"),
             ("u\u{308}", "\"u\u{308}\" cannot be a name: it is not in Unicode's normal form C"),
             ("aux", "\"aux\" cannot be a name: it means a device on Windows"),
+            (".x", "\".x\" cannot be a name: it begins with a dot"),
+            ("<b>", "\"<b>\" cannot be a name: it holds markup"),
+            ("-x", "\"-x\" cannot be a name: it begins with a dash, as options do"),
+            (
+                "a#1",
+                "\"a#1\" cannot be a name: it holds a #, which stands before the number of a \
+                 release",
+            ),
+            (" a", "\" a\" cannot be a name: it holds spaces at an end, or several in a row"),
+            ("a ", "\"a \" cannot be a name: it holds spaces at an end, or several in a row"),
+            ("a  b", "\"a  b\" cannot be a name: it holds spaces at an end, or several in a row"),
+            (
+                "a\u{a0}b",
+                "\"a\u{a0}b\" cannot be a name: it holds another space than the ordinary one",
+            ),
         ] {
             let refused = check_given(name).unwrap_err();
             assert_eq!((refused.code.as_ref(), refused.exit), ("name-unsafe", 1));
@@ -175,7 +218,9 @@ mod tests {
         }
         let refused = check_given(&long).unwrap_err();
         assert!(refused.message.ends_with("it is longer than 64 bytes"), "{}", refused.message);
-        assert_eq!(check_given("Spring prices, week 12"), Ok(()));
+        for name in ["Spring prices, week 12", "a-b", "x_-", "50 %", "日本"] {
+            assert_eq!(check_given(name), Ok(()));
+        }
     }
 
     #[test]

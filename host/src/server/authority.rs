@@ -104,7 +104,7 @@ impl<A: Aead> ServerNode<A> {
     /// # Errors
     /// `name-unsafe`.
     pub fn name_admin(&mut self, admin: Fingerprint, name: &str) -> Result<(), Failure> {
-        super::commands::check_name(name)?;
+        crate::files::check_given(name)?;
         self.registry.put_admin_name(admin, name);
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::ServerNode;
 use super::doubt::forget_floor;
 use super::releases::untrusted;
 use crate::error::Failure;
-use crate::files::{self, unsafe_name};
+use crate::files;
 use crate::model::{GroupRecord, MembershipRecord, ReceiverRecord, UnixTime, VoucherRecord};
 use crate::units::quoted;
 
@@ -36,7 +36,7 @@ impl<A: Aead> ServerNode<A> {
         name: &str,
         open: bool,
     ) -> Result<GroupId, Failure> {
-        check_name(name)?;
+        files::check_given(name)?;
         self.check_unused(name, None)?;
         if open {
             let message = "a group is opened by a voucher that admins have signed for it";
@@ -105,7 +105,7 @@ impl<A: Aead> ServerNode<A> {
     /// # Errors
     /// `group-unknown`, `group-exists`, `name-unsafe`.
     pub fn rename_group(&mut self, actor: &str, name: &str, to: &str) -> Result<(), Failure> {
-        check_name(to)?;
+        files::check_given(to)?;
         let group = self.group(name)?.clone();
         self.check_unused(to, Some(group.id))?;
         self.registry.put_group(GroupRecord { name: to.to_owned(), ..group });
@@ -210,7 +210,7 @@ impl<A: Aead> ServerNode<A> {
     /// # Errors
     /// `receiver-unknown`, `name-taken`, `name-unsafe`.
     pub fn rename_receiver(&mut self, actor: &str, name: &str, to: &str) -> Result<(), Failure> {
-        check_name(to)?;
+        files::check_given(to)?;
         let record = self.receiver(name)?.clone();
         if self.registry.receivers().any(|other| other.name == to && other.id != record.id) {
             let message = format!("there is a receiver {} already", quoted(to));
@@ -378,14 +378,4 @@ pub(super) fn voucher_groups(document: &[u8]) -> Vec<GroupId> {
     let signed = SignedDocument::parse(document, MAX_VOUCHER).ok();
     let voucher = signed.and_then(|s| decode_body::<Voucher>(s.body()).ok());
     voucher.map(|voucher| voucher.groups.iter().copied().collect()).unwrap_or_default()
-}
-
-pub(super) fn check_name(name: &str) -> Result<(), Failure> {
-    files::check_given(name)?;
-    // Names stand in pages and messages: what looks like markup helps nobody.
-    if name.contains(['<', '>']) {
-        return Err(unsafe_name(name, "holds markup"));
-    }
-    // A group's name becomes a directory, and ours there begins with a dot.
-    if name.starts_with('.') { Err(unsafe_name(name, "begins with a dot")) } else { Ok(()) }
 }

@@ -268,7 +268,9 @@ impl<A: Aead> ServerNode<A> {
     /// The wanted name, or one like it that nobody has.
     fn free_name(&self, wanted: &str, id: &ReceiverId) -> String {
         let safe = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let mut name: String = wanted.chars().filter(safe).take(MAX_NAME / 4).collect();
+        // What an option or a hidden directory begins with, no name does.
+        let wanted = wanted.chars().filter(safe).skip_while(|c| matches!(c, '-' | '.'));
+        let mut name: String = wanted.take(MAX_NAME / 4).collect();
         if name.is_empty() {
             name = format!("receiver-{}", &id.to_string()[..8]);
         }

@@ -14,7 +14,7 @@ fn what_the_server_does_not_know_is_named_and_cured() {
     fleet.run(["groups", "create", "empty"]).done();
     let long = "n".repeat(300);
     let huge = "n".repeat(10_000);
-    let cases: [(&[&str], &str); 24] = [
+    let cases: [(&[&str], &str); 31] = [
         (&["send", file, "--to", "empty"], "group-empty"),
         (&["send", file, "--to", "nobody"], "group-unknown"),
         (&["send", file, "--to", "g", "--to", "nobody"], "group-unknown"),
@@ -39,6 +39,13 @@ fn what_the_server_does_not_know_is_named_and_cured() {
         (&["receivers", "remove", "nobody", "--yes"], "receiver-unknown"),
         (&["invite", "--group", "nobody"], "group-unknown"),
         (&["releases", "list", "nobody"], "group-unknown"),
+        (&["groups", "create", "a#1"], "name-unsafe"),
+        (&["groups", "create", "--", "-a"], "name-unsafe"),
+        (&["groups", "rename", "empty", " a"], "name-unsafe"),
+        (&["receivers", "rename", "r", "a "], "name-unsafe"),
+        (&["receipts", "export", "--group", "nobody"], "group-unknown"),
+        (&["receipts", "export", "--receiver", "nobody"], "receiver-unknown"),
+        (&["log", "--follow", "--group", "nobody"], "group-unknown"),
     ];
     for (arguments, code) in cases {
         fleet.run(arguments).refused(1, code);
@@ -81,6 +88,53 @@ fn deliveries_releases_and_files_that_are_not_there_are_named() {
 }
 
 #[test]
+fn what_is_gone_can_still_be_looked_up_where_it_left_its_name() {
+    let fleet = Fleet::start();
+    let mut receiver = fleet.receiver("r");
+    let file = fleet.path("file");
+    fs::write(&file, "x").unwrap();
+    fleet.send(&file, &[]);
+    let id = fleet.listed("r")["id"].as_str().unwrap()[..6].to_owned();
+    let count = |arguments: &[&str]| {
+        let items = fleet.run(arguments).done()["items"].clone();
+        items.as_array().unwrap().len()
+    };
+    let of_receiver = count(&["log", "--receiver", "r"]);
+    assert!(of_receiver > 0);
+    // The beginning of an identity means the same receiver, as everywhere.
+    assert_eq!(count(&["log", "--receiver", &id]), of_receiver);
+    assert_eq!(count(&["receipts", "export", "--receiver", &id]), 1);
+    // There is one, and nothing has happened to it: that is no mistake.
+    fleet.run(["users", "list"]).done();
+    receiver.kill();
+    fleet.run(["receivers", "remove", "r", "--yes"]).done();
+    fleet.run(["groups", "delete", "g", "--yes"]).done();
+    assert!(count(&["log", "--receiver", "r"]) >= of_receiver);
+    assert!(count(&["log", "--group", "g"]) > 0);
+    assert_eq!(count(&["log", "--group", "g", "--since", "0s", "--actor", "r"]), 0);
+    fleet.run(["receivers", "show", "r"]).refused(1, "receiver-unknown");
+}
+
+#[test]
+fn who_confirms_what_nobody_doubts_is_told_so_and_asked_nothing() {
+    let mut fleet = Fleet::start();
+    let answer = fleet.run(["restore", "--confirm"]).done();
+    assert_eq!(answer["item"]["ok"], true);
+    let person = fleet.command_of_a_person(["restore", "--confirm"]).output().unwrap();
+    assert_eq!(person.stdout, b"the catalog counts: nothing had to be confirmed\n");
+    fleet.stop_server(rustix::process::Signal::TERM);
+    let failure = fleet.run(["restore", "--confirm", "--yes"]);
+    failure.refused(1, "server-not-running");
+    assert!(failure.failure()["hint"].as_str().unwrap().contains("restored catalog"));
+    // A file that is not there makes no directory for its state.
+    let (nowhere, state) = (fleet.path("no.tar"), fleet.path("fresh"));
+    let mut restore = std::process::Command::new(fleetcast_tests::processes::program());
+    restore.args(["--json", "restore"]).arg(&nowhere).arg("--state").arg(&state);
+    Child::start("restore", restore).wait(SLOW).refused(1, "io");
+    assert!(!state.exists());
+}
+
+#[test]
 fn usage_errors_exit_with_two() {
     let fleet = Fleet::start();
     let cases: [&[&str]; 18] = [
@@ -93,6 +147,8 @@ fn usage_errors_exit_with_two() {
         &["send"],
         &["send", "x"],
         &["send", "x", "--to", "g", "--rate", "fast"],
+        &["send", "x", "--to", "g", "--rate", "50"],
+        &["rate", "set", "22:00-06:00=50"],
         &["send", "x", "--to", "g", "--wait=soon"],
         &["invite", "--uses", "0"],
         &["invite", "--expires", "never"],
@@ -117,7 +173,9 @@ fn usage_errors_exit_with_two() {
     for options in [["--drop", "2"], ["--drop", "-1"], ["--enrol", "FC2-0"]] {
         assert_eq!(enrolled(&mut receiver, &options).code, 2, "{options:?}");
     }
-    for options in [["--listen", "here"], ["--multicast", "10.0.0.0/8:1"], ["--rate", "0"]] {
+    for options in
+        [["--listen", "here"], ["--multicast", "10.0.0.0/8:1"], ["--rate", "0"], ["--rate", "50"]]
+    {
         let mut command = fleet.serve_command(&fleet.path("other"));
         command.args(options);
         let answer = Child::start("serve", command).wait(SLOW);

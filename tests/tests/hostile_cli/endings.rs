@@ -1,9 +1,11 @@
 //! Interrupts and requests to end, at every stage.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fleetcast_tests::processes::{Child, Fleet, SLOW, noise, signal};
+use fleetcast_tests::processes::{Child, Fleet, SLOW, noise, program, signal};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -107,4 +109,36 @@ fn once_ends_after_the_first_installation() {
     assert_eq!(answer.code, 0, "{answer:?}");
     let named = |event: &Value| event["event"] == "installed";
     assert_eq!(receiver.process().seen().iter().filter(|e| named(e)).count(), 1);
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing_behind() {
+    // Before there is anything, while it sends, and as a terminal that closes does it.
+    for (word, wanted) in
+        [("server ready", Signal::INT), ("enrolled", Signal::TERM), ("enrolled", Signal::HUP)]
+    {
+        let room = tempfile::tempdir().unwrap();
+        let mut command = Command::new(program());
+        command.args(["--json", "demo", "--loss", "5"]).env("TMPDIR", room.path());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut demo = command.spawn().unwrap();
+        let mut talk = BufReader::new(demo.stderr.take().unwrap()).lines();
+        assert!(talk.any(|line| line.unwrap().contains(word)), "no {word:?}");
+        let inside = fs::read_dir(room.path()).unwrap().count();
+        assert_eq!(inside, 1, "its directory");
+        signal(demo.id(), wanted);
+        let begin = Instant::now();
+        let rest: Vec<String> = talk.map(Result::unwrap).collect();
+        assert_eq!(demo.wait().unwrap().code(), Some(130), "{wanted:?}: {rest:?}");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(rest.iter().any(|line| line.contains("\"interrupted\"")), "{rest:?}");
+        assert_eq!(fs::read_dir(room.path()).unwrap().count(), 0, "{wanted:?}");
+        // All of its processes had its directory in their command lines.
+        let running = |entry: &fs::DirEntry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(room.path().to_str().unwrap())
+        };
+        let left = fs::read_dir("/proc").unwrap().flatten().filter(running).count();
+        assert_eq!(left, 0, "{wanted:?}");
+    }
 }

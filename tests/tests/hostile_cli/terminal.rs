@@ -195,3 +195,49 @@ fn a_person_without_a_code_is_shown_servers_and_chooses_one() {
     assert!(line.contains(fingerprint.as_str().unwrap()), "{line}");
     assert!(!receiver.state.exists(), "looking makes nothing");
 }
+
+#[test]
+fn tables_fit_the_terminal_and_are_whole_where_there_is_none() {
+    let fleet = Fleet::start();
+    let _receiver = fleet.receiver("kiosk-entrance");
+    let listed = |words: &[&str], columns: &str| {
+        let mut command = fleet.command_of_a_person(words);
+        command.env("COLUMNS", columns);
+        let (code, shown) = Terminal::start(&command).wait();
+        assert_eq!(code, 0, "{shown}");
+        let bold = |text: &str| text.replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+        bold(&shown).replace('\r', "")
+    };
+    // The terminal itself has 80 columns.
+    for (columns, room) in [("", 80), ("70", 70), ("40", 40)] {
+        for words in [&["receivers", "list"][..], &["doctor"], &["log"]] {
+            let shown = listed(words, columns);
+            let widest = shown.lines().map(|line| line.chars().count()).max();
+            // Blocks of lines do not break what is in them.
+            assert!(columns == "40" || widest <= Some(room), "{words:?} in {room}:\n{shown}");
+            assert!(words[0] == "doctor" || shown.contains("kiosk-entrance"), "{shown}");
+        }
+    }
+    assert!(listed(&["receivers", "list"], "40").contains("ADDRESS    127.0.0.1:"));
+    let mut piped = fleet.command_of_a_person(["receivers", "list"]);
+    let piped = String::from_utf8(piped.env("COLUMNS", "40").output().unwrap().stdout).unwrap();
+    assert_eq!(piped.lines().count(), 2, "{piped}");
+}
+
+#[test]
+fn who_names_no_command_is_shown_them_all_by_what_they_are_for() {
+    let bare = |words: &[&str]| Command::new(program()).args(words).output().unwrap();
+    let told = bare(&[]);
+    let text = String::from_utf8(told.stderr).unwrap();
+    assert_eq!((told.status.code(), told.stdout.as_slice()), (Some(2), &b""[..]));
+    for words in ["Usage: fleetcast", "Begin:\n  serve ", "People and trust:", "\nerror: "] {
+        assert!(text.contains(words), "no {words:?} in\n{text}");
+    }
+    let groups = String::from_utf8(bare(&["groups"]).stderr).unwrap();
+    assert!(groups.contains("approve ") && groups.contains("\nhelp: "), "{groups}");
+    // Whoever asks for it gets it as data.
+    let help = bare(&["--help"]);
+    assert!(help.status.success() && help.stdout.starts_with(b"Secure distribution"));
+    // A program is told in one line.
+    assert_eq!(bare(&["--json"]).stderr.iter().filter(|byte| **byte == b'\n').count(), 1);
+}

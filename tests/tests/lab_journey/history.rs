@@ -161,7 +161,15 @@ fn receipts_are_taken_away_and_checked_without_a_server() {
         log["items"].as_array().unwrap().len()
     };
     assert_eq!(lines(&["--actor", "a", "--group", "g"]), 2, "a installed two of g");
-    assert_eq!(lines(&["--receiver", "nobody"]), 0);
+    // Nothing of it in an hour to come; whom nobody knows is a mistake.
+    assert_eq!(lines(&["--actor", "a", "--group", "g", "--since", "0s"]), 0);
+    for (option, code) in [
+        ("--receiver", "receiver-unknown"),
+        ("--group", "group-unknown"),
+        ("--actor", "actor-unknown"),
+    ] {
+        fleet.run(["log", option, "nobody"]).refused(1, code);
+    }
     csv_and_json_tell_the_same(&fleet);
     fleet.stop_server(Signal::TERM);
     let verified = fleet.run(["receipts", "verify", path]).done();
@@ -170,6 +178,7 @@ fn receipts_are_taken_away_and_checked_without_a_server() {
         "authority": authority, "trusted": false });
     assert_eq!(verified["item"], expected);
     // The fleet's own authority document, and another one.
+    fleet.run(["receipts", "verify", path, "--strict"]).refused(1, "receipts-unproved");
     let strict = ["receipts", "verify", path, "--strict", "--authority"];
     fleet.run([&strict[..], &[authority]].concat()).done();
     let other = "0".repeat(64);
@@ -186,7 +195,9 @@ fn receipts_are_taken_away_and_checked_without_a_server() {
     let other = items.iter().find(|item| item["id"] != own).unwrap()["signing_key"].clone();
     parts["items"][1]["signing_key"] = other;
     fs::write(&file, parts.to_string()).unwrap();
-    let found = fleet.run(["receipts", "verify", path]).document()["item"].clone();
+    let found = fleet.run(["receipts", "verify", path]);
+    found.refused(1, "receipts-bad");
+    let found = found.document()["item"].clone();
     let count = |list: &str| found[list].as_array().unwrap().len();
     assert_eq!((count("unproven"), count("bad")), (1, 1), "{found}");
     // Nobody can say that something else was installed.

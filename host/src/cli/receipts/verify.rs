@@ -6,7 +6,7 @@
 //! ```
 //! The first arrow is a signature, the second arithmetic (PROTOCOL T9), the others are
 //! signatures of admins, or of the controller within a voucher that admins have signed.
-//! Nothing of it rests on the server's word.
+//! Nothing of it rests on the server's word; names do, which only help to read it.
 
 use std::path::{Path, PathBuf};
 
@@ -25,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use crate::api::model::{Hex, ReceiptItem};
 use crate::cli::context::{Context, DONE, Outcome};
 use crate::cli::printer;
-use crate::error::{EXIT_FAILED, Failure};
-use crate::units::{printable, quoted, quoted_path};
+use crate::error::Failure;
+use crate::units::{format_count, printable, quoted, quoted_path};
 
 /// An exported file.
 #[derive(Serialize, Deserialize)]
@@ -102,12 +102,40 @@ pub(super) fn run(context: &Context, options: &Options) -> Outcome {
     let trusted = pinned.is_some();
     let receipts = proofs.len();
     let item = VerifiedItem { ok, receipts, bad, unbound, unproven, authority, trusted };
+    let failure = (!ok).then(|| failure_of(&item));
     printer::item(context, "receipts-verified", item, describe);
-    Ok(if ok { DONE } else { EXIT_FAILED })
+    failure.map_or(Ok(DONE), Err)
+}
+
+/// Why it fails, in one sentence: the item says which receipts.
+fn failure_of(item: &VerifiedItem) -> Failure {
+    let all = format_count(item.receipts as u64, "receipt");
+    let lacking = item.unbound.len() + item.unproven.len();
+    if !item.bad.is_empty() {
+        let message = format!("{} of {all} do not fit their signatures", item.bad.len());
+        let hint = "export them once more; if they stay so, somebody has changed them";
+        return Failure::failed("receipts-bad", message, hint);
+    }
+    if lacking > 0 {
+        let message = format!("{lacking} of {all} are not proved in all that they say");
+        let hint = "leave --strict out, if the server's word is enough for these";
+        return Failure::failed("receipts-unproved", message, hint);
+    }
+    let message = format!("{all} rest on an authority document that nobody has vouched for");
+    let hint = "add --authority DIGEST; `fleetcast invite --json` names it at your server";
+    Failure::failed("receipts-unproved", message, hint)
 }
 
 fn describe(item: &VerifiedItem) -> String {
-    let mut text = format!("{} receipts, {} bad\n", item.receipts, item.bad.len());
+    let count = format_count(item.receipts as u64, "receipt");
+    let mut text = format!("{count}, {} bad\n", item.bad.len());
+    if item.receipts > item.bad.len() {
+        text.push_str(
+            "proved by the devices' own signatures: which device has installed which release, \
+             by their ids, and when by its clock\n\
+             the names of receivers and groups are the server's word\n",
+        );
+    }
     let lists = [
         ("bad", &item.bad),
         ("signed by a key that only the server says to be the device's", &item.unbound),
