@@ -38,10 +38,11 @@ impl Site {
         Some(Self { fleet, a, b, bytes: Vec::new(), lan })
     }
 
-    /// Sends noise to both at `rate`; the command that waits for them.
+    /// Sends noise of a length, another for each, to both at `rate`; the command that waits
+    /// for them.
     fn send(&mut self, len: usize, rate: &str) -> Child {
         let file = self.fleet.path("file");
-        self.bytes = noise(7, len);
+        self.bytes = noise(len as u64, len);
         fs::write(&file, &self.bytes).unwrap();
         let arguments = ["send", file.to_str().unwrap(), "--to", "g", "--wait", "--rate", rate];
         Child::start("send", self.fleet.command(arguments))
@@ -202,9 +203,27 @@ fn a_host_that_gets_another_address_in_mid_session_goes_on() {
 fn a_host_that_loses_half_of_everything_gets_there() {
     let test = "a_host_that_loses_half_of_everything_gets_there";
     let Some(mut site) = Site::new(test, |_| {}) else { return };
+    // What the release takes at `b` while `a` hears all of it: four seconds.
+    let send = site.send(8 * MIB, "2MiB/s");
+    let quiet = takes(&mut site.b);
+    assert_eq!(site.arrived(send, SLOW), both("multicast"));
     site.lan.set_loss(0.5, &[1]).unwrap();
-    let send = site.send(4 * MIB, "100MB/s");
-    site.arrived(send, 2 * SLOW);
+    let send = site.send(8 * MIB + 4_096, "2MiB/s");
+    let beside = takes(&mut site.b);
+    println!("b: {quiet:?} alone, {beside:?} beside a host that loses half");
+    // In one lane it would be twice as long: each block would need as much parity as it has
+    // sources.
+    assert!(beside < quiet * 3 / 2, "{beside:?} and {quiet:?}");
+    let (_, b) = site.arrived(send, 2 * SLOW);
+    assert_eq!(b, "multicast");
+}
+
+/// From the offer of a release to its installation, as the receiver tells them.
+fn takes(receiver: &mut Receiver) -> Duration {
+    receiver.process().wait_for("offered");
+    let begin = Instant::now();
+    receiver.process().wait_for("installed");
+    begin.elapsed()
 }
 
 #[test]

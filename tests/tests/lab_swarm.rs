@@ -43,8 +43,13 @@ fn deliver(fleet: &Fleet, swarm: &Swarm, receivers: usize, len: usize) {
     println!("{receivers} receivers: {len} bytes installed by all in {:?}", begin.elapsed());
     assert_eq!((swarm.installed(), swarm.failed()), (receivers, 0));
     assert_eq!(item["deliveries"].as_array().unwrap().len(), receivers);
+    let [multicast, unicast] =
+        ["multicast_bytes", "unicast_bytes"].map(|key| item[key].as_u64().unwrap());
     // Once for all, and half as much again for what was lost on the way at most.
-    assert!(item["multicast_bytes"].as_u64().unwrap() < len as u64 * 3 / 2, "{item}");
+    let len = len as u64;
+    assert!((len..len * 3 / 2).contains(&multicast), "{item}");
+    // One in twenty may have been too late for it.
+    assert!(unicast <= len * receivers as u64 / 20, "{item}");
 }
 
 #[test]
@@ -70,7 +75,7 @@ fn five_hundred_receivers_join_a_server_within_ten_seconds_and_get_a_release() {
 #[test]
 fn two_thousand_connected_receivers_cost_little() {
     let fleet = Fleet::start();
-    let (_swarm, _) = join(&fleet, 2_000);
+    let (swarm, _) = join(&fleet, 2_000);
     // Signs of life are due every 8 s: three of each receiver.
     let (span, before) = (Duration::from_secs(24), usage(fleet.server_id()).unwrap());
     std::thread::sleep(span);
@@ -80,4 +85,5 @@ fn two_thousand_connected_receivers_cost_little() {
     println!("2000 connected: {resident:.1} MiB, {:.1} % of a core", share * 100.0);
     assert!(resident <= 256.0, "{resident} MiB");
     assert!(share <= 0.05, "{share} of a core");
+    assert_eq!(swarm.failed(), 0, "all are still here");
 }

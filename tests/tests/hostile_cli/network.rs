@@ -1,7 +1,7 @@
 //! Disks that fill up, and datagrams from strangers, while others receive.
 
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use fleetcast_tests::processes::{Fleet, SLOW, noise, skip};
 use fleetcast_tests::random::Random;
+use rustix::net::sockopt::set_ip_multicast_if;
 
 /// A small file system in memory, unmounted when dropped.
 struct SmallDisk(PathBuf);
@@ -74,24 +75,28 @@ fn datagrams_of_strangers_disturb_nobody() {
     let groups = fleet.multicast();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let strangers = scope.spawn(|| {
             let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            // Where the sessions are, whatever the routes of this machine say.
+            set_ip_multicast_if(&socket, &Ipv4Addr::LOCALHOST).unwrap();
             let mut random = Random::new(4);
-            let mut sent = 0_u64;
+            let (mut sent, mut left) = (0_u64, [0_u64; 2]);
             while !stop.load(Ordering::Relaxed) {
                 let mut datagram = vec![0; random.below(1_473) as usize];
                 random.fill(&mut datagram);
-                // Those that look like ours get further.
-                if let Some(first) = datagram.first_mut().filter(|_| sent.is_multiple_of(2)) {
-                    *first = (sent / 2 % 8) as u8;
+                // Those with a type, a version and reserved bytes like ours get further.
+                if sent.is_multiple_of(2) && datagram.len() >= 4 {
+                    datagram[..4].copy_from_slice(&[(sent / 2 % 9) as u8, 1, 0, 0]);
                 }
-                let to = groups[sent as usize % groups.len()];
-                // A full queue is as good as a lost datagram.
-                let _ = socket.send_to(&datagram, server);
-                let _ = socket.send_to(&datagram, to);
+                let to = [server, groups[sent as usize % groups.len()].into()];
+                for (to, left) in to.iter().zip(&mut left) {
+                    // A full queue is as good as a lost datagram.
+                    *left += u64::from(socket.send_to(&datagram, to).is_ok());
+                }
                 sent += 1;
                 std::thread::sleep(Duration::from_micros(200));
             }
+            left
         });
         let send = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             fleet.send(&file, &["--rate", "4MB/s"])
@@ -99,6 +104,9 @@ fn datagrams_of_strangers_disturb_nobody() {
         stop.store(true, Ordering::Relaxed);
         let item = send.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         assert!(item["deliveries"].as_array().unwrap().iter().all(|d| d["path"] == "multicast"));
+        // In a second and more: to the server, and to its sessions.
+        let left = strangers.join().unwrap();
+        assert!(left.iter().all(|left| *left > 1_000), "{left:?}");
     });
     for receiver in receivers {
         assert!(fs::read(receiver.file("file")).unwrap() == bytes, "{}", receiver.name);

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use fleetcast_tests::processes::Fleet;
-use serde_json::json;
+use fleetcast_tests::processes::{Fleet, SLOW};
+use serde_json::{Value, json};
 
 #[test]
 fn who_was_removed_gets_nothing_more_and_keeps_what_it_has() {
@@ -49,11 +49,22 @@ fn a_removed_receiver_is_told_and_must_enrol_anew() {
     let _stays = fleet.receiver("stays");
     let mut goes = fleet.receiver("goes");
     fleet.run(["receivers", "remove", "goes", "--yes"]).done();
+    goes.process().wait_for("removed");
+    goes.process().wait(SLOW).refused(1, "receiver-removed");
+    assert_eq!(fleet.listed("goes"), Value::Null);
+    // What it has kept lets it wait for somebody's word, and no more.
+    goes.start(&[]);
+    goes.process().wait_for("waiting");
+    assert_eq!(fleet.listed("goes")["state"], "waiting");
     let file = fleet.path("file");
     fs::write(&file, "x").unwrap();
-    fleet.send(&file, &[]);
+    let item = fleet.send(&file, &[]);
+    assert_eq!(item["deliveries"].as_array().unwrap().len(), 1, "{item}");
     std::thread::sleep(Duration::from_secs(1));
     assert!(!goes.file("file").exists());
-    assert_ne!(fleet.listed("goes")["state"], "active");
-    let _ = goes.process().seen();
+    goes.kill();
+    let code = fleet.invite(&["--group", "g"]);
+    goes.start(&["--enrol", &code]);
+    goes.process().wait_for("installed");
+    assert_eq!(fs::read(goes.file("file")).unwrap(), b"x");
 }

@@ -152,9 +152,10 @@ fn what_a_person_was_told_survives_a_killed_server() {
 #[test]
 fn a_renamed_group_keeps_its_people_and_a_deleted_one_its_nobody() {
     let fleet = Fleet::start();
-    let receiver = fleet.receiver("r");
+    let mut receiver = fleet.receiver("r");
     let mut asks = fleet.receiver("asks");
     fleet.run(["groups", "remove", "g", "asks"]).done();
+    asks.process().wait_for("taken-out");
     asks.my(["join", "g"]).done();
     let file = fleet.path("file");
     fs::write(&file, "x").unwrap();
@@ -173,7 +174,10 @@ fn a_renamed_group_keeps_its_people_and_a_deleted_one_its_nobody() {
     assert_eq!(receiver.my(["groups"]).done()["items"], json!([]));
     asks.my(["join", "G"]).refused(1, "group-unknown");
     assert_eq!(asks.my(["status"]).done()["item"]["groups"], json!([]));
-    let _ = asks.process().seen();
+    // Who was in it is told; who only asked was never sent anything.
+    receiver.process().wait_for("taken-out");
+    let seen = asks.process().seen();
+    assert!(seen.iter().all(|line| line["event"] != "offered"), "{seen:?}");
 }
 
 #[test]
