@@ -122,7 +122,7 @@ fn a_calm_session_to_be_counted() {
 #[test]
 fn a_strict_session_to_be_counted() {
     let mut world = World::new(46, 1, PAYLOAD);
-    world.forge_symbol_of = Some(BlockIndex(0));
+    world.forge_symbol_of = Some(BlockIndex(9));
     world.run();
     assert!(world.sender.is_strict());
 }
