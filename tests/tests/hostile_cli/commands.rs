@@ -137,7 +137,7 @@ fn who_confirms_what_nobody_doubts_is_told_so_and_asked_nothing() {
 #[test]
 fn usage_errors_exit_with_two() {
     let fleet = Fleet::start();
-    let cases: [&[&str]; 18] = [
+    let cases: [&[&str]; 20] = [
         &[],
         &["fly"],
         &["groups"],
