@@ -24,8 +24,8 @@ const SOON: Duration = Duration::from_secs(120);
 /// to a processor of 50 MHz that takes one cycle for each.
 const SHIFT: u32 = 4;
 /// Instructions per frame that is taken at most, from the offer to the installed release:
-/// what is lost on a busy machine comes again, so those per byte vary. 100,000 were measured,
-/// and 121,000 where a board got so little of a processor that it mostly waited.
+/// what is lost on a busy machine comes again, so those per byte vary. 103,000 were measured,
+/// and 120,000 where a board got so little of a processor that it mostly waited.
 const MOST: f64 = 140_000.0;
 /// Instructions of a second on the processor that is emulated, of one cycle each.
 const PROCESSOR: f64 = 50e6;

@@ -170,19 +170,19 @@ fn junk_at_line_rate_lets_releases_through_and_wakes_no_watchdog() {
             "goodput beside junk of others, to its group, of its session: {part:.2?} of the quiet \
              one; QEMU waited {starved:.2} of the time for a processor"
         );
-        if starved < STARVED {
-            best = [0, 1, 2].map(|kind| part[kind].max(best[kind]));
-            if best.iter().all(|part| *part >= GOAL) {
-                break;
-            }
+        if starved > STARVED {
+            // Who is as busy as that stays so.
+            println!("the machine is too busy to tell how much is left");
+            break;
+        }
+        best = [0, 1, 2].map(|kind| part[kind].max(best[kind]));
+        if best.iter().all(|part| *part >= GOAL) {
+            break;
         }
     }
     assert_eq!(board.count("start "), 1, "{}", board.log());
-    if best == [0.0; 3] {
-        println!("the machine was too busy to tell how much is left");
-    } else {
-        assert!(best.iter().all(|part| *part >= LEAST), "{best:.2?}");
-    }
+    let untold = best == [0.0; 3];
+    assert!(untold || best.iter().all(|part| *part >= LEAST), "{best:.2?}");
 }
 
 /// Bytes of the files of that test.
