@@ -53,7 +53,7 @@ fn a_removed_receiver_is_told_and_must_enrol_anew() {
     goes.process().wait(SLOW).refused(1, "receiver-removed");
     assert_eq!(fleet.listed("goes"), Value::Null);
     // What it has kept lets it wait for somebody's word, and no more.
-    goes.start(&[]);
+    goes.start(&["--name", "goes"]);
     goes.process().wait_for("waiting");
     assert_eq!(fleet.listed("goes")["state"], "waiting");
     let file = fleet.path("file");
@@ -64,7 +64,7 @@ fn a_removed_receiver_is_told_and_must_enrol_anew() {
     assert!(!goes.file("file").exists());
     goes.kill();
     let code = fleet.invite(&["--group", "g"]);
-    goes.start(&["--enrol", &code]);
+    goes.start(&["--enrol", &code, "--name", "goes"]);
     goes.process().wait_for("installed");
     assert_eq!(fs::read(goes.file("file")).unwrap(), b"x");
 }
