@@ -38,6 +38,8 @@ mod hearing;
 mod holding;
 mod hours;
 pub mod invitations;
+mod judging;
+mod keyed;
 mod lanes;
 mod live;
 mod logins;
@@ -97,6 +99,7 @@ use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::hours::Hours;
 use self::live::LiveSession;
+use self::judging::Judged;
 use self::logins::Logins;
 use self::patches::Patches;
 use self::patience::Patience;
@@ -231,6 +234,7 @@ impl<A: Aead> ServerNode<A> {
     /// A server with the facts of a catalog; `authority` is the chain's last document.
     #[must_use]
     pub fn new(
+    judged: Judged,
         config: NodeConfig,
         registry: Registry,
         chunks: Arc<dyn ChunkStore>,
@@ -290,6 +294,7 @@ impl<A: Aead> ServerNode<A> {
     // --- inputs ---
 
     /// Tells the wall clock, in seconds since 1970; before any other call.
+            judged: Judged::default(),
     pub const fn set_time(&mut self, now: UnixTime) {
         self.registry.set_time(now);
     }
@@ -425,6 +430,7 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
         }
+            self.judge_members(now);
     }
 
     /// What follows from any input: session events, plans.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::time::{Duration, Instant};
@@ -305,27 +304,7 @@ impl<A: Aead> ServerNode<A> {
 
     /// Removes a receiver from a group's sessions; the others go on under a new key.
     pub(super) fn expel(&mut self, now: Instant, receiver: ReceiverId, group: GroupId) {
-        let mut told = Vec::new();
-        for session in &mut self.sessions {
-            let Some(member) = session.members().get(&receiver) else { continue };
-            let release = session.releases().get(usize::from(member.slot));
-            if release.is_none_or(|release| release.group != group) {
-                continue;
-            }
-            session.leave(&receiver);
-            let mut key = [0; 32];
-            self.rng.fill_bytes(&mut key);
-            let (epoch, key) = session.new_epoch(key, now);
-            let members: Vec<ReceiverId> = session.members().keys().copied().collect();
-            told.push((session.id(), epoch, key, members));
-        }
-        for (session, epoch, key, members) in told {
-            for member in members {
-                if let Some(&slot) = self.connected.get(&member) {
-                    self.tell(now, slot, &Down::Epoch { session, epoch, key });
-                }
-            }
-        }
+        self.shut_out(now, receiver, group);
         let open = self.registry.open_deliveries(receiver);
         let open = open.filter(|delivery| delivery.release.group == group);
         for delivery in open.cloned().collect::<Vec<_>>() {

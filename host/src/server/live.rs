@@ -1,6 +1,7 @@
 //! A session that is running: its sending machine, its plan, and who takes part.
 
 mod headers;
+mod keys;
 mod repairs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,7 @@ use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 
+use super::keyed::Keyed;
 use super::lanes::{Follows, Limiter, Pace, few, usual_loss};
 use super::member::Member;
 use super::plan::{SessionPlan, Shape};
@@ -82,6 +84,7 @@ pub(super) struct LiveSession<A> {
     sender: SenderSession<A, Vec<BlockSlot>, Vec<u8>>,
     plan: SessionPlan,
     members: BTreeMap<ReceiverId, Member>,
+    keyed: Keyed,
     next_key: Option<(Epoch, [u8; 32], Instant)>,
     /// When to look whether those who were behind have caught up.
     look_again: Option<Instant>,
@@ -136,6 +139,7 @@ impl<A: Aead> LiveSession<A> {
         let awaited = members.values().filter(|member| member.awaited).count() as u32;
         Self {
             shared_for: config.pace.unwrap_or(u64::MAX),
+            keyed: Keyed::new(config.members.iter().copied()),
             config,
             epoch,
             sender,
@@ -258,6 +262,7 @@ impl<A: Aead> LiveSession<A> {
         let taken = Tally::new(self.sender.counter());
         let flow = &self.config.shape.flow;
         let member = Member::new(slot, self.epoch, taken, false, flow, now);
+        self.keyed.add(id, slot);
         if self.members.insert(id, member).is_none() {
             self.invited += 1;
             self.tell_members();
@@ -298,6 +303,7 @@ impl<A: Aead> LiveSession<A> {
         let newest = self.next_key.map_or(self.epoch, |(epoch, ..)| epoch);
         let epoch = Epoch(newest.0.wrapping_add(1));
         self.next_key = Some((epoch, key, now + REKEY_PATIENCE));
+        self.keyed.renew(self.members.iter().map(|(id, member)| (*id, member.slot)));
         (epoch, key)
     }
 
@@ -448,6 +454,7 @@ impl<A: Aead> LiveSession<A> {
             // The old key is gone with this assignment.
             self.config.key = key;
             self.sender.rekey(epoch, &key);
+            self.keyed.switch();
             // Counters begin anew with a key.
             self.members.values_mut().for_each(|member| member.taken.0 = Tally::default());
         }
