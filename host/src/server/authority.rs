@@ -105,7 +105,7 @@ impl<A: Aead> ServerNode<A> {
     /// # Errors
     /// `name-unsafe`.
     pub fn name_admin(&mut self, admin: Fingerprint, name: &str) -> Result<(), Failure> {
-        super::commands::check_name(name)?;
+        check_admin_name(name)?;
         self.registry.put_admin_name(admin, name);
         Ok(())
     }
@@ -317,6 +317,14 @@ impl<A: Aead> ServerNode<A> {
     pub(super) fn refuses(&self, key: &StaticKey) -> Option<RefusedWhy> {
         self.authority.is_revoked(&key.0).then_some(RefusedWhy::Revoked)
     }
+}
+
+/// Whether [`ServerNode::name_admin`] would take a name.
+///
+/// # Errors
+/// `name-unsafe`.
+pub fn check_admin_name(name: &str) -> Result<(), Failure> {
+    super::commands::check_name(name)
 }
 
 /// The beginning of a digest, for logs.
