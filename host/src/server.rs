@@ -66,6 +66,7 @@ mod signatures;
 mod signing;
 mod slow;
 mod spoiled;
+mod strangers;
 pub mod tokens;
 mod urgency;
 pub mod views;
@@ -98,14 +99,15 @@ use self::contents::Contents;
 use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::hours::Hours;
-use self::live::LiveSession;
 use self::judging::Judged;
+use self::live::LiveSession;
 use self::logins::Logins;
 use self::patches::Patches;
 use self::patience::Patience;
 use self::registry::Registry;
 use self::shown::Shown;
 use self::slow::Slow;
+use self::strangers::Strangers;
 use crate::health::Health;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;
@@ -155,6 +157,10 @@ struct Link {
     key: StaticKey,
     token: Option<TokenId>,
     constrained: bool,
+    /// When it came into use.
+    since: Instant,
+    /// Nothing will come of it, and its receiver is told so.
+    refused: bool,
     /// What it has room for, where it has told.
     bounds: Option<Bounds>,
     /// Known after its Hello.
@@ -228,13 +234,14 @@ pub struct ServerNode<A: Aead> {
     logins: Logins,
     clones: Clones,
     hours: Hours,
+    judged: Judged,
+    strangers: Strangers,
 }
 
 impl<A: Aead> ServerNode<A> {
     /// A server with the facts of a catalog; `authority` is the chain's last document.
     #[must_use]
     pub fn new(
-    judged: Judged,
         config: NodeConfig,
         registry: Registry,
         chunks: Arc<dyn ChunkStore>,
@@ -248,8 +255,9 @@ impl<A: Aead> ServerNode<A> {
         let mut chain_seed = [0; 32];
         rng.fill_bytes(&mut chain_seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
-        let spare = (config.max_receivers / 8).clamp(16, 1_024);
-        let peers = (0..config.max_receivers + spare).map(|_| Peer::vacant()).collect();
+        let strangers = Strangers::new(config.max_receivers);
+        let places = config.max_receivers + Strangers::spare(config.max_receivers);
+        let peers = (0..places).map(|_| Peer::vacant()).collect();
         // Small places, and many: a whole fleet may begin at once.
         let half_open = config.max_receivers.clamp(16, MAX_HALF_OPEN);
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
@@ -286,6 +294,8 @@ impl<A: Aead> ServerNode<A> {
             logins: Logins::default(),
             clones: Clones::default(),
             hours: Hours::default(),
+            judged: Judged::default(),
+            strangers,
         };
         node.recall_schedule();
         node
@@ -294,7 +304,6 @@ impl<A: Aead> ServerNode<A> {
     // --- inputs ---
 
     /// Tells the wall clock, in seconds since 1970; before any other call.
-            judged: Judged::default(),
     pub const fn set_time(&mut self, now: UnixTime) {
         self.registry.set_time(now);
     }
@@ -325,6 +334,7 @@ impl<A: Aead> ServerNode<A> {
         for session in &mut self.sessions {
             session.handle_timeout(now);
         }
+        self.drop_strangers(now);
         self.follow_hours();
         self.invite_again(now);
         self.settle(now);
@@ -387,38 +397,20 @@ impl<A: Aead> ServerNode<A> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.iter().filter_map(LiveSession::poll_timeout);
-        sessions.chain(self.endpoint.poll_timeout()).chain(self.plan_at).min()
+        let own = self.strangers.poll_timeout();
+        sessions.chain(self.endpoint.poll_timeout()).chain(self.plan_at).chain(own).min()
     }
 
     fn on_event(&mut self, now: Instant, event: ServerEvent, datagram: &[u8]) {
         match event {
             ServerEvent::Connected { slot, key, token, constrained, .. } => {
-                let link = Link {
-                    key,
-                    token,
-                    constrained,
-                    bounds: None,
-                    receiver: None,
-                    hello: None,
-                    holds: BTreeMap::new(),
-                    ready: false,
-                    outbox: Outbox::default(),
-                    busy: None,
-                    hears: Hears::default(),
-                    slow: None,
-                    tardy: false,
-                    ping: None,
-                    round_trip: None,
-                    put_off: false,
-                    shown: None,
-                };
-                self.links.insert(slot, link);
+                self.on_connected(now, slot, (key, token, constrained));
             }
             ServerEvent::Message { slot, body, .. } => {
                 let body = datagram.get(body).unwrap_or(&[]).to_vec();
                 self.on_message(now, slot, &body);
             }
-            ServerEvent::Drained { slot } => self.flush(now, slot),
+            ServerEvent::Drained { slot } => self.on_drained(now, slot),
             ServerEvent::Moved { slot } => self.on_moved(now, slot),
             ServerEvent::Gone { slot, .. } => self.on_gone(now, slot),
             ServerEvent::OrderRegressed { key } => {
@@ -430,7 +422,6 @@ impl<A: Aead> ServerNode<A> {
                 }
             }
         }
-            self.judge_members(now);
     }
 
     /// What follows from any input: session events, plans.
@@ -439,6 +430,7 @@ impl<A: Aead> ServerNode<A> {
         self.activate_due(now);
         if self.plan_at.is_some_and(|at| at <= now) {
             self.plan_at = None;
+            self.judge_members(now);
             self.plan(now);
         }
     }

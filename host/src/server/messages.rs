@@ -36,7 +36,7 @@ struct Greeting<'a> {
 
 impl<A: Aead> ServerNode<A> {
     pub(super) fn on_message(&mut self, now: Instant, slot: PeerSlot, body: &[u8]) {
-        let Some(link) = self.links.get(&slot) else { return };
+        let Some(link) = self.links.get(&slot).filter(|link| !link.refused) else { return };
         let receiver = link.receiver;
         if body.first() == Some(&nack::KIND) {
             if let (Ok(nack), Some(id)) = (Nack::parse(body), receiver) {
@@ -184,7 +184,7 @@ impl<A: Aead> ServerNode<A> {
         let Some(link) = self.links.get(&slot) else { return };
         let (key, token, constrained) = (link.key, link.token, link.constrained);
         if let Some(why) = self.refuses(&key) {
-            return self.tell(now, slot, &Down::Refused { why });
+            return self.refuse(now, slot, why);
         }
         let id = ReceiverId::of(&key);
         // Once is enough for a channel: each writes, and is answered with a signature.
@@ -194,7 +194,7 @@ impl<A: Aead> ServerNode<A> {
         let known = self.registry.receiver(&id).cloned();
         let invited = token.is_some();
         let Some(record) = known.or_else(|| self.newcomer(key, greeting.name, invited)) else {
-            return self.tell(now, slot, &Down::Refused { why: RefusedWhy::Full });
+            return self.refuse(now, slot, RefusedWhy::Full);
         };
         if let Some(&other) = self.connected.get(&id).filter(|&&other| other != slot) {
             self.drop_link(now, other);
@@ -212,7 +212,7 @@ impl<A: Aead> ServerNode<A> {
         self.registry.put_receiver(record);
         let doubted = self.in_doubt().is_some();
         if let Some(why) = token.filter(|_| !doubted).and_then(|t| self.redeem(now, id, key, t)) {
-            return self.tell(now, slot, &Down::Refused { why });
+            return self.refuse(now, slot, why);
         }
         if let Some(link) = self.links.get_mut(&slot) {
             link.receiver = Some(id);
@@ -351,6 +351,7 @@ impl<A: Aead> ServerNode<A> {
             for membership in memberships {
                 self.send_membership(now, slot, &membership);
             }
+            self.strangers.forget(slot);
             self.send_freshness(now, slot, id, nonce);
             self.tell_denials(now, slot, id);
         }
@@ -459,6 +460,7 @@ impl<A: Aead> ServerNode<A> {
         if self.connected.get(&id) == Some(&slot) {
             self.connected.remove(&id);
         }
+        self.strangers.forget(slot);
         if let Some(mut record) = self.registry.receiver(&id).cloned() {
             record.last_seen = self.registry.time();
             self.registry.put_receiver(record);
