@@ -1,8 +1,12 @@
 //! Hostile input to the server machine, without a network: strangers' datagrams,
 //! and a receiver with valid keys that says whatever it likes.
 
+#[path = "hostile/members.rs"]
+mod members;
 #[path = "hostile/standing.rs"]
 mod standing;
+#[path = "hostile/strangers.rs"]
+mod strangers;
 
 use std::net::SocketAddr;
 

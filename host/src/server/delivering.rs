@@ -21,6 +21,9 @@ const MAX_ROUNDS: u32 = 50;
 /// Runs of ordinals that are kept of what a receiver asks for.
 const MOST_RUNS: usize = 32 * 1_024;
 
+/// Characters that are kept of why a delivery failed.
+pub(super) const MOST_REASON: usize = 200;
+
 /// Code of a delivery that ended because its receiver left the group.
 const LEFT: &str = "left-group";
 
@@ -152,7 +155,7 @@ impl<A: Aead> ServerNode<A> {
         }
         let total = self.registry.release(&release.digest).map_or(0, |release| release.bytes);
         let bytes = if state == DeliveryState::Installed { total } else { delivery.bytes };
-        let (code, reason) = (code.to_owned(), reason.chars().take(200).collect());
+        let (code, reason) = (code.to_owned(), reason.chars().take(MOST_REASON).collect());
         self.registry.put_delivery(DeliveryRecord { state, code, reason, bytes, ..delivery });
         self.wanted.remove(&(receiver, release.digest));
         true
@@ -258,8 +261,12 @@ impl<A: Aead> ServerNode<A> {
         else {
             return;
         };
-        if delivery.state == DeliveryState::Installed && self.is_held(receiver, release) {
-            // PROTOCOL M7
+        if delivery.state == DeliveryState::Installed
+            && self.is_held(receiver, release)
+            && self.registry.is_member(receiver, release.group)
+            && self.patience.changes.take(now, &receiver)
+        {
+            // PROTOCOL M7: what comes of it is written, so nobody asks without end.
             delivery.state = DeliveryState::Queued;
             self.registry.put_delivery(delivery.clone());
         }
@@ -267,6 +274,9 @@ impl<A: Aead> ServerNode<A> {
             return;
         }
         if delivery.hold.is_staged() {
+            if !self.patience.changes.take(now, &receiver) {
+                return;
+            }
             // It has lost what it had staged.
             let paused = delivery.hold == Hold::ResumeStaged;
             let hold = if paused { Hold::Resume } else { self.hold_of_new(&release.digest) };

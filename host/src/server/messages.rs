@@ -15,6 +15,7 @@ use super::ServerNode;
 use super::commands::voucher_groups;
 use super::hearing::Hears;
 use super::live::LiveSession;
+use super::registry::ID_PREFIX;
 use super::shown::Piece;
 use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
 
@@ -266,8 +267,12 @@ impl<A: Aead> ServerNode<A> {
     fn free_name(&self, wanted: &str, id: &ReceiverId) -> String {
         let safe = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
         let mut name: String = wanted.chars().filter(safe).take(MAX_NAME / 4).collect();
+        // Nobody calls itself what an admin may type for another: the beginning of its identity.
+        let passes_for_id = name.len() >= ID_PREFIX && name.bytes().all(|b| b.is_ascii_hexdigit());
         if name.is_empty() {
             name = format!("receiver-{}", &id.to_string()[..8]);
+        } else if passes_for_id {
+            name.insert_str(0, "receiver-");
         }
         if !self.registry.has_name(&name) {
             return name;
@@ -346,12 +351,12 @@ impl<A: Aead> ServerNode<A> {
         let time = self.registry.time();
         self.tell(now, slot, &Down::Welcome { id, name: &name, standing, time, nonce });
         if standing == Standing::Member {
+            self.strangers.forget(slot);
             self.send_authority(now, slot, authority);
             let memberships: Vec<_> = self.registry.memberships_of(id).cloned().collect();
             for membership in memberships {
                 self.send_membership(now, slot, &membership);
             }
-            self.strangers.forget(slot);
             self.send_freshness(now, slot, id, nonce);
             self.tell_denials(now, slot, id);
         }
@@ -455,12 +460,12 @@ impl<A: Aead> ServerNode<A> {
     }
 
     pub(super) fn drop_link(&mut self, now: Instant, slot: PeerSlot) {
+        self.strangers.forget(slot);
         let Some(link) = self.links.remove(&slot) else { return };
         let Some(id) = link.receiver else { return };
         if self.connected.get(&id) == Some(&slot) {
             self.connected.remove(&id);
         }
-        self.strangers.forget(slot);
         if let Some(mut record) = self.registry.receiver(&id).cloned() {
             record.last_seen = self.registry.time();
             self.registry.put_receiver(record);
