@@ -39,6 +39,8 @@ mod hearing;
 mod holding;
 mod hours;
 pub mod invitations;
+mod judging;
+mod keyed;
 mod lanes;
 mod letterbox;
 mod live;
@@ -70,6 +72,7 @@ mod signatures;
 mod signing;
 mod slow;
 mod spoiled;
+mod strangers;
 pub mod tokens;
 mod urgency;
 pub mod views;
@@ -103,6 +106,7 @@ use self::contents::Contents;
 use self::durable::{Batches, Outbox};
 use self::hearing::Hears;
 use self::hours::Hours;
+use self::judging::Judged;
 use self::letterbox::Letterbox;
 use self::live::LiveSession;
 use self::logins::Logins;
@@ -113,6 +117,7 @@ use self::registry::Registry;
 use self::savings::Savings;
 use self::shown::Shown;
 use self::slow::Slow;
+use self::strangers::Strangers;
 use crate::health::Health;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;
@@ -162,6 +167,10 @@ struct Link {
     key: StaticKey,
     token: Option<TokenId>,
     constrained: bool,
+    /// When it came into use.
+    since: Instant,
+    /// Nothing will come of it, and its receiver is told so.
+    refused: bool,
     /// What it has room for, where it has told.
     bounds: Option<Bounds>,
     /// Known after its Hello.
@@ -241,6 +250,8 @@ pub struct ServerNode<A: Aead> {
     savings: Savings,
     /// Since when the network is as it should not be.
     network: NetworkSince,
+    judged: Judged,
+    strangers: Strangers,
 }
 
 impl<A: Aead> ServerNode<A> {
@@ -260,9 +271,9 @@ impl<A: Aead> ServerNode<A> {
         let mut chain_seed = [0; 32];
         rng.fill_bytes(&mut chain_seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
-        let spare = (config.max_receivers / 8).clamp(16, 1_024);
-        let peers = (0..config.max_receivers + spare).map(|_| Peer::over(Letterbox::default()));
-        let peers = peers.collect();
+        let strangers = Strangers::new(config.max_receivers);
+        let places = config.max_receivers + Strangers::spare(config.max_receivers);
+        let peers = (0..places).map(|_| Peer::over(Letterbox::default())).collect();
         // Small places, and many: a whole fleet may begin at once.
         let half_open = config.max_receivers.clamp(16, MAX_HALF_OPEN);
         let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
@@ -303,6 +314,8 @@ impl<A: Aead> ServerNode<A> {
             presence: Presence::default(),
             savings: Savings::default(),
             network: NetworkSince::default(),
+            judged: Judged::default(),
+            strangers,
         };
         node.recall_schedule();
         node
@@ -341,6 +354,7 @@ impl<A: Aead> ServerNode<A> {
         for session in &mut self.sessions {
             session.handle_timeout(now);
         }
+        self.drop_strangers(now);
         self.follow_hours();
         self.note_presence();
         self.watch_network();
@@ -407,38 +421,20 @@ impl<A: Aead> ServerNode<A> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let sessions = self.sessions.iter().filter_map(LiveSession::poll_timeout);
         let own = self.plan_at.into_iter().chain(self.patch_at);
+        let own = own.chain(self.strangers.poll_timeout());
         sessions.chain(self.endpoint.poll_timeout()).chain(own).min()
     }
 
     fn on_event(&mut self, now: Instant, event: ServerEvent, datagram: &[u8]) {
         match event {
             ServerEvent::Connected { slot, key, token, constrained, .. } => {
-                let link = Link {
-                    key,
-                    token,
-                    constrained,
-                    bounds: None,
-                    receiver: None,
-                    hello: None,
-                    holds: BTreeMap::new(),
-                    ready: false,
-                    outbox: Outbox::default(),
-                    busy: None,
-                    hears: Hears::default(),
-                    slow: None,
-                    tardy: false,
-                    ping: None,
-                    round_trip: None,
-                    put_off: false,
-                    shown: None,
-                };
-                self.links.insert(slot, link);
+                self.on_connected(now, slot, (key, token, constrained));
             }
             ServerEvent::Message { slot, body, .. } => {
                 let body = datagram.get(body).unwrap_or(&[]).to_vec();
                 self.on_message(now, slot, &body);
             }
-            ServerEvent::Drained { slot } => self.flush(now, slot),
+            ServerEvent::Drained { slot } => self.on_drained(now, slot),
             ServerEvent::Moved { slot } => self.on_moved(now, slot),
             ServerEvent::Gone { slot, .. } => self.on_gone(now, slot),
             ServerEvent::OrderRegressed { key } => {
@@ -458,6 +454,7 @@ impl<A: Aead> ServerNode<A> {
         self.activate_due(now);
         if self.plan_at.is_some_and(|at| at <= now) {
             self.plan_at = None;
+            self.judge_members(now);
             self.plan(now);
         }
     }

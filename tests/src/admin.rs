@@ -131,13 +131,28 @@ impl Admin {
     /// # Panics
     /// Never: it is bounded.
     pub fn certificate(&mut self, device: StaticKey, group: GroupId, serial: u64) -> Vec<u8> {
+        self.certificate_by(&self.key, device, group, serial)
+    }
+
+    /// The same, signed by another admin of the fleet.
+    ///
+    /// # Panics
+    /// Never: it is bounded.
+    #[must_use]
+    pub fn certificate_by(
+        &self,
+        key: &SigningKey,
+        device: StaticKey,
+        group: GroupId,
+        serial: u64,
+    ) -> Vec<u8> {
         let fleet = self.fleet();
         let issued = EPOCH;
         let membership =
             Membership { fleet, device, group, serial, issued, not_after: 0, voucher: None };
         let mut body = [0; MAX_MEMBERSHIP];
         let body = encode(&membership, &mut body).expect("bounded");
-        sign(&self.key, Context::Membership, body)
+        sign(key, Context::Membership, body)
     }
 
     /// Signs a release of a tree and puts its chunks into the server's store.

@@ -3,8 +3,12 @@
 
 #[path = "hostile/inventory.rs"]
 mod inventory;
+#[path = "hostile/members.rs"]
+mod members;
 #[path = "hostile/standing.rs"]
 mod standing;
+#[path = "hostile/strangers.rs"]
+mod strangers;
 
 use std::net::SocketAddr;
 

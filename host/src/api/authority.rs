@@ -22,7 +22,7 @@ use crate::driver::server::Node;
 use crate::error::Failure;
 use crate::keys::{Keys, Node as Whose, NodeKey};
 use crate::model::ProposalRecord;
-use crate::server::authority::Doubtful;
+use crate::server::authority::{Doubtful, check_admin_name};
 use crate::status::{Item, ReleaseItem};
 
 /// Most memberships that are renewed by one request.
@@ -42,6 +42,8 @@ pub(super) async fn propose(
     let document = bytes(&new.document)?;
     let mut names = Vec::new();
     for name in new.names {
+        // Before anything is in force: what follows from that must not be left undone.
+        check_admin_name(&name.name)?;
         names.push((Fingerprint(array(&name.admin)?), name.name));
     }
     let proposed = api.run(move |node, now| {

@@ -24,6 +24,8 @@ pub use remote::{
 
 /// Largest body of a request other than a stream of chunks, in bytes.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
+/// Largest body of a login, in bytes: anybody may send one.
+pub const MAX_LOGIN: usize = 4 * 1024;
 /// The greatest priority of a release.
 pub const MAX_PRIORITY: u8 = 9;
 /// Most ids that one request asks about.

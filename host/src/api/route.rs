@@ -1,6 +1,7 @@
 //! An entry of the table of routes: a route, who may use it, what it does, what it takes.
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
@@ -84,6 +85,12 @@ impl Route {
     /// The same; but it changes nothing that a catalog in doubt could lack.
     pub(super) fn also_in_doubt(mut self) -> Self {
         self.rule.changes = false;
+        self
+    }
+
+    /// The same, with bodies of at most so many bytes.
+    pub(super) fn at_most(mut self, bytes: usize) -> Self {
+        self.handler = self.handler.layer(DefaultBodyLimit::max(bytes));
         self
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::access::Least::{Admin, Anyone, Member, Operator, Owner};
 use super::answer::Answer;
+use super::model::MAX_LOGIN;
 use super::route::{Route, delete, get, patch, post, put};
 use super::{
     authority, chunks, fleet, groups, history, me, openapi, pending, rate, receivers, releases,
@@ -28,7 +29,7 @@ pub(super) fn table() -> Vec<Route> {
 fn own() -> Vec<Route> {
     vec![
         get("/openapi.json", Member, description, "This description"),
-        post("/login", Anyone, me::log_in, "Get a token by a password"),
+        post("/login", Anyone, me::log_in, "Get a token by a password").at_most(MAX_LOGIN),
         post("/logout", Member, me::log_out, "End the token that is shown"),
         get("/me", Member, me::show, "Who I am"),
         post("/me/name", Member, me::rename, "Rename my account"),

@@ -6,19 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use data_encoding::HEXLOWER;
 use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::{Context, SigningKey};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{FleetId, GroupId, ReleaseOrder, StaticKey, TokenId};
 use fleetcast_core::limits::MAX_AUTHORITY;
 use fleetcast_core::trust::authority::{AuthorityDocument, Controller, TrustedAuthority};
-use fleetcast_core::trust::document::{add_signature, assemble};
+use fleetcast_core::trust::document::{Fingerprint, add_signature, assemble};
 use fleetcast_core::trust::membership::Voucher;
 use fleetcast_core::wire::control::encode;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::client::Client;
+use super::model::authority::{AdminName, NewProposal};
 use super::model::{Hex, NewRelease, NewSchedule, NewVoucher};
 use super::*;
 use crate::catalog::Catalog;
@@ -361,4 +363,26 @@ fn every_route_stands_in_the_table_once_and_nothing_is_mounted_beside_it() {
         .collect();
     mounting.sort_unstable();
     assert_eq!(mounting, ["route.rs"]);
+}
+
+#[test]
+fn a_change_of_the_authority_with_a_name_that_nobody_may_have_is_not_taken_in_part() {
+    let (_folder, _runtime, client) = fleet();
+    let mut next = founding().authority.document().clone();
+    next.version = 2;
+    next.admins.push(SigningKey::from_seed(&[5; 32]).verifying_key()).unwrap();
+    let mut body = [0; MAX_AUTHORITY];
+    let length = next.encode(&mut body).unwrap();
+    // Both have to sign: the one of before, and one of its own, who is the same.
+    let document = HEXLOWER.encode(&signed(Context::Authority, &body[..length]));
+    let named = |name: &str| {
+        let admin = HEXLOWER.encode(&Fingerprint::of(&next.admins[1].0).0);
+        let names = vec![AdminName { admin, name: name.to_owned() }];
+        client.propose(&NewProposal { document: document.clone(), names })
+    };
+    assert_eq!(named("<b>").unwrap_err().code, "name-unsafe");
+    assert_eq!(client.authority().unwrap().chain.len(), 1, "nothing is in force");
+    assert!(named("bea").unwrap().in_force);
+    let names = client.authority().unwrap().names;
+    assert_eq!(names.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["", "bea"]);
 }

@@ -180,10 +180,7 @@ impl<A: Aead> ServerNode<A> {
         let account = folded(user);
         let address = self.endpoint.address(slot).map(|address| address.ip());
         let logins = &mut self.logins;
-        // Both are taken from at once: what is right is given back. What the account's
-        // bucket stops costs nothing, and so costs the address nothing either.
-        let may = logins.accounts.take(now, &account)
-            && address.is_none_or(|address| logins.addresses.take(now, &address));
+        let may = logins.take(now, Some(&account), address.as_ref());
         if !may || logins.attempts.len() >= MAX_CHECKS {
             self.log_refusal(now, receiver, user, "too many attempts");
             return Some(AccountAnswer::Later);
@@ -274,8 +271,15 @@ impl<A: Aead> ServerNode<A> {
 
     fn log_refusal(&mut self, now: Instant, receiver: ReceiverId, user: &str, why: &str) {
         if self.logins.lines.take(now, &()) {
-            let name = self.name_of(&receiver);
-            self.registry.log(&name, "login-refused", user, why);
+            let (name, user) = (self.name_of(&receiver), self.logged_name(user));
+            self.registry.log(&name, "login-refused", &user, why);
         }
+    }
+
+    /// What the log calls a name that somebody has typed: it may be a password in the
+    /// wrong place, or anything, unless somebody has it.
+    pub(super) fn logged_name(&self, typed: &str) -> String {
+        let known = self.registry.account(&folded(typed)).map(|account| account.name.clone());
+        known.unwrap_or_else(|| "an unknown name".to_owned())
     }
 }

@@ -17,7 +17,7 @@ use fleetcast_core::crypto::sign::{Context, SigningKey};
 use fleetcast_core::digest::Digest;
 use fleetcast_core::ids::{PeerSlot, ReceiverId, StaticKey, VerifyingKey};
 use fleetcast_core::limits::{MAX_AUTHORITY, MAX_ROOT};
-use fleetcast_core::time::Instant;
+use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::trust::authority::{AuthorityDocument, TrustedAuthority};
 use fleetcast_core::trust::document::{Fingerprint, SignedDocument};
 use fleetcast_core::trust::membership::{
@@ -25,6 +25,7 @@ use fleetcast_core::trust::membership::{
 };
 use fleetcast_core::wire::control::{RefusedWhy, Standing, decode_body};
 
+use super::judging::Judged;
 use super::releases::untrusted;
 use super::{ServerNode, signatures};
 use crate::error::Failure;
@@ -104,7 +105,7 @@ impl<A: Aead> ServerNode<A> {
     /// # Errors
     /// `name-unsafe`.
     pub fn name_admin(&mut self, admin: Fingerprint, name: &str) -> Result<(), Failure> {
-        crate::files::check_given(name)?;
+        check_admin_name(name)?;
         self.registry.put_admin_name(admin, name);
         Ok(())
     }
@@ -156,6 +157,7 @@ impl<A: Aead> ServerNode<A> {
         if let Some(&slot) = self.connected.get(&record.receiver) {
             self.send_membership(now, slot, &record);
         }
+        self.owe_anew(now, record.receiver, record.group);
     }
 
     /// A proposal must be the next version of this fleet, and one that can be signed.
@@ -234,6 +236,10 @@ impl<A: Aead> ServerNode<A> {
             self.registry.remove_proposal(&digest);
         }
         self.authority = next;
+        // Not here: the key that the document names is taken in the same breath, and what
+        // that makes anew counts. Whatever is planned next is planned by new judgement.
+        self.judged = Judged::anew();
+        self.plan_soon(now, Duration::ZERO);
         let batch = self.batch_of_changes();
         self.chain.push(version, self.authority.digest(), document, batch);
         self.distrust_vouchers();
@@ -311,6 +317,14 @@ impl<A: Aead> ServerNode<A> {
     pub(super) fn refuses(&self, key: &StaticKey) -> Option<RefusedWhy> {
         self.authority.is_revoked(&key.0).then_some(RefusedWhy::Revoked)
     }
+}
+
+/// Whether [`ServerNode::name_admin`] would take a name.
+///
+/// # Errors
+/// `name-unsafe`.
+pub fn check_admin_name(name: &str) -> Result<(), Failure> {
+    crate::files::check_given(name)
 }
 
 /// The beginning of a digest, for logs.

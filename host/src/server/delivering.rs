@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, SessionId};
 use fleetcast_core::time::{Duration, Instant};
@@ -21,6 +20,9 @@ const MAX_ROUNDS: u32 = 50;
 
 /// Runs of ordinals that are kept of what a receiver asks for.
 const MOST_RUNS: usize = 32 * 1_024;
+
+/// Characters that are kept of why a delivery failed.
+pub(super) const MOST_REASON: usize = 200;
 
 /// Code of a delivery that ended because its receiver left the group.
 pub(super) const LEFT: &str = "left-group";
@@ -140,7 +142,7 @@ impl<A: Aead> ServerNode<A> {
         }
         let total = self.registry.release(&release.digest).map_or(0, |release| release.bytes);
         let bytes = if state == DeliveryState::Installed { total } else { delivery.bytes };
-        let (code, reason) = (code.to_owned(), reason.chars().take(200).collect());
+        let (code, reason) = (code.to_owned(), reason.chars().take(MOST_REASON).collect());
         self.registry.put_delivery(DeliveryRecord { state, code, reason, bytes, ..delivery });
         self.wanted.remove(&(receiver, release.digest));
         true
@@ -246,8 +248,12 @@ impl<A: Aead> ServerNode<A> {
         else {
             return;
         };
-        if delivery.state == DeliveryState::Installed && self.is_held(receiver, release) {
-            // PROTOCOL M7
+        if delivery.state == DeliveryState::Installed
+            && self.is_held(receiver, release)
+            && self.registry.is_member(receiver, release.group)
+            && self.patience.changes.take(now, &receiver)
+        {
+            // PROTOCOL M7: what comes of it is written, so nobody asks without end.
             delivery.state = DeliveryState::Queued;
             self.registry.put_delivery(delivery.clone());
         }
@@ -255,6 +261,9 @@ impl<A: Aead> ServerNode<A> {
             return;
         }
         if delivery.hold.is_staged() {
+            if !self.patience.changes.take(now, &receiver) {
+                return;
+            }
             // It has lost what it had staged.
             let paused = delivery.hold == Hold::ResumeStaged;
             let hold = if paused { Hold::Resume } else { self.hold_of_new(&release.digest) };
@@ -295,27 +304,7 @@ impl<A: Aead> ServerNode<A> {
 
     /// Removes a receiver from a group's sessions; the others go on under a new key.
     pub(super) fn expel(&mut self, now: Instant, receiver: ReceiverId, group: GroupId) {
-        let mut told = Vec::new();
-        for session in &mut self.sessions {
-            let Some(member) = session.members().get(&receiver) else { continue };
-            let release = session.releases().get(usize::from(member.slot));
-            if release.is_none_or(|release| release.group != group) {
-                continue;
-            }
-            session.leave(&receiver);
-            let mut key = [0; 32];
-            self.rng.fill_bytes(&mut key);
-            let (epoch, key) = session.new_epoch(key, now);
-            let members: Vec<ReceiverId> = session.members().keys().copied().collect();
-            told.push((session.id(), epoch, key, members));
-        }
-        for (session, epoch, key, members) in told {
-            for member in members {
-                if let Some(&slot) = self.connected.get(&member) {
-                    self.tell(now, slot, &Down::Epoch { session, epoch, key });
-                }
-            }
-        }
+        self.shut_out(now, receiver, group);
         let open = self.registry.open_deliveries(receiver);
         let open = open.filter(|delivery| delivery.release.group == group);
         for delivery in open.cloned().collect::<Vec<_>>() {

@@ -7,6 +7,7 @@ use fleetcast_core::trust::statement::Receipt;
 use fleetcast_core::wire::control::{FailCode, ReleaseName};
 
 use super::ServerNode;
+use super::delivering::MOST_REASON;
 use crate::model::{DeliveryState, HeldRecord, ReceiptRecord};
 
 impl<A: Aead> ServerNode<A> {
@@ -141,12 +142,17 @@ impl<A: Aead> ServerNode<A> {
         reason: &str,
     ) {
         let word = code.word();
-        // Said before: nothing is written for that again.
         let known = self.registry.delivery_of(id, &release.digest);
-        let known = known.is_some_and(|d| d.state == DeliveryState::Failed && d.code == word);
+        let before = known.filter(|d| d.state == DeliveryState::Failed);
+        // Said before: nothing is written for that again, and of other reasons a few.
+        let is_news = match before.map(|d| d.code == word) {
+            Some(same) => !same && self.patience.changes.take(now, &id),
+            None => true,
+        };
         let title = self.registry.release_title(release);
         let name = self.name_of(&id);
-        if !known && self.settle_delivery(id, release, DeliveryState::Failed, word, reason) {
+        let reason: String = reason.chars().take(MOST_REASON).collect();
+        if is_news && self.settle_delivery(id, release, DeliveryState::Failed, word, &reason) {
             self.registry.log(&name, "failed", &title, &format!("{word}: {reason}"));
         }
         self.leave_sessions(&id, release);

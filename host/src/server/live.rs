@@ -2,6 +2,7 @@
 
 mod comparing;
 mod headers;
+mod keys;
 mod overview;
 mod repairs;
 
@@ -22,6 +23,7 @@ use fleetcast_core::transmit::Transmit;
 use fleetcast_core::wire::control::{Invitation, ReleaseName};
 
 use self::overview::Overview;
+use super::keyed::Keyed;
 use super::lanes::{Limiter, Pace};
 use super::member::Member;
 use super::plan::{SessionPlan, Shape};
@@ -83,6 +85,7 @@ pub(super) struct LiveSession<A> {
     sender: SenderSession<A, Vec<BlockSlot>, Vec<u8>>,
     plan: SessionPlan,
     members: BTreeMap<ReceiverId, Member>,
+    keyed: Keyed,
     next_key: Option<(Epoch, [u8; 32], Instant)>,
     /// When to look whether those who were behind have caught up.
     look_again: Option<Instant>,
@@ -142,6 +145,7 @@ impl<A: Aead> LiveSession<A> {
         let unfinished = members.len() as u32;
         Self {
             shared_for: config.pace.unwrap_or(u64::MAX),
+            keyed: Keyed::new(config.members.iter().copied()),
             config,
             epoch,
             sender,
@@ -266,6 +270,7 @@ impl<A: Aead> LiveSession<A> {
         let taken = Tally::new(self.sender.counter());
         let flow = &self.config.shape.flow;
         let member = Member::new(slot, self.epoch, taken, false, flow, now);
+        self.keyed.add(id, slot);
         let before = self.members.insert(id, member);
         before.iter().for_each(|member| self.overview.left(member));
         self.invited += u32::from(before.is_none());
@@ -314,6 +319,7 @@ impl<A: Aead> LiveSession<A> {
         let newest = self.next_key.map_or(self.epoch, |(epoch, ..)| epoch);
         let epoch = Epoch(newest.0.wrapping_add(1));
         self.next_key = Some((epoch, key, now + REKEY_PATIENCE));
+        self.keyed.renew(self.members.iter().map(|(id, member)| (*id, member.slot)));
         (epoch, key)
     }
 
@@ -437,6 +443,7 @@ impl<A: Aead> LiveSession<A> {
             // The old key is gone with this assignment.
             self.config.key = key;
             self.sender.rekey(epoch, &key);
+            self.keyed.switch();
             // Counters begin anew with a key.
             self.members.values_mut().for_each(|member| member.taken.0 = Tally::default());
         }

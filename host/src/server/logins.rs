@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use fleetcast_core::ids::{PeerSlot, ReceiverId};
-use fleetcast_core::time::Duration;
+use fleetcast_core::time::{Duration, Instant};
 
 use super::allowance::Allowances;
 use crate::accounts::PasswordCheck;
@@ -38,6 +38,30 @@ pub(super) struct Attempt {
     pub(super) kept: Option<String>,
     pub(super) address: Option<IpAddr>,
     pub(super) changes: bool,
+}
+
+impl Logins {
+    /// Takes an attempt from both buckets; what is right is given back. Of a name that no
+    /// account can have (`None`) only the address is counted.
+    ///
+    /// The address comes first: who was stopped there neither uses up what others have
+    /// left nor leaves a name here. What the account's bucket stops costs nothing, and so
+    /// costs the address nothing either.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        account: Option<&String>,
+        from: Option<&IpAddr>,
+    ) -> bool {
+        if !from.is_none_or(|from| self.addresses.take(now, from)) {
+            return false;
+        }
+        let may = account.is_none_or(|account| self.accounts.take(now, account));
+        if let Some(from) = from.filter(|_| !may) {
+            self.addresses.give_back(from);
+        }
+        may
+    }
 }
 
 impl Default for Logins {

@@ -15,6 +15,7 @@ use super::ServerNode;
 use super::commands::voucher_groups;
 use super::hearing::Hears;
 use super::live::LiveSession;
+use super::registry::ID_PREFIX;
 use super::shown::Piece;
 use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
 
@@ -36,7 +37,7 @@ struct Greeting<'a> {
 
 impl<A: Aead> ServerNode<A> {
     pub(super) fn on_message(&mut self, now: Instant, slot: PeerSlot, body: &[u8]) {
-        let Some(link) = self.links.get(&slot) else { return };
+        let Some(link) = self.links.get(&slot).filter(|link| !link.refused) else { return };
         let receiver = link.receiver;
         if body.first() == Some(&nack::KIND) {
             if let (Ok(nack), Some(id)) = (Nack::parse(body), receiver) {
@@ -187,7 +188,7 @@ impl<A: Aead> ServerNode<A> {
         let Some(link) = self.links.get(&slot) else { return };
         let (key, token, constrained) = (link.key, link.token, link.constrained);
         if let Some(why) = self.refuses(&key) {
-            return self.tell(now, slot, &Down::Refused { why });
+            return self.refuse(now, slot, why);
         }
         let id = ReceiverId::of(&key);
         // Once is enough for a channel: each writes, and is answered with a signature.
@@ -197,7 +198,7 @@ impl<A: Aead> ServerNode<A> {
         let known = self.registry.receiver(&id).cloned();
         let invited = token.is_some();
         let Some(record) = known.or_else(|| self.newcomer(key, greeting.name, invited)) else {
-            return self.tell(now, slot, &Down::Refused { why: RefusedWhy::Full });
+            return self.refuse(now, slot, RefusedWhy::Full);
         };
         if let Some(&other) = self.connected.get(&id).filter(|&&other| other != slot) {
             self.drop_link(now, other);
@@ -215,7 +216,7 @@ impl<A: Aead> ServerNode<A> {
         self.registry.put_receiver(record);
         let doubted = self.in_doubt().is_some();
         if let Some(why) = token.filter(|_| !doubted).and_then(|t| self.redeem(now, id, key, t)) {
-            return self.tell(now, slot, &Down::Refused { why });
+            return self.refuse(now, slot, why);
         }
         if let Some(link) = self.links.get_mut(&slot) {
             link.receiver = Some(id);
@@ -271,8 +272,12 @@ impl<A: Aead> ServerNode<A> {
         // What an option or a hidden directory begins with, no name does.
         let wanted = wanted.chars().filter(safe).skip_while(|c| matches!(c, '-' | '.'));
         let mut name: String = wanted.take(MAX_NAME / 4).collect();
+        // Nobody calls itself what an admin may type for another: the beginning of its identity.
+        let passes_for_id = name.len() >= ID_PREFIX && name.bytes().all(|b| b.is_ascii_hexdigit());
         if name.is_empty() {
             name = format!("receiver-{}", &id.to_string()[..8]);
+        } else if passes_for_id {
+            name.insert_str(0, "receiver-");
         }
         if !self.registry.has_name(&name) {
             return name;
@@ -351,6 +356,7 @@ impl<A: Aead> ServerNode<A> {
         let time = self.registry.time();
         self.tell(now, slot, &Down::Welcome { id, name: &name, standing, time, nonce });
         if standing == Standing::Member {
+            self.strangers.forget(slot);
             self.send_authority(now, slot, authority);
             let memberships: Vec<_> = self.registry.memberships_of(id).cloned().collect();
             for membership in memberships {
@@ -467,6 +473,7 @@ impl<A: Aead> ServerNode<A> {
     }
 
     pub(super) fn drop_link(&mut self, now: Instant, slot: PeerSlot) {
+        self.strangers.forget(slot);
         let Some(link) = self.links.remove(&slot) else { return };
         let Some(id) = link.receiver else { return };
         if self.connected.get(&id) == Some(&slot) {

@@ -13,7 +13,8 @@ const COUNTED: usize = 16_384;
 pub(super) struct Patience {
     /// For a page of groups.
     pub(super) pages: Allowances<ReceiverId>,
-    /// For what is written down: to join, to leave.
+    /// For what is written down: to join, to leave, to want again what was there, to fail
+    /// for another reason.
     pub(super) changes: Allowances<ReceiverId>,
     /// For lines of the log about what it reports.
     pub(super) lines: Allowances<ReceiverId>,

@@ -66,6 +66,8 @@ pub struct Registry {
 const HICCUP: UnixTime = 60;
 /// Seconds of a day.
 const DAY: UnixTime = 86_400;
+/// Characters of an identity by which a receiver may be named, at least.
+pub(super) const ID_PREFIX: usize = 6;
 /// Log lines kept in memory for live views.
 const RECENT_LOG: usize = 1_000;
 
@@ -165,7 +167,7 @@ impl Registry {
             return self.receivers.get(id);
         }
         let mut by_id = self.receivers.values().filter(|r| {
-            name.len() >= 6 && r.id.to_string().starts_with(&name.to_ascii_lowercase())
+            name.len() >= ID_PREFIX && r.id.to_string().starts_with(&name.to_ascii_lowercase())
         });
         by_id.next().filter(|_| by_id.next().is_none())
     }

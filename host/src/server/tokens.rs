@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::digest::Digest;
+use fleetcast_core::limits::MAX_NAME;
 use fleetcast_core::time::Instant;
 
 use super::ServerNode;
@@ -17,6 +18,8 @@ use crate::model::{AccountRecord, ReceiverRecord, Role, TokenRecord, UnixTime};
 use crate::status::{AccountItem, TokenItem};
 use crate::units::quoted;
 
+/// Why a login was refused.
+const WRONG: &str = "wrong name or password";
 /// Tokens of an account at most.
 const MAX_TOKENS: usize = 64;
 /// Of these, by logins: a new one takes the place of the oldest.
@@ -96,23 +99,26 @@ impl<A: Aead> ServerNode<A> {
     /// done elsewhere; `None`: nobody has that name, and comparing costs as much.
     ///
     /// # Errors
-    /// `login-limited`.
+    /// `login-limited`; `login-refused`: no account can have that name.
     pub fn begin_login(
         &mut self,
         now: Instant,
         user: &str,
         from: Option<IpAddr>,
     ) -> Result<Option<String>, Failure> {
-        let (account, from) = (folded(user), from.map(counted));
-        let logins = &mut self.logins;
-        let may = logins.accounts.take(now, &account)
-            && from.is_none_or(|from| logins.addresses.take(now, &from));
-        if !may {
+        // No account has a longer name: it is not kept, not even to be counted.
+        let account = (user.len() <= MAX_NAME).then(|| folded(user));
+        let from = from.map(counted);
+        if !self.logins.take(now, account.as_ref(), from.as_ref()) {
             self.log_login(now, user, from, "too many attempts");
             let hint = "wait a minute; who has forgotten a password asks an admin";
             let message = "there were too many wrong passwords";
             return Err(Failure::failed("login-limited", message, hint));
         }
+        let Some(account) = account else {
+            self.log_login(now, "", from, WRONG);
+            return Err(wrong());
+        };
         Ok(self.registry.account(&account).map(|record| record.password.clone()))
     }
 
@@ -132,9 +138,8 @@ impl<A: Aead> ServerNode<A> {
         let account = self.registry.account(&name);
         let account = account.filter(|a| right && Some(&a.password) == kept.as_ref());
         let Some(account) = account.map(|a| (a.name.clone(), a.role)) else {
-            self.log_login(now, user, from, "wrong name or password");
-            let hint = "try again; who has forgotten a password asks an admin";
-            return Err(Failure::failed("login-refused", "wrong name or password", hint));
+            self.log_login(now, user, from, WRONG);
+            return Err(wrong());
         };
         self.logins.accounts.give_back(&name);
         if let Some(from) = &from {
@@ -146,9 +151,7 @@ impl<A: Aead> ServerNode<A> {
     fn log_login(&mut self, now: Instant, user: &str, from: Option<IpAddr>, why: &str) {
         if self.logins.lines.take(now, &()) {
             let from = from.map_or_else(|| "this machine".to_owned(), |from| from.to_string());
-            // It may be a password typed in the wrong place, or anything.
-            let known = self.registry.account(&folded(user)).map(|account| account.name.clone());
-            let user = known.unwrap_or_else(|| "an unknown name".to_owned());
+            let user = self.logged_name(user);
             self.registry.log(&from, "login-refused", &user, why);
         }
     }
@@ -311,6 +314,11 @@ impl<A: Aead> ServerNode<A> {
         }
         Ok(self.account_item(&renamed))
     }
+}
+
+fn wrong() -> Failure {
+    let hint = "try again; who has forgotten a password asks an admin";
+    Failure::failed("login-refused", WRONG, hint)
 }
 
 fn token_item(record: &TokenRecord) -> TokenItem {

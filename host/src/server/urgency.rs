@@ -18,15 +18,18 @@ const YIELD: u64 = 20;
 
 impl<A: Aead> ServerNode<A> {
     /// The delivery that a receiver is to get next: the most urgent, the oldest of these.
-    pub(super) fn next_delivery_of(&self, receiver: ReceiverId) -> Option<DeliveryRecord> {
+    pub(super) fn next_delivery_of(&mut self, receiver: ReceiverId) -> Option<DeliveryRecord> {
         let open = self.registry.open_deliveries(receiver);
         // Nobody works on it, whatever was under way when its session ended.
-        open.filter(|d| self.may_go(d))
-            .filter(|d| self.registry.is_member(receiver, d.release.group))
+        let mut open: Vec<DeliveryRecord> = open
+            .filter(|d| self.may_go(d))
             // A crash must not free the number of a release that somebody knows.
             .filter(|d| self.batches.has_delivery(d.id))
-            .max_by_key(|d| (self.urgency(&[d.release]), Reverse(d.id)))
             .cloned()
+            .collect();
+        // PROTOCOL M2
+        open.retain(|d| self.counts(receiver, d.release.group));
+        open.into_iter().max_by_key(|d| (self.urgency(&[d.release]), Reverse(d.id)))
     }
 
     /// How urgent a session of these releases is: as the most urgent of them.

@@ -149,10 +149,14 @@ fn what_is_huge_is_refused_before_it_is_held() {
     let admin = token(&fleet, "ann", &[]);
     let door = door(&fleet);
     // A login needs no token, so its body is what strangers can send.
-    let body = format!("{{\"user\":\"{}\",\"password\":\"x\"}}", "a".repeat(3 << 20));
     let json = "content-type: application/json\r\n";
-    let reply = door.send("POST", "/api/v1/login", json, body.as_bytes()).unwrap();
-    assert_eq!(told(&reply), (413, "too-large".into()));
+    let log_in = |bytes: usize| {
+        let body = format!("{{\"user\":\"{}\",\"password\":\"x\"}}", "a".repeat(bytes));
+        told(&door.send("POST", "/api/v1/login", json, body.as_bytes()).unwrap())
+    };
+    assert_eq!(log_in(3 << 20), (413, "too-large".into()));
+    assert_eq!(log_in(4 << 10), (413, "too-large".into()));
+    assert_eq!(log_in(4_000), (401, "login-refused".into()));
     let name = format!("{{\"name\":\"{}\",\"open\":false}}", "a".repeat(1 << 20));
     let reply = door.ask("POST", "/api/v1/groups", Some(&admin), &name);
     assert_eq!(told(&reply), (400, "name-unsafe".into()));
