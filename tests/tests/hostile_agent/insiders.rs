@@ -318,14 +318,14 @@ fn counters_beyond_all_repairs_ask_for_little_parity_in_vain() {
 /// and among sixteen of them a source, so that digests are needed: how much longer it takes.
 /// Of the sender's digests a few are taken each second; who gets nowhere leaves.
 fn flooded_with_digests(pause: Duration, seed: u64) -> f64 {
-    let mut said = 0;
+    let mut said = 0_u64;
     flooded_each(pause, seed, |voice, random| {
         voice.counter = 0;
         said += 1;
         // The sender takes 24 ms for a block.
         let sent = said * pause.as_micros() / 24_000;
         let block = sent as u32 + random.below(16) as u32;
-        if said % 16 == 0 {
+        if said.is_multiple_of(16) {
             return voice.symbol(block, random.below(190) as u8, &[7; 1_434]);
         }
         voice.unsigned_digests(block, random.below(40) as u8, 100)

@@ -196,7 +196,7 @@ fn happens(live: &mut LiveSession<ChaCha>, now: Instant, id: &ReceiverId, lots: 
         _ => {
             // Of ten members one loses much; and one stands still.
             let sent = live.sender.counter();
-            let (loses, of) = (if id.0[3] % 10 == 0 { 400 } else { 50 }, 1_000);
+            let (loses, of) = (if id.0[3].is_multiple_of(10) { 400 } else { 50 }, 1_000);
             let taken = live.members.get(id).map_or(0, |member| member.taken.0.counter());
             let passed = sent.saturating_sub(taken);
             let lost = (passed * lots.below(loses) / of) as u32;
