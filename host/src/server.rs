@@ -35,14 +35,17 @@ mod durable;
 mod ending;
 mod evidence;
 mod goodbye;
+mod guests;
 mod hearing;
 mod holding;
 mod hours;
 pub mod invitations;
+mod judged;
 mod judging;
 mod keyed;
 mod lanes;
 mod letterbox;
+mod link;
 mod live;
 mod logins;
 mod lost;
@@ -70,6 +73,7 @@ mod sharing;
 mod shown;
 mod signatures;
 mod signing;
+mod since;
 mod slow;
 mod spoiled;
 mod strangers;
@@ -89,35 +93,31 @@ use fleetcast_core::crypto::noise::StaticPair;
 use fleetcast_core::crypto::sign::SigningKey;
 use fleetcast_core::digest::Digest;
 use fleetcast_core::erasure::MulAdd;
-use fleetcast_core::ids::{GroupId, PeerSlot, ReceiverId, StaticKey, TokenId};
+use fleetcast_core::ids::{PeerSlot, ReceiverId, StaticKey};
 use fleetcast_core::server::{HalfOpen, Peer, ServerConfig, ServerEndpoint, ServerEvent};
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::transmit::Transmit;
 use fleetcast_core::trust::authority::TrustedAuthority;
-use fleetcast_core::wire::bounds::Bounds;
-use fleetcast_core::wire::control::{Down, ReleaseName, WantRun, encode};
+use fleetcast_core::wire::control::{Down, ReleaseName, encode};
 use fleetcast_core::wire::transport::Sending;
 use fleetcast_core::wire::{chain as asking, session};
 
 use self::chain::Chain;
 use self::clones::Clones;
-use self::conditions::NetworkSince;
 use self::contents::Contents;
-use self::durable::{Batches, Outbox};
-use self::hearing::Hears;
+use self::durable::Batches;
+use self::guests::Strangers;
 use self::hours::Hours;
-use self::judging::Judged;
+use self::judged::Judged;
 use self::letterbox::Letterbox;
+use self::link::{Link, Wanted};
 use self::live::LiveSession;
 use self::logins::Logins;
 use self::patches::Patches;
 use self::patience::Patience;
-use self::presence::Presence;
 use self::registry::Registry;
 use self::savings::Savings;
-use self::shown::Shown;
-use self::slow::Slow;
-use self::strangers::Strangers;
+use self::since::{NetworkSince, Presence};
 use crate::health::Health;
 use crate::model::{Change, UnixTime};
 use crate::packs::ChunkStore;
@@ -160,51 +160,6 @@ pub struct Traffic {
     pub repairs: u64,
     /// NACK messages received.
     pub nacks: u64,
-}
-
-/// A receiver's channel, and what is known of it besides the facts.
-struct Link {
-    key: StaticKey,
-    token: Option<TokenId>,
-    constrained: bool,
-    /// When it came into use.
-    since: Instant,
-    /// Nothing will come of it, and its receiver is told so.
-    refused: bool,
-    /// What it has room for, where it has told.
-    bounds: Option<Bounds>,
-    /// Known after its Hello.
-    receiver: Option<ReceiverId>,
-    /// Authority version and nonce of its Hello.
-    hello: Option<(u32, [u8; 16])>,
-    /// What it has installed, as it has told on this channel.
-    holds: BTreeMap<GroupId, ReleaseName>,
-    /// Its inventory has come, all of it or as much as is taken.
-    ready: bool,
-    /// Messages that are not durable yet, or that the channel has no room for.
-    outbox: Outbox,
-    /// The delivery that it is busy with.
-    busy: Option<u64>,
-    /// What of multicast reaches it.
-    hears: Hears,
-    /// It cannot follow the others: its pace, and since when.
-    slow: Option<Slow>,
-    /// It had not joined when its last multicast session began to send.
-    tardy: bool,
-    /// Nonce of the ping under way, and when it left.
-    ping: Option<(u64, Instant)>,
-    round_trip: Option<Duration>,
-    /// It was told that nothing is taken in while the catalog is in doubt.
-    put_off: bool,
-    /// What it shows of a release that we do not know.
-    shown: Option<Shown>,
-}
-
-/// What a receiver lacks of a release, as it has said.
-struct Wanted {
-    runs: Vec<WantRun>,
-    complete: bool,
-    rounds: u32,
 }
 
 /// The server machine.
@@ -265,24 +220,22 @@ impl<A: Aead> ServerNode<A> {
         authority_chain: Vec<(u32, Vec<u8>)>,
         now: Instant,
     ) -> Self {
+        let strangers = Strangers::new(config.max_receivers);
         let mut rng = ChaCha20Rng::from_seed(config.seed);
-        let mut seed = [0; 32];
+        let [mut seed, mut chain_seed] = [[0; 32]; 2];
         rng.fill_bytes(&mut seed);
-        let mut chain_seed = [0; 32];
         rng.fill_bytes(&mut chain_seed);
         let endpoint_config = ServerConfig { static_secret: config.exchange_secret, seed };
-        let strangers = Strangers::new(config.max_receivers);
-        let places = config.max_receivers + Strangers::spare(config.max_receivers);
-        let peers = (0..places).map(|_| Peer::over(Letterbox::default())).collect();
+        let places = 0..Strangers::places(config.max_receivers);
+        let peers = places.map(|_| Peer::over(Letterbox::default())).collect();
         // Small places, and many: a whole fleet may begin at once.
-        let half_open = config.max_receivers.clamp(16, MAX_HALF_OPEN);
-        let half_open = (0..half_open).map(|_| HalfOpen::vacant()).collect();
-        let next_session = rng.next_u32();
-        let batches = Batches::new(registry.next_delivery());
+        let half_open = 0..config.max_receivers.clamp(16, MAX_HALF_OPEN);
+        let half_open = half_open.map(|_| HalfOpen::vacant()).collect();
         let scheduled = registry.releases().filter(|r| r.terms.is_scheduled());
         let scheduled = scheduled.map(|release| release.name.digest).collect();
         let mut node = Self {
             endpoint: ServerEndpoint::new(&endpoint_config, peers, half_open, now),
+            batches: Batches::new(registry.next_delivery()),
             config,
             registry,
             chunks,
@@ -294,7 +247,7 @@ impl<A: Aead> ServerNode<A> {
             connected: BTreeMap::new(),
             sessions: Vec::new(),
             turn: 0,
-            next_session,
+            next_session: rng.next_u32(),
             contents: BTreeMap::new(),
             patches: Patches::default(),
             wanted: BTreeMap::new(),
@@ -303,7 +256,6 @@ impl<A: Aead> ServerNode<A> {
             total: Traffic::default(),
             plan_at: None,
             patch_at: None,
-            batches,
             rng,
             started: now,
             noted: Health::default(),

@@ -93,7 +93,7 @@ impl State {
     /// Makes the state durable.
     ///
     /// # Errors
-    /// When the storage fails; the state before is still there then.
+    /// When the storage fails; the state before, or this one, is there then.
     pub fn save<D: Disk>(&self, disk: &D) -> disk::Result<()> {
         let bytes = serde_json::to_vec(self).map_err(|_| DiskError::Io(0))?;
         write_small(disk, &disk.root()?, NAME, &bytes)

@@ -25,7 +25,7 @@ use fleetcast_core::trust::membership::{
 };
 use fleetcast_core::wire::control::{RefusedWhy, Standing, decode_body};
 
-use super::judging::Judged;
+use super::judged::Judged;
 use super::releases::untrusted;
 use super::{ServerNode, signatures};
 use crate::error::Failure;

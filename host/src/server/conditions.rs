@@ -19,14 +19,6 @@ const QUARTER: UnixTime = 4;
 /// What was put right at the start is shown for a day.
 const PUT_RIGHT: UnixTime = 86_400;
 
-/// Since when a condition of the network, or of a session in it, has been there without a
-/// break; and the second that was looked at last.
-#[derive(Debug, Default)]
-pub(super) struct NetworkSince(
-    BTreeMap<(Condition, Option<SessionId>), UnixTime>,
-    Option<UnixTime>,
-);
-
 impl<A: Aead> ServerNode<A> {
     /// Adds a condition that only the driver can know, such as an unsealed key.
     pub fn note_condition(&mut self, condition: Condition, subject: &str) {

@@ -6,7 +6,7 @@
 //! record stays, what it is owed fails with the reason, and is owed again as soon as an
 //! admin has signed the membership anew.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chacha20::rand_core::Rng as _;
 use fleetcast_core::crypto::aead::Aead;
@@ -22,22 +22,6 @@ use crate::model::{DeliveryRecord, DeliveryState};
 /// Why a receiver gets nothing of a group that it is in.
 const DISTRUSTED: &str =
     "no admin stands behind its membership any more: `fleetcast authority renew`";
-
-/// What was found under the authority document in force.
-#[derive(Default)]
-pub(super) struct Judged {
-    /// Certificates, and what they prove, if anything.
-    known: BTreeMap<(ReceiverId, GroupId), (Vec<u8>, Option<VerifiedMembership>)>,
-    /// The document is new: those who take part in sessions have not been judged.
-    pub(super) is_new: bool,
-}
-
-impl Judged {
-    /// Nothing, under a document that has just come into force.
-    pub(super) fn anew() -> Self {
-        Self { is_new: true, ..Self::default() }
-    }
-}
 
 impl<A: Aead> ServerNode<A> {
     /// Whether a receiver is in a group by a membership that counts now.

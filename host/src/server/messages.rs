@@ -14,7 +14,6 @@ use fleetcast_core::wire::nack::{self, Nack};
 use super::ServerNode;
 use super::commands::voucher_groups;
 use super::hearing::Hears;
-use super::live::LiveSession;
 use super::registry::ID_PREFIX;
 use super::shown::Piece;
 use crate::model::{DeliveryState, HeldRecord, MembershipRecord, ReceiverRecord};
@@ -488,14 +487,5 @@ impl<A: Aead> ServerNode<A> {
 
     pub(super) fn name_of(&self, id: &ReceiverId) -> String {
         self.registry.receiver(id).map_or_else(|| id.to_string(), |record| record.name.clone())
-    }
-
-    pub(super) fn session_of(
-        &mut self,
-        session: SessionId,
-        member: &ReceiverId,
-    ) -> Option<&mut LiveSession<A>> {
-        let mut live = self.sessions.iter_mut();
-        live.find(|live| live.id() == session && live.members().contains_key(member))
     }
 }

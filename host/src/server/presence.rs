@@ -8,14 +8,11 @@ use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::ReceiverId;
 
 use super::ServerNode;
+use super::since::Presence;
 use crate::model::UnixTime;
 
 /// Seconds between two times that are kept of a receiver that is here.
 const KEPT_EVERY: UnixTime = 60;
-
-/// When that was done last, by the wall clock.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Presence(UnixTime);
 
 impl<A: Aead> ServerNode<A> {
     /// Keeps, once in a while, that the receivers with a channel are here.

@@ -135,6 +135,16 @@ impl<A: Aead> ServerNode<A> {
         }
     }
 
+    /// A session that a receiver takes part in.
+    pub(super) fn session_of(
+        &mut self,
+        session: SessionId,
+        member: &ReceiverId,
+    ) -> Option<&mut LiveSession<A>> {
+        let mut live = self.sessions.iter_mut();
+        live.find(|live| live.id() == session && live.members().contains_key(member))
+    }
+
     /// A member found what is not ours in a block: from now on its session is strict.
     pub(super) fn on_poisoned(
         &mut self,

@@ -5,79 +5,18 @@
 //! has an invitation that counts is no stranger. Who says nothing, or was refused, is
 //! forgotten.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
 use fleetcast_core::crypto::aead::Aead;
 use fleetcast_core::ids::{PeerSlot, ReceiverId, StaticKey, TokenId};
 use fleetcast_core::limits::SEND_WINDOW;
 use fleetcast_core::time::{Duration, Instant};
 use fleetcast_core::wire::control::{Down, RefusedWhy, Standing};
 
-use super::durable::Outbox;
-use super::hearing::Hears;
-use super::{Link, ServerNode};
+use super::ServerNode;
+use super::guests::Strangers;
+use super::link::Link;
 
 /// How long a channel may be without Hello, and one whose receiver was refused.
 const GRACE: Duration = Duration::from_secs(10);
-/// Places that the table has beside those for receivers, at most.
-const SPARE: usize = 1_024;
-
-/// Who has a channel without being let in.
-pub(super) struct Strangers {
-    here: BTreeSet<PeerSlot>,
-    /// Receivers that may be connected at a time.
-    receivers: usize,
-    /// When to look at channels, which are told by when they began; the next first.
-    due: VecDeque<(Instant, PeerSlot, Instant)>,
-}
-
-impl Strangers {
-    /// Nobody yet, beside so many receivers.
-    pub(super) fn new(receivers: usize) -> Self {
-        Self { here: BTreeSet::new(), receivers, due: VecDeque::new() }
-    }
-
-    /// Places for others beside so many receivers.
-    pub(super) fn spare(receivers: usize) -> usize {
-        (receivers / 8).clamp(16, SPARE)
-    }
-
-    /// When to look at a channel.
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.due.front().map(|&(at, ..)| at)
-    }
-
-    /// A channel is gone, or its receiver was let in.
-    pub(super) fn forget(&mut self, slot: PeerSlot) {
-        self.here.remove(&slot);
-    }
-}
-
-impl Link {
-    fn new(now: Instant, key: StaticKey, token: Option<TokenId>, constrained: bool) -> Self {
-        Self {
-            key,
-            token,
-            constrained,
-            since: now,
-            refused: false,
-            bounds: None,
-            receiver: None,
-            hello: None,
-            holds: BTreeMap::new(),
-            ready: false,
-            outbox: Outbox::default(),
-            busy: None,
-            hears: Hears::default(),
-            slow: None,
-            tardy: false,
-            ping: None,
-            round_trip: None,
-            put_off: false,
-            shown: None,
-        }
-    }
-}
 
 impl<A: Aead> ServerNode<A> {
     /// A channel has come into use.
