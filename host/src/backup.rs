@@ -59,9 +59,12 @@ pub async fn back_up(
     written
 }
 
+/// How names of what is being written end, here and in the state directory.
+const PARTIAL: &str = ".fleetcast-partial";
+
 fn partial(file: &Path) -> PathBuf {
     let mut name = file.as_os_str().to_owned();
-    name.push(".partial");
+    name.push(PARTIAL);
     PathBuf::from(name)
 }
 
@@ -122,7 +125,8 @@ fn names(directory: &Path) -> Result<Vec<String>, Failure> {
 /// Whether a name is one that we give to keys, packs and their indexes.
 fn is_ours(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    !name.is_empty() && !name.starts_with('.') && !name.ends_with(".tmp") && name.chars().all(plain)
+    let is_whole = !name.ends_with(".tmp") && !name.ends_with(PARTIAL);
+    !name.is_empty() && !name.starts_with('.') && is_whole && name.chars().all(plain)
 }
 
 /// Where a backup is unpacked; what is left of one that was interrupted is worth nothing.

@@ -224,15 +224,34 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> u8 {
         return DONE;
     }
     let json = arguments.iter().any(|argument| argument == "--json");
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !json {
-        printer::say_lines(&error.render().ansi().to_string());
+    if is_incomplete(error) && !json {
+        printer::say_lines(&help_of(arguments));
     }
     printer::failure(&usage_failure(error), json);
     EXIT_USAGE
 }
 
+/// Whether a command is wanting: clap says that in another way where an option, or a
+/// variable that stands for one, is given.
+fn is_incomplete(error: &clap::Error) -> bool {
+    let kinds = [ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, ErrorKind::MissingSubcommand];
+    kinds.contains(&error.kind())
+}
+
+/// The help of the command that was begun.
+fn help_of(arguments: &[OsString]) -> String {
+    let mut command = help::grouped(Cli::command());
+    let mut at = &mut command;
+    for name in arguments.iter().skip(1) {
+        if at.find_subcommand(name).is_some() {
+            at = at.find_subcommand_mut(name).expect("it was found just now");
+        }
+    }
+    at.render_help().ansi().to_string()
+}
+
 fn usage_failure(error: &clap::Error) -> Failure {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if is_incomplete(error) {
         let hint = "append one of its commands, and --help to see how that goes on";
         return Failure::usage("usage", "the command is incomplete", hint);
     }

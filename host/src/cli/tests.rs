@@ -240,3 +240,22 @@ fn a_malformed_code_is_a_usage_error_and_makes_nothing() {
     assert_eq!(run(&arguments), 2);
     assert!(!state.exists() && !into.exists());
 }
+
+#[test]
+fn who_begins_a_command_is_shown_how_it_goes_on_whatever_options_are_set() {
+    let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+    // An option counts as an argument for clap, and so does its environment variable.
+    for (line, goes_on) in [
+        ("fleetcast", "groups"),
+        ("fleetcast --state /s", "groups"),
+        ("fleetcast --state /s groups", "propose"),
+        ("fleetcast users --state /s token", "revoke"),
+    ] {
+        let error = super::parse(words(line)).map(drop).unwrap_err();
+        assert!(is_incomplete(&error), "{line}: {:?}", error.kind());
+        let help = help_of(&words(line));
+        assert!(help.lines().any(|row| row.trim_start().starts_with(goes_on)), "{line}: {help}");
+        assert_eq!(usage_failure(&error).message, "the command is incomplete");
+    }
+    assert!(!is_incomplete(&parse("fleetcast groups create").map(drop).unwrap_err()));
+}
