@@ -76,9 +76,7 @@ fn a_channel_that_comes_to_nothing_is_forgotten() {
     second.hello(&mut fleet, "second");
     assert_eq!(second.answers(), ["refused: Used"]);
     let before = fleet.node().batch_of_changes();
-    for _ in 0..5 {
-        second.hello(&mut fleet, "second");
-    }
+    second.hello(&mut fleet, "second");
     assert_eq!(second.answers(), [""; 0]);
     assert_eq!(fleet.node().batch_of_changes(), before, "nothing is written for it");
 }
