@@ -92,11 +92,12 @@ fn confirm(context: &Context) -> Outcome {
     let doubted = Condition::CatalogInDoubt.code();
     let told = if status.health.iter().any(|health| health.code == doubted) {
         context.confirm("Send and change again with the restored catalog?")?;
-        client.confirm_catalog()?;
         "the catalog counts again\n"
     } else {
         "the catalog counts: nothing had to be confirmed\n"
     };
+    // In any case the server's word: whoever may not confirm is told so.
+    client.confirm_catalog()?;
     let item = serde_json::json!({ "ok": true });
     printer::item(context, "restore-confirmed", item, |_| told.into());
     Ok(DONE)

@@ -254,7 +254,8 @@ fn who_begins_a_command_is_shown_how_it_goes_on_whatever_options_are_set() {
         let error = super::parse(words(line)).map(drop).unwrap_err();
         assert!(is_incomplete(&error), "{line}: {:?}", error.kind());
         let help = help_of(&words(line));
-        assert!(help.lines().any(|row| row.trim_start().starts_with(goes_on)), "{line}: {help}");
+        // Bold, as on a terminal.
+        assert!(help.contains(&format!("\u{1b}[1m{goes_on}")), "{line}: {help}");
         assert_eq!(usage_failure(&error).message, "the command is incomplete");
     }
     assert!(!is_incomplete(&parse("fleetcast groups create").map(drop).unwrap_err()));

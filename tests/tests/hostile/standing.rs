@@ -408,7 +408,7 @@ fn a_clock_that_is_set_back_a_year_is_shown_and_takes_nothing_back() {
 }
 
 /// Lets time pass at the server; what it says to the liar is heard.
-fn wait(fleet: &mut Fleet, liar: &mut Liar, millis: u64) {
+pub(crate) fn wait(fleet: &mut Fleet, liar: &mut Liar, millis: u64) {
     for _ in 0..millis / 10 {
         fleet.now += Duration::from_millis(10);
         for (to, mut datagram) in fleet.drain() {
