@@ -24,8 +24,8 @@ const PACKETS: u16 = 0x34;
 const CAME: u32 = 1;
 /// Length and check of a received frame.
 const EXTRA: usize = 6;
-/// Bytes of RAM for frames that wait: two of a session and a short one, or the longest.
-const QUEUE: usize = 1_600;
+/// Bytes of RAM for frames that wait: two of a session, or the longest.
+const QUEUE: usize = 1_280;
 /// Words that are read in a millisecond at most while the program is at work: half again as
 /// many as a line of 100 Mbit/s brings. Whoever sends more must not stop the program.
 const BUDGET: u32 = 5_000;
