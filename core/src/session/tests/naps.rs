@@ -81,7 +81,7 @@ fn receivers_that_run_by_turns_need_no_more_parity() {
 #[test]
 fn receivers_that_run_by_turns_and_lose_a_fifth_get_everything() {
     // While a header was not asked for before all blocks ahead of it were whole, a third of
-    // the parity was sent in vain, until somebody gave up 80 chunks.
+    // the parity was sent in vain.
     let naps = Naps { slice: Duration::from_millis(20), members: 8 };
     for seed in [1, 2] {
         let (sent, needed) = session(seed, 0.2, Some(naps));
